@@ -1,0 +1,59 @@
+// The element types: one table row each, shared by every floor from the bindings down to CUDA.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace tilegrad {
+
+// Order matters: within one category a later type is wider (promotion in src/promote.cpp uses it).
+enum class DType : std::uint8_t {
+  boolean,
+  uint8,
+  int8,
+  int16,
+  int32,
+  int64,
+  float16,   // row reserved: storage size and name are known, no kernel accepts it yet
+  bfloat16,  // row reserved, as above
+  float32,
+  float64,
+};
+
+enum class DTypeCategory : std::uint8_t { boolean, integer, floating };
+
+struct DTypeInfo {
+  const char* name;
+  std::size_t size;  // bytes
+  DTypeCategory category;
+  bool supported;  // kernels exist
+};
+
+inline constexpr DTypeInfo kDTypes[] = {
+    {"bool", 1, DTypeCategory::boolean, true},      {"uint8", 1, DTypeCategory::integer, true},
+    {"int8", 1, DTypeCategory::integer, true},      {"int16", 2, DTypeCategory::integer, true},
+    {"int32", 4, DTypeCategory::integer, true},     {"int64", 8, DTypeCategory::integer, true},
+    {"float16", 2, DTypeCategory::floating, false}, {"bfloat16", 2, DTypeCategory::floating, false},
+    {"float32", 4, DTypeCategory::floating, true},  {"float64", 8, DTypeCategory::floating, true},
+};
+inline constexpr int kDTypeCount = sizeof(kDTypes) / sizeof(kDTypes[0]);
+
+constexpr const DTypeInfo& info(DType dtype) { return kDTypes[static_cast<int>(dtype)]; }
+constexpr std::size_t size_of(DType dtype) { return info(dtype).size; }
+constexpr bool is_floating(DType dtype) { return info(dtype).category == DTypeCategory::floating; }
+
+// Maps a C++ type to its row.
+template <class T>
+struct DTypeOf;
+// clang-format off
+template <> struct DTypeOf<bool>          { static constexpr DType value = DType::boolean; };
+template <> struct DTypeOf<std::uint8_t>  { static constexpr DType value = DType::uint8; };
+template <> struct DTypeOf<std::int8_t>   { static constexpr DType value = DType::int8; };
+template <> struct DTypeOf<std::int16_t>  { static constexpr DType value = DType::int16; };
+template <> struct DTypeOf<std::int32_t>  { static constexpr DType value = DType::int32; };
+template <> struct DTypeOf<std::int64_t>  { static constexpr DType value = DType::int64; };
+template <> struct DTypeOf<float>         { static constexpr DType value = DType::float32; };
+template <> struct DTypeOf<double>        { static constexpr DType value = DType::float64; };
+// clang-format on
+
+}  // namespace tilegrad

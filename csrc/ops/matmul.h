@@ -1,0 +1,34 @@
+// Contract of matmul: y = x @ other (+ bias), batched, any strides on the inputs.
+#pragma once
+
+#include "../kernel.h"
+#include "../strided.h"
+
+namespace tilegrad {
+
+// Strides count elements. y is row-major: (batch..., rows, columns) without gaps.
+struct Matmul {
+  DType dtype;  // float32, float64, or int64 (other integers are widened by the caller)
+  std::int64_t rows, columns, inner;
+  const void* x;  // (batch..., rows, inner)
+  std::int64_t x_row_stride, x_column_stride;
+  const void* other;  // (batch..., inner, columns)
+  std::int64_t other_row_stride, other_column_stride;
+  void* y = nullptr;
+  const void* bias = nullptr;  // (columns), contiguous, or null
+
+  // Batch dimensions, innermost first; a stride of 0 broadcasts.
+  int batch_ndim = 0;
+  std::int64_t batch_shape[kMaxDims] = {};
+  std::int64_t x_batch_strides[kMaxDims] = {}, other_batch_strides[kMaxDims] = {};
+
+  std::int64_t batch() const {
+    std::int64_t count = 1;
+    for (int d = 0; d < batch_ndim; ++d) count *= batch_shape[d];
+    return count;
+  }
+};
+
+}  // namespace tilegrad
+
+TILEGRAD_CPU_KERNEL(matmul, Matmul)

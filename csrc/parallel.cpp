@@ -1,0 +1,217 @@
+// The thread pool: persistent workers that take fixed chunks from an atomic counter.
+//
+// One job runs at a time. A worker spins briefly for the next job (a wake-up costs more than most
+// kernels), then sleeps. After fork the child starts with a fresh pool: the parent's workers do not
+// exist there.
+#include "parallel.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <condition_variable>
+#include <cstdlib>
+#include <fstream>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "check.h"
+
+namespace tilegrad {
+namespace {
+
+constexpr auto kSpin = std::chrono::microseconds(30);
+
+struct Job {
+  ChunkBody body = nullptr;
+  void* context = nullptr;
+  std::int64_t size = 0, grain = 1, chunks = 0;
+};
+
+class Pool {
+ public:
+  explicit Pool(int threads) : threads_(threads) {
+    for (int i = 1; i < threads_; ++i) std::thread([this] { work(); }).detach();
+  }
+
+  int threads() const { return threads_; }
+
+  void run(const Job& job) {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      job_ = job;
+      next_chunk_.store(0, std::memory_order_relaxed);
+      busy_.store(threads_ - 1, std::memory_order_relaxed);
+      generation_.fetch_add(1, std::memory_order_release);
+    }
+    if (sleepers_.load() > 0) wake_.notify_all();
+    take_chunks(job);
+    while (busy_.load(std::memory_order_acquire) > 0) pause();
+  }
+
+  // Ends the workers; the pool's memory is left to them (pools are few and never freed).
+  void retire() {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      retired_.store(true);
+    }
+    wake_.notify_all();
+  }
+
+ private:
+  static void pause() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+  }
+
+  void take_chunks(const Job& job) {
+    for (;;) {
+      const std::int64_t chunk = next_chunk_.fetch_add(1, std::memory_order_relaxed);
+      if (chunk >= job.chunks) return;
+      const std::int64_t begin = chunk * job.grain;
+      job.body(job.context, begin, std::min(begin + job.grain, job.size));
+    }
+  }
+
+  void work();
+
+  bool wait_for_job(std::uint64_t seen) {
+    const auto deadline = std::chrono::steady_clock::now() + kSpin;
+    while (std::chrono::steady_clock::now() < deadline) {
+      for (int i = 0; i < 64; ++i) {
+        if (generation_.load(std::memory_order_acquire) != seen) return true;
+        if (retired_.load(std::memory_order_relaxed)) return false;
+        pause();
+      }
+    }
+    std::unique_lock<std::mutex> lock(mutex_);
+    sleepers_.fetch_add(1);
+    wake_.wait(lock, [&] { return generation_.load() != seen || retired_.load(); });
+    sleepers_.fetch_sub(1);
+    return !retired_.load();
+  }
+
+  const int threads_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  Job job_;
+  std::atomic<std::int64_t> next_chunk_{0};
+  std::atomic<int> busy_{0}, sleepers_{0};
+  std::atomic<std::uint64_t> generation_{0};
+  std::atomic<bool> retired_{false};
+};
+
+thread_local bool inside_chunk = false;
+
+void Pool::work() {
+  inside_chunk = true;
+  std::uint64_t seen = 0;
+  while (wait_for_job(seen)) {
+    // Every worker takes part in every job (busy_ counts them all), so job_ cannot change here.
+    seen = generation_.load(std::memory_order_acquire);
+    take_chunks(job_);
+    busy_.fetch_sub(1, std::memory_order_release);
+  }
+}
+
+// Heap-allocated and never destroyed: workers may outlive static destruction.
+struct State {
+  std::mutex owner;  // held by the thread whose job runs
+  Pool* pool = nullptr;
+  std::atomic<int> wanted{0};
+};
+State* state = nullptr;
+
+State& get_state() {
+  static const bool created = [] {
+    state = new State;
+    pthread_atfork(nullptr, nullptr, [] {
+      const int wanted = state->wanted.load();
+      state = new State;  // the parent's mutexes and workers are gone in the child
+      state->wanted.store(wanted);
+    });
+    return true;
+  }();
+  (void)created;
+  return *state;
+}
+
+int affinity_count() {
+#if defined(__linux__)
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof(set), &set) == 0) return CPU_COUNT(&set);
+#endif
+  return static_cast<int>(std::thread::hardware_concurrency());
+}
+
+// Processors granted by a cgroup quota, rounded up; a large number if there is none.
+int cgroup_count() {
+  constexpr int unlimited = 1 << 20;
+  double quota = 0, period = 0;
+  std::string text;
+  if (std::ifstream v2("/sys/fs/cgroup/cpu.max"); v2 >> text >> period) {
+    if (text == "max") return unlimited;
+    quota = std::atof(text.c_str());
+  } else {
+    std::ifstream("/sys/fs/cgroup/cpu/cpu.cfs_quota_us") >> quota;
+    std::ifstream("/sys/fs/cgroup/cpu/cpu.cfs_period_us") >> period;
+  }
+  if (quota <= 0 || period <= 0) return unlimited;
+  return static_cast<int>(std::ceil(quota / period));
+}
+
+}  // namespace
+
+int default_num_threads() {
+  if (const char* text = std::getenv("TILEGRAD_NUM_THREADS"); text && *text) {
+    char* end = nullptr;
+    const long count = std::strtol(text, &end, 10);
+    TILEGRAD_CHECK(*end == '\0' && count >= 1 && count <= 4096, value,
+                   "TILEGRAD_NUM_THREADS: expected a number from 1 to 4096, got '", text, "'");
+    return static_cast<int>(count);
+  }
+  return std::max(1, std::min(affinity_count(), cgroup_count()));
+}
+
+int num_threads() {
+  State& state = get_state();
+  if (state.wanted.load() == 0) state.wanted.store(default_num_threads());
+  return state.wanted.load();
+}
+
+void set_num_threads(int count) {
+  TILEGRAD_CHECK(count >= 1 && count <= 4096, runtime,
+                 "set_num_threads: expected a number from 1 to 4096, got ", count);
+  get_state().wanted.store(count);
+}
+
+void parallel_chunks(std::int64_t size, std::int64_t grain, ChunkBody body, void* context) {
+  const Job job{body, context, size, grain, (size + grain - 1) / grain};
+  const auto run_here = [&job] {
+    for (std::int64_t begin = 0; begin < job.size; begin += job.grain)
+      job.body(job.context, begin, std::min(begin + job.grain, job.size));
+  };
+  const int threads = num_threads();
+  if (inside_chunk || threads == 1 || job.chunks == 1) return run_here();
+
+  State& state = get_state();
+  std::unique_lock<std::mutex> owner(state.owner, std::try_to_lock);
+  if (!owner.owns_lock()) return run_here();
+  if (state.pool == nullptr || state.pool->threads() != threads) {
+    if (state.pool != nullptr) state.pool->retire();
+    state.pool = new Pool(threads);
+  }
+  inside_chunk = true;
+  state.pool->run(job);
+  inside_chunk = false;
+}
+
+}  // namespace tilegrad

@@ -1,0 +1,30 @@
+"""tilegrad: deep learning with native kernels under a thin, readable Python layer."""
+
+from . import _C, autograd
+from ._C import (
+    device,
+    dtype,
+    float32,
+    float64,
+    get_default_dtype,
+    get_num_threads,
+    int8,
+    int16,
+    int32,
+    int64,
+    promote_types,
+    set_default_dtype,
+    set_num_threads,
+    uint8,
+)
+from ._C import boolean as bool
+from ._size import Size
+from .autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from .ops import *  # noqa: F403
+from .tensor import Tensor
+
+float = float32
+double = float64
+long = int64
+int = int32
+short = int16

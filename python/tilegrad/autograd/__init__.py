@@ -1,0 +1,140 @@
+"""Reverse-mode differentiation: ``backward``, ``grad``, custom functions, and switches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .engine import Captures, run_backward
+from .graph import Node
+from .mode import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+)
+
+__all__ = [
+    "Node",
+    "backward",
+    "enable_grad",
+    "grad",
+    "inference_mode",
+    "is_grad_enabled",
+    "is_inference_mode_enabled",
+    "no_grad",
+    "set_grad_enabled",
+]
+
+
+def _as_list(tensors: Any) -> list[Any]:
+    return list(tensors) if isinstance(tensors, (list, tuple)) else [tensors]
+
+
+def _root_gradients(op: str, tensors: list[Any], grads: Any) -> list[Any]:
+    from ..ops.fill import ones_like
+
+    grads = [None] * len(tensors) if grads is None else _as_list(grads)
+    if len(grads) != len(tensors):
+        raise RuntimeError(f"got {len(tensors)} tensors and {len(grads)} gradients")
+    result = []
+    for tensor, grad in zip(tensors, grads, strict=True):
+        if not tensor.requires_grad:
+            raise RuntimeError(
+                f"{op}: element 0 of tensors does not require grad and does not have a grad_fn"
+            )
+        if grad is None:
+            if tensor.numel() != 1:
+                raise RuntimeError("grad can be implicitly created only for scalar outputs")
+            grad = ones_like(tensor)
+        elif grad.shape != tensor.shape:
+            raise RuntimeError(
+                f"{op}: Mismatch in shape: grad_output has a shape of {list(grad.shape)} and "
+                f"output has a shape of {list(tensor.shape)}."
+            )
+        result.append(grad)
+    return result
+
+
+def backward(
+    tensors: Any,
+    grad_tensors: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    grad_variables: Any = None,
+    inputs: Any = None,
+) -> None:
+    """Adds to ``leaf.grad`` the gradient of the sum of ``tensors`` with respect to each leaf.
+
+    - ``grad_tensors``: per tensor the factor of that sum, of its shape; None (one) for scalars
+    - ``retain_graph``: keep what the graph saved, so that it can be walked again; defaults to
+      ``create_graph``
+    - ``create_graph``: record the backward pass itself, for higher derivatives
+    - ``inputs``: add to the gradients of these tensors only
+
+    Raises RuntimeError for tensors without graph, shapes that do not match, values that were
+    modified in place after being saved, and a graph that was already released.
+    """
+    tensors = _as_list(tensors)
+    grads = _root_gradients("backward", tensors, grad_tensors or grad_variables)
+    retain = create_graph if retain_graph is None else retain_graph
+    if inputs is None:
+        run_backward(tensors, grads, retain, create_graph)
+        return
+    inputs = _as_list(inputs)
+    if not inputs:
+        raise RuntimeError("'inputs' argument to backward() cannot be empty.")
+    for tensor, gradient in zip(
+        inputs, _captured(tensors, grads, inputs, retain, create_graph), strict=True
+    ):
+        if gradient is not None:
+            known = tensor.grad
+            tensor.grad = gradient.clone() if known is None else known + gradient
+
+
+def grad(
+    outputs: Any,
+    inputs: Any,
+    grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
+) -> tuple:
+    """The gradients of the sum of ``outputs`` with respect to ``inputs``; ``.grad`` is left alone.
+
+    Returns a tuple like ``inputs``. An input that does not contribute raises RuntimeError, unless
+    ``allow_unused`` (its gradient is then None) or ``materialize_grads`` (then zeros).
+    """
+    if is_grads_batched:
+        raise NotImplementedError("grad: is_grads_batched is not supported")
+    from ..ops.fill import zeros_like
+
+    outputs, inputs = _as_list(outputs), _as_list(inputs)
+    roots = _root_gradients("grad", outputs, grad_outputs)
+    for tensor in inputs:
+        if not tensor.requires_grad:
+            raise RuntimeError("One of the differentiated Tensors does not require grad")
+    retain = create_graph if retain_graph is None else retain_graph
+    results = _captured(outputs, roots, inputs, retain, create_graph)
+    if materialize_grads:
+        return tuple(
+            zeros_like(t) if g is None else g for t, g in zip(inputs, results, strict=True)
+        )
+    if not allow_unused and any(gradient is None for gradient in results):
+        raise RuntimeError(
+            "One of the differentiated Tensors appears to not have been used in the graph. "
+            "Set allow_unused=True if this is the desired behavior."
+        )
+    return tuple(results)
+
+
+def _captured(
+    tensors: Sequence[Any], grads: Sequence[Any], inputs: Sequence[Any], retain: bool, create: bool
+) -> list[Any]:
+    captures = Captures(inputs, tensors)
+    run_backward(tensors, grads, retain, create, captures)
+    return [captures.result(tensor) for tensor in inputs]

@@ -1,0 +1,107 @@
+"""In-place writes that gradients follow, on plain tensors and through views.
+
+An in-place op is computed out of place, recorded, and written back: whatever its formula saved is
+either the new value or protected by a copy, so no op needs a formula of its own for this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .. import _C
+from .graph import needs_grad, record
+
+__all__ = ["check_writable", "in_place", "layout", "regenerate", "same_memory_order", "write_back"]
+
+
+def check_writable(tensor: Any) -> None:
+    """Refuses what would lose history: writing to a leaf that requires grad, or a view of one."""
+    if not _C.is_grad_enabled():
+        return
+    if tensor._get_requires_grad and tensor.is_leaf:
+        raise RuntimeError(
+            "a leaf Variable that requires grad is being used in an in-place operation."
+        )
+    base = tensor._base
+    if base is not None and base._get_requires_grad and base.is_leaf:
+        raise RuntimeError(
+            "a view of a leaf Variable that requires grad is being used in an in-place operation."
+        )
+
+
+def in_place(name: str, op: Callable[..., Any], tensor: Any, *args: Any, **kwargs: Any) -> Any:
+    """``tensor.<name>(*args)`` for an op whose gradient is recorded; returns ``tensor``."""
+    check_writable(tensor)
+    result = op(tensor, *args, **kwargs)
+    if result.shape != tensor.shape:
+        raise RuntimeError(
+            f"{name}: output with shape {list(tensor.shape)} doesn't match "
+            f"the broadcast shape {list(result.shape)}"
+        )
+    return write_back(tensor, result)
+
+
+def write_back(tensor: Any, result: Any) -> Any:
+    """Makes ``tensor`` hold ``result``, its values and its history."""
+    if result.dtype is not tensor.dtype:
+        if not _C.can_cast(result.dtype, tensor.dtype):
+            raise RuntimeError(
+                f"result type {result.dtype} can't be cast to "
+                f"the desired output type {tensor.dtype}"
+            )
+        result = result.to(tensor.dtype)
+    if result.grad_fn is not None:
+        result.grad_fn.replace_saved(tensor, _C.clone)
+    base = tensor._base
+    if base is None:
+        _C.copy_(tensor, result)
+        _C.adopt_history(tensor, result)
+        return tensor
+    _C.copy_(tensor, result)
+    if needs_grad(base, result):
+        record(base, copy_slices_backward, (base, result), (layout(base), layout(tensor)))
+    return tensor
+
+
+def layout(tensor: Any) -> tuple:
+    """Where the elements lie in the storage: (sizes, strides, offset)."""
+    return tensor.shape, _C.stride(tensor), _C.storage_offset(tensor)
+
+
+def same_memory_order(tensor: Any, base_layout: tuple) -> tuple[Any, int]:
+    """A one-dimensional buffer that holds ``tensor`` in the strides of ``base_layout``, and the
+    storage offset to which its first element corresponds. Differentiable."""
+    shape, strides, offset = base_layout
+    tensor = tensor.contiguous()
+    if 0 in shape:
+        return tensor.reshape(-1), offset
+    if strides == _C.stride(tensor):
+        return tensor.view(-1), offset
+    extent = 1 + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
+    buffer = tensor.new_zeros(extent)
+    buffer.as_strided(shape, strides, 0).copy_(tensor)
+    return buffer, offset
+
+
+def copy_slices_backward(node: Any, grad: Any) -> tuple:
+    """The base was overwritten in the region of a view: its old value has no effect there, and the
+    written value no effect elsewhere."""
+    base_layout, (shape, strides, offset) = node.saved
+    buffer, origin = same_memory_order(grad, base_layout)
+    buffer = buffer.clone()
+    region = buffer.as_strided(shape, strides, offset - origin)
+    grad_written = region.clone() if node.needs(1) else None
+    if not node.needs(0):
+        return None, grad_written
+    region.zero_()
+    base_shape, base_strides, _ = base_layout
+    return buffer.as_strided(base_shape, base_strides, 0), grad_written
+
+
+def regenerate(view: Any) -> None:
+    """Gives a view whose base was written to a history that starts at the base as it is now."""
+    from ..ops.view import as_strided_backward
+
+    base = view._base
+    record(view, as_strided_backward, (base,), (layout(base), layout(view)))

@@ -1,0 +1,106 @@
+"""How an ops module attaches its functions to ``Tensor``: as methods, operators, in-place forms."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from .. import _C
+from ..autograd.graph import needs_grad
+from ..autograd.views import in_place
+from ..tensor import Tensor
+
+__all__ = ["in_place_method", "method", "operator", "put_out"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_OPERANDS = (Tensor, bool, int, float, np.number, np.bool_)
+
+
+def method(*names: str) -> Callable[[Function], Function]:
+    """Makes the function a Tensor method, under its own name or under ``names``."""
+
+    def attach(function: Function) -> Function:
+        for name in names or (function.__name__,):
+            setattr(Tensor, name, function)
+        return function
+
+    return attach
+
+
+def operator(name: str, function: Callable[..., Any], *, reflected: bool = False) -> None:
+    """Makes ``Tensor.<name>`` call ``function(self, other)``, or ``(other, self)`` if reflected.
+
+    Operands of foreign types get Python's usual chance to handle the operation themselves.
+    """
+    if reflected:
+
+        def dunder(self: Any, other: Any) -> Any:
+            try:
+                return function(other, self)
+            except TypeError:
+                if isinstance(other, _OPERANDS):
+                    raise
+                return NotImplemented
+
+    else:
+
+        def dunder(self: Any, other: Any) -> Any:
+            try:
+                return function(self, other)
+            except TypeError:
+                if isinstance(other, _OPERANDS):
+                    raise
+                return NotImplemented
+
+    dunder.__name__ = dunder.__qualname__ = name
+    dunder.__doc__ = f"See :func:`tilegrad.{function.__name__}`."
+    setattr(Tensor, name, dunder)
+
+
+def in_place_method(
+    name: str,
+    op: Callable[..., Any],
+    raw: Callable[..., Any],
+    *,
+    operator_name: str | None = None,
+) -> None:
+    """Makes ``Tensor.<name>`` the in-place form of ``op``.
+
+    ``raw(tensor, ...)`` writes without recording; it takes over whenever no gradient is involved.
+    """
+
+    @functools.wraps(op)
+    def write(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if needs_grad(self, *args):
+            return in_place(name, op, self, *args, **kwargs)
+        raw(self, *args, **kwargs)
+        return self
+
+    write.__name__ = write.__qualname__ = name
+    write.__doc__ = f"In-place form of :func:`tilegrad.{op.__name__}`; returns ``self``."
+    setattr(Tensor, name, write)
+    if operator_name is not None:
+        setattr(Tensor, operator_name, write)
+
+
+def put_out(out: Any, result: Any) -> Any:
+    """Writes ``result`` to ``out=``, with PyTorch's rules: no gradient, castable dtype."""
+    if needs_grad(out, result):
+        raise RuntimeError(
+            "functions with out=... arguments don't support automatic differentiation, "
+            "but one of the arguments requires grad."
+        )
+    if not _C.can_cast(result.dtype, out.dtype):
+        raise RuntimeError(
+            f"result type {result.dtype} can't be cast to the desired output type {out.dtype}"
+        )
+    if out.shape != result.shape:
+        raise RuntimeError(
+            f"out: expected a tensor of shape {list(result.shape)}, got {list(out.shape)}"
+        )
+    _C.copy_(out, result)
+    return out

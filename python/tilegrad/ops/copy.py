@@ -1,0 +1,144 @@
+"""Copies and conversions: clone, contiguous, to, and the dtype methods."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import _C
+from ..autograd.graph import needs_grad, record
+from ..autograd.views import in_place
+from ._register import method
+
+__all__ = ["clone"]
+
+
+@method()
+def clone(input: Any, *, memory_format: Any = None) -> Any:
+    """A copy with its own memory, through which gradients flow."""
+    output = _C.clone(input)
+    if needs_grad(input):
+        record(output, clone_backward, (input,))
+    return output
+
+
+def clone_backward(node: Any, grad: Any) -> Any:
+    return grad
+
+
+@method()
+def contiguous(input: Any, *, memory_format: Any = None) -> Any:
+    """The tensor itself if it is row-major without gaps, else a copy that is."""
+    return input if _C.is_contiguous(input) else clone(input)
+
+
+@method()
+def to(input: Any, *args: Any, **kwargs: Any) -> Any:
+    """Converts to a dtype, a device, or both, or to those of another tensor.
+
+    ``to(dtype)``, ``to(device)``, ``to(device, dtype)``, ``to(other)``, each with ``non_blocking``
+    and ``copy``. Returns the tensor itself if nothing changes and ``copy`` is False.
+    """
+    dtype, device, copy = _parse_to(*args, **kwargs)
+    dtype = input.dtype if dtype is None else dtype
+    device = input.device if device is None else device
+    if dtype is input.dtype and device == input.device:
+        return clone(input) if copy else input
+    output = _C.to_dtype(_C.to_device(input, device), dtype)
+    if dtype.is_floating_point and needs_grad(input):
+        record(output, to_backward, (input,), (input.device,))
+    return output
+
+
+def to_backward(node: Any, grad: Any) -> Any:
+    (device,) = node.saved
+    return to(grad, device)  # the engine restores the dtype
+
+
+def _parse_to(
+    *args: Any,
+    dtype: Any = None,
+    device: Any = None,
+    non_blocking: bool = False,
+    copy: bool = False,
+    memory_format: Any = None,
+) -> tuple:
+    flags = []
+    for arg in args:
+        if isinstance(arg, bool):
+            flags.append(arg)
+        elif hasattr(arg, "requires_grad"):
+            dtype, device = arg.dtype, arg.device
+        elif isinstance(arg, (_C.device, str)):
+            device = arg
+        elif arg is None or isinstance(arg, (_C.dtype, type)):
+            dtype = arg if arg is not None else dtype
+        else:
+            raise TypeError(
+                "to: expected a dtype, a device or a tensor, "
+                f"got {type(arg).__name__}"
+            )
+    if len(flags) > 1:
+        copy = flags[1]
+    if isinstance(dtype, type):
+        dtype = {float: _C.float64, int: _C.int64, bool: _C.boolean}[dtype]
+    if isinstance(device, str):
+        device = _C.device(device)
+    return dtype, device, copy
+
+
+@method()
+def cpu(input: Any) -> Any:
+    """The tensor in host memory."""
+    return to(input, "cpu")
+
+
+@method()
+def cuda(input: Any, device: Any = None, non_blocking: bool = False) -> Any:
+    """The tensor on a CUDA device."""
+    index = device if isinstance(device, int) else 0
+    return to(input, device if device is not None and index is not device else f"cuda:{index}")
+
+
+@method()
+def type_as(input: Any, other: Any) -> Any:
+    """``input.to(other.dtype)``."""
+    return to(input, other.dtype)
+
+
+@method()
+def copy_(input: Any, src: Any, non_blocking: bool = False) -> Any:
+    """Writes ``src``, broadcast and converted, into this tensor; returns it."""
+    if needs_grad(input, src):
+        return in_place("copy_", _overwritten, input, src)
+    _C.copy_(input, src)
+    return input
+
+
+def _overwritten(input: Any, src: Any) -> Any:
+    return to(src, input.device, input.dtype).expand(input.shape).clone()
+
+
+def _attach_dtype_methods() -> None:
+    from ..tensor import Tensor
+
+    def converter(dtype: Any) -> Any:
+        def convert(self: Any) -> Any:
+            return to(self, dtype)
+
+        convert.__doc__ = f"The tensor as {dtype}."
+        return convert
+
+    for name, dtype in {
+        "float": _C.float32,
+        "double": _C.float64,
+        "long": _C.int64,
+        "int": _C.int32,
+        "short": _C.int16,
+        "char": _C.int8,
+        "byte": _C.uint8,
+        "bool": _C.boolean,
+    }.items():
+        setattr(Tensor, name, converter(dtype))
+
+
+_attach_dtype_methods()

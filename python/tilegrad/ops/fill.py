@@ -1,0 +1,370 @@
+"""Tensors made from numbers, data and other tensors: tensor, zeros, full, arange, eye, ..."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import _C
+from ..autograd.graph import needs_grad
+from ..autograd.views import in_place
+from ..tensor import Tensor
+from ._register import method
+
+__all__ = [
+    "arange",
+    "as_tensor",
+    "empty",
+    "empty_like",
+    "eye",
+    "from_numpy",
+    "full",
+    "full_like",
+    "linspace",
+    "ones",
+    "ones_like",
+    "tensor",
+    "zeros",
+    "zeros_like",
+]
+
+_CPU = _C.device("cpu")
+
+
+def _device(device: Any) -> Any:
+    if device is None:
+        return _CPU
+    if isinstance(device, int):
+        return _C.device("cuda", device)
+    return _C.device(device)
+
+
+def _finish(output: Any, requires_grad: bool) -> Any:
+    return output.requires_grad_() if requires_grad else output
+
+
+def _shape(size: tuple) -> Any:
+    if len(size) == 1 and isinstance(size[0], (tuple, list)):
+        return size[0]
+    return size
+
+
+def _no_copy_dtype(dtype: Any) -> Any:
+    return _C.get_default_dtype() if dtype is None else dtype
+
+
+def tensor(
+    data: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
+    """A new tensor with a copy of ``data``: numbers, nested sequences, NumPy arrays or tensors.
+
+    Without ``dtype`` Python floats become the default dtype, integers int64, bools bool; arrays and
+    tensors keep theirs. Raises ValueError for ragged sequences, TypeError for other objects.
+    """
+    if isinstance(data, Tensor):
+        output = _C.clone(data)
+    else:
+        output = _C.clone(_C.from_numpy(_array_of(data)))
+        if dtype is None and isinstance(data, (float, list, tuple)):
+            if output.dtype is _C.float64 and not _holds_float64(data):
+                dtype = _C.get_default_dtype()
+    return _finish(_moved(output, dtype, device), requires_grad)
+
+
+def _moved(output: Any, dtype: Any, device: Any) -> Any:
+    if dtype is not None:
+        output = _C.to_dtype(output, dtype)
+    if device is not None:
+        output = _C.to_device(output, _device(device))
+    return output
+
+
+def _array_of(data: Any) -> np.ndarray:
+    if isinstance(data, np.ndarray):
+        array = data
+    else:
+        if isinstance(data, (list, tuple)):
+            if not data:
+                return np.zeros(0, dtype=np.float64)
+            data = _without_tensors(data)
+        try:
+            array = np.array(data)
+        except ValueError as error:
+            raise ValueError(f"tensor: expected sequences of equal length ({error})") from None
+    if array.dtype.kind in "OUSMmV":
+        raise TypeError(
+            "tensor: expected numbers, sequences of numbers, arrays or tensors, "
+            f"got {type(data).__name__} of {array.dtype}"
+        )
+    if any(stride < 0 for stride in array.strides) or not array.dtype.isnative:
+        array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+    return array
+
+
+def _without_tensors(data: Any) -> Any:
+    """Nested sequences with each tensor replaced by its numbers."""
+    if isinstance(data, Tensor):
+        return data.detach().cpu().numpy()
+    if isinstance(data, (list, tuple)) and any(isinstance(x, (list, tuple, Tensor)) for x in data):
+        return [_without_tensors(x) for x in data]
+    return data
+
+
+def _holds_float64(data: Any) -> bool:
+    """Whether nested sequences hold float64 arrays or tensors, whose dtype is kept."""
+    while isinstance(data, (list, tuple)) and data:
+        data = data[0]
+    return isinstance(data, (np.ndarray, np.float64, Tensor)) and str(data.dtype).endswith("64")
+
+
+def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    """Like :func:`tensor`, but shares memory with arrays and tensors when nothing changes."""
+    if isinstance(data, Tensor):
+        return data.to(device=device, dtype=dtype)
+    if isinstance(data, np.ndarray):
+        return _moved(_C.from_numpy(_array_of(data)), dtype, device)
+    return tensor(data, dtype=dtype, device=device)
+
+
+def from_numpy(ndarray: np.ndarray) -> Tensor:
+    """A tensor that shares the array's memory.
+
+    Raises TypeError for other objects and dtypes without counterpart, ValueError for negative
+    strides.
+    """
+    if not isinstance(ndarray, np.ndarray):
+        raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
+    return _C.from_numpy(ndarray)
+
+
+def empty(
+    *size: Any,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Any = None,
+    memory_format: Any = None,
+    pin_memory: bool = False,
+) -> Tensor:
+    """A tensor of undefined content."""
+    return _finish(_C.empty(_shape(size), _no_copy_dtype(dtype), _device(device)), requires_grad)
+
+
+def zeros(
+    *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, out: Any = None
+) -> Tensor:
+    """A tensor of zeros."""
+    return _finish(_C.full(_shape(size), 0, _no_copy_dtype(dtype), _device(device)), requires_grad)
+
+
+def ones(
+    *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, out: Any = None
+) -> Tensor:
+    """A tensor of ones."""
+    return _finish(_C.full(_shape(size), 1, _no_copy_dtype(dtype), _device(device)), requires_grad)
+
+
+def full(
+    size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """A tensor filled with one number, whose kind decides the dtype unless one is given."""
+    if isinstance(fill_value, Tensor):
+        fill_value = fill_value.item()
+    if dtype is None:
+        if isinstance(fill_value, (bool, np.bool_)):
+            dtype = _C.boolean
+        elif isinstance(fill_value, (int, np.integer)):
+            dtype = _C.int64
+        else:
+            dtype = _C.get_default_dtype()
+    return _finish(_C.full(size, fill_value, dtype, _device(device)), requires_grad)
+
+
+def _like(input: Any, dtype: Any, device: Any) -> tuple:
+    return (
+        input.shape,
+        input.dtype if dtype is None else dtype,
+        input.device if device is None else _device(device),
+    )
+
+
+def empty_like(
+    input: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+) -> Tensor:
+    """Undefined content in the shape of ``input``."""
+    return _finish(_C.empty(*_like(input, dtype, device)), requires_grad)
+
+
+def full_like(
+    input: Any,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+) -> Tensor:
+    """One number in the shape, dtype and device of ``input``."""
+    shape, dtype, device = _like(input, dtype, device)
+    return _finish(_C.full(shape, fill_value, dtype, device), requires_grad)
+
+
+def zeros_like(
+    input: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+) -> Tensor:
+    """Zeros in the shape, dtype and device of ``input``."""
+    return full_like(input, 0, dtype=dtype, device=device, requires_grad=requires_grad)
+
+
+def ones_like(
+    input: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+) -> Tensor:
+    """Ones in the shape, dtype and device of ``input``."""
+    return full_like(input, 1, dtype=dtype, device=device, requires_grad=requires_grad)
+
+
+def arange(
+    start: Any,
+    end: Any = None,
+    step: Any = 1,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Any = None,
+) -> Tensor:
+    """``start, start + step, ...`` below ``end``; one argument is the end.
+
+    int64 if all three are integers, else the default dtype. Raises RuntimeError for a zero step,
+    bounds that contradict its sign, and bounds that are not finite.
+    """
+    if end is None:
+        start, end = 0, start
+    start, end, step = (x.item() if isinstance(x, Tensor) else x for x in (start, end, step))
+    if dtype is None:
+        whole = all(isinstance(x, (int, np.integer)) for x in (start, end, step))
+        dtype = _C.int64 if whole else _C.get_default_dtype()
+    return _finish(_C.arange(start, end, step, dtype, _device(device)), requires_grad)
+
+
+def linspace(
+    start: Any,
+    end: Any,
+    steps: int,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Any = None,
+) -> Tensor:
+    """``steps`` numbers from ``start`` to ``end``, both included, evenly spaced."""
+    if steps < 0:
+        raise RuntimeError(f"linspace: number of steps must be non-negative, got {steps}")
+    values = np.linspace(float(start), float(end), steps)
+    output = _C.to_dtype(_C.from_numpy(values), _no_copy_dtype(dtype))
+    return _finish(_C.to_device(output, _device(device)), requires_grad)
+
+
+def eye(
+    n: int,
+    m: int | None = None,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Ones on the diagonal of an (n, m) matrix of zeros; m defaults to n."""
+    output = zeros(n, n if m is None else m, dtype=dtype, device=device)
+    _C.fill_(_C.diagonal(output, 0, 0, 1), 1)
+    return _finish(output, requires_grad)
+
+
+@method()
+def fill_(input: Any, value: Any) -> Any:
+    """Sets every element to a number or to a 0-dimensional tensor; returns ``self``."""
+    if isinstance(value, Tensor):
+        if value.ndim > 0:
+            raise RuntimeError(
+                "fill_ only supports 0-dimension value tensor but got tensor with "
+                f"{value.ndim} dimensions."
+            )
+        if needs_grad(input, value):
+            return in_place("fill_", _filled, input, value)
+        value = value.item()
+    if needs_grad(input):
+        return in_place("fill_", _filled, input, value)
+    if isinstance(value, float) and math.isnan(value) and not input.dtype.is_floating_point:
+        raise RuntimeError(f"value cannot be converted to type {input.dtype} without overflow")
+    _C.fill_(input, value)
+    return input
+
+
+def _filled(input: Any, value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(input.dtype).expand(input.shape).clone()
+    return full_like(input, value)
+
+
+@method()
+def zero_(input: Any) -> Any:
+    """Sets every element to zero; returns ``self``."""
+    return fill_(input, 0)
+
+
+@method()
+def new_zeros(input: Any, *size: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    """Zeros of another shape, of this tensor's dtype and device."""
+    return new_full(input, _shape(size), 0, dtype=dtype, device=device)
+
+
+@method()
+def new_ones(input: Any, *size: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    """Ones of another shape, of this tensor's dtype and device."""
+    return new_full(input, _shape(size), 1, dtype=dtype, device=device)
+
+
+@method()
+def new_full(
+    input: Any, size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None
+) -> Tensor:
+    """One number in another shape, of this tensor's dtype and device."""
+    _, dtype, device = _like(input, dtype, device)
+    return _C.full(size, fill_value, dtype, device)
+
+
+@method()
+def new_empty(input: Any, *size: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    """Undefined content in another shape, of this tensor's dtype and device."""
+    _, dtype, device = _like(input, dtype, device)
+    return _C.empty(_shape(size), dtype, device)
+
+
+@method()
+def new_tensor(
+    input: Any, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """A copy of ``data`` with this tensor's dtype and device."""
+    _, dtype, device = _like(input, dtype, device)
+    return tensor(data, dtype=dtype, device=device, requires_grad=requires_grad)

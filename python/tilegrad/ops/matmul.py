@@ -1,0 +1,159 @@
+"""Matrix products: matmul, mm, bmm, mv, dot, linear."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import _C
+from ..autograd.graph import needs_grad, record
+from ._register import method, operator, put_out
+
+__all__ = ["addmm", "baddbmm", "bmm", "dot", "inner", "linear", "matmul", "mm", "mv", "outer"]
+
+
+@method()
+def matmul(input: Any, other: Any, *, out: Any = None) -> Any:
+    """The matrix product over the last two dimensions; leading ones broadcast.
+
+    Shapes: (..., n, k) @ (..., k, m) -> (..., n, m). A 1-dimensional argument acts as a row on the
+    left, as a column on the right, and its dimension is dropped from the result. Both arguments
+    have one dtype, not bool. Raises RuntimeError for inner sizes or dtypes that differ.
+    """
+    output = _C.matmul(input, other)
+    if needs_grad(input, other):
+        record(output, matmul_backward, (input, other), (input, other))
+    return output if out is None else put_out(out, output)
+
+
+def matmul_backward(node: Any, grad: Any) -> tuple:
+    input, other = node.saved
+    row, column = input.ndim == 1, other.ndim == 1
+    if row and column:
+        return (
+            grad * other if node.needs(0) else None,
+            grad * input if node.needs(1) else None,
+        )
+    # Give every operand its matrix shape, then grad_input = grad @ other^T and so on.
+    left = input.unsqueeze(0) if row else input
+    right = other.unsqueeze(1) if column else other
+    if row:
+        grad = grad.unsqueeze(-2)
+    if column:
+        grad = grad.unsqueeze(-1)
+    grad_input = grad_other = None
+    if node.needs(0):
+        grad_input = matmul(grad, right.transpose(-2, -1))
+        if row:
+            grad_input = grad_input.sum_to_size((1, input.shape[0])).squeeze(0)
+    if node.needs(1):
+        if right.ndim == 2 and left.ndim > 2:  # one product over all batches instead of a sum
+            rows, columns = left.shape[-1], grad.shape[-1]
+            grad_other = matmul(left.reshape(-1, rows).t(), grad.reshape(-1, columns))
+        else:
+            grad_other = matmul(left.transpose(-2, -1), grad)
+        if column:
+            grad_other = grad_other.sum_to_size((other.shape[0], 1)).squeeze(1)
+    return grad_input, grad_other
+
+
+operator("__matmul__", matmul)
+operator("__rmatmul__", matmul, reflected=True)
+
+
+def linear(input: Any, weight: Any, bias: Any = None) -> Any:
+    """``input @ weight.T + bias``: input (..., in), weight (out, in), bias (out) -> (..., out).
+
+    All of one floating dtype. Raises RuntimeError for sizes that do not match.
+    """
+    output = _C.linear(input, weight, bias)
+    if needs_grad(input, weight, bias):
+        record(output, linear_backward, (input, weight, bias), (input, weight))
+    return output
+
+
+def linear_backward(node: Any, grad: Any) -> tuple:
+    input, weight = node.saved
+    grad_input = matmul(grad, weight) if node.needs(0) else None
+    grad_weight = grad_bias = None
+    if grad.ndim != 2:
+        grad = grad.reshape(-1, weight.shape[0])
+        input = input.reshape(-1, weight.shape[1])
+    if node.needs(1):
+        grad_weight = matmul(grad.t(), input)
+    if node.needs(2):
+        grad_bias = grad.sum(0)
+    return grad_input, grad_weight, grad_bias
+
+
+def _expect_dims(op: str, **tensors: tuple[Any, int]) -> None:
+    for name, (tensor, ndim) in tensors.items():
+        if tensor.ndim != ndim:
+            raise RuntimeError(
+                f"{op}: argument '{name}': expected a {ndim}D tensor, "
+                f"got shape {tuple(tensor.shape)}"
+            )
+
+
+@method()
+def mm(input: Any, mat2: Any, *, out: Any = None) -> Any:
+    """The product of two matrices, (n, k) @ (k, m)."""
+    _expect_dims("mm", input=(input, 2), mat2=(mat2, 2))
+    return matmul(input, mat2, out=out)
+
+
+@method()
+def bmm(input: Any, mat2: Any, *, out: Any = None) -> Any:
+    """Batched products without broadcasting, (b, n, k) @ (b, k, m)."""
+    _expect_dims("bmm", input=(input, 3), mat2=(mat2, 3))
+    if input.shape[0] != mat2.shape[0]:
+        raise RuntimeError(
+            f"bmm: expected both batches to have one size, got {input.shape[0]} "
+            f"and {mat2.shape[0]}"
+        )
+    return matmul(input, mat2, out=out)
+
+
+@method()
+def mv(input: Any, vec: Any, *, out: Any = None) -> Any:
+    """A matrix times a vector, (n, m) @ (m)."""
+    _expect_dims("mv", input=(input, 2), vec=(vec, 1))
+    return matmul(input, vec, out=out)
+
+
+@method()
+def dot(input: Any, tensor: Any, *, out: Any = None) -> Any:
+    """The inner product of two vectors of one length."""
+    _expect_dims("dot", input=(input, 1), tensor=(tensor, 1))
+    return matmul(input, tensor, out=out)
+
+
+@method()
+def inner(input: Any, other: Any) -> Any:
+    """Products summed over the last dimension of both; a scalar scales."""
+    if input.ndim == 0 or other.ndim == 0:
+        return input * other
+    flat = matmul(input.reshape(-1, input.shape[-1]), other.reshape(-1, other.shape[-1]).t())
+    return flat.reshape((*input.shape[:-1], *other.shape[:-1]))
+
+
+@method("outer", "ger")
+def outer(input: Any, vec2: Any) -> Any:
+    """All products of two vectors' elements, (n), (m) -> (n, m)."""
+    _expect_dims("outer", input=(input, 1), vec2=(vec2, 1))
+    return input.unsqueeze(1) * vec2.unsqueeze(0)
+
+
+@method()
+def addmm(input: Any, mat1: Any, mat2: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
+    """``beta * input + alpha * (mat1 @ mat2)``; input broadcasts to (n, m)."""
+    product = mm(mat1, mat2)
+    product = product if alpha == 1 else product * alpha
+    return product + (input if beta == 1 else input * beta)
+
+
+@method()
+def baddbmm(input: Any, batch1: Any, batch2: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
+    """``beta * input + alpha * (batch1 @ batch2)``; input broadcasts to (b, n, m)."""
+    product = bmm(batch1, batch2)
+    product = product if alpha == 1 else product * alpha
+    return product + (input if beta == 1 else input * beta)

@@ -1,0 +1,406 @@
+"""Views: other sizes and strides over the same memory, never a copy (``reshape`` copies if it must).
+
+All follow the PyTorch functions of the same names. Writing to a view in place writes to its base,
+and gradients follow. Errors: IndexError for a dimension out of range, RuntimeError for sizes that do
+not fit.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Sequence
+from typing import Any
+
+from .. import _C
+from ..autograd.graph import needs_grad, record
+from ..autograd.views import layout, same_memory_order
+from ._register import method
+
+__all__ = [
+    "as_strided",
+    "diagonal",
+    "expand",
+    "flatten",
+    "movedim",
+    "narrow",
+    "permute",
+    "reshape",
+    "select",
+    "squeeze",
+    "swapaxes",
+    "t",
+    "transpose",
+    "unflatten",
+    "unsqueeze",
+]
+
+
+def _sizes(sizes: tuple) -> Any:
+    """Accepts both ``f(2, 3)`` and ``f((2, 3))``."""
+    if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
+        return sizes[0]
+    return sizes
+
+
+@method()
+def view(input: Any, *shape: Any) -> Any:
+    """The same elements in ``shape``; one size may be -1 (inferred).
+
+    A dtype as the only argument reinterprets the bytes. Raises RuntimeError if the strides do not
+    allow a view.
+    """
+    if len(shape) == 1 and isinstance(shape[0], _C.dtype):
+        return _view_dtype(input, shape[0])
+    output = _C.view(input, _sizes(shape))
+    if needs_grad(input):
+        record(output, view_backward, (input,), (input.shape,))
+    return output
+
+
+def view_backward(node: Any, grad: Any) -> Any:
+    (shape,) = node.saved
+    return reshape(grad, shape)
+
+
+def _view_dtype(input: Any, dtype: Any) -> Any:
+    if dtype is input.dtype:
+        return view(input, input.shape)
+    raise NotImplementedError(f"view: cannot reinterpret {input.dtype} as {dtype}")
+
+
+@method()
+def view_as(input: Any, other: Any) -> Any:
+    """``input.view(other.shape)``."""
+    return view(input, other.shape)
+
+
+def reshape(input: Any, shape: Any) -> Any:
+    """The same elements in ``shape``; a view where the strides allow it, else a copy."""
+    output = _C.try_view(input, shape)
+    if output is None:
+        return view(input.contiguous(), shape)
+    if needs_grad(input):
+        record(output, view_backward, (input,), (input.shape,))
+    return output
+
+
+@method("reshape")
+def _reshape_method(input: Any, *shape: Any) -> Any:
+    """See :func:`tilegrad.reshape`."""
+    return reshape(input, _sizes(shape))
+
+
+@method()
+def reshape_as(input: Any, other: Any) -> Any:
+    """``input.reshape(other.shape)``."""
+    return reshape(input, other.shape)
+
+
+@method()
+def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
+    """Joins the dimensions from ``start_dim`` to ``end_dim`` into one."""
+    ndim = input.ndim
+    if ndim == 0:
+        return reshape(input, (1,))
+    start, end = _dim(start_dim, ndim, "flatten"), _dim(end_dim, ndim, "flatten")
+    if start > end:
+        raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
+    shape = input.shape
+    joined = shape[start : end + 1].numel()
+    return reshape(input, (*shape[:start], joined, *shape[end + 1 :]))
+
+
+@method()
+def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Any:
+    """Splits dimension ``dim`` into ``sizes``, one of which may be -1."""
+    at = _dim(dim, input.ndim, "unflatten")
+    sizes = list(sizes)
+    if sizes.count(-1) == 1:
+        known = 1
+        for size in sizes:
+            known *= size if size != -1 else 1
+        if known:
+            sizes[sizes.index(-1)] = input.shape[at] // known
+    product = 1
+    for size in sizes:
+        product *= size
+    if product != input.shape[at]:
+        raise RuntimeError(
+            f"unflatten: Provided sizes {sizes} don't multiply up to the size of dim {dim} "
+            f"({input.shape[at]}) in the input tensor"
+        )
+    return view(input, (*input.shape[:at], *sizes, *input.shape[at + 1 :]))
+
+
+def _dim(dim: int, ndim: int, op: str) -> int:
+    """The dimension counted from the front; IndexError outside."""
+    reach = max(ndim, 1)
+    if not -reach <= dim < reach:
+        raise IndexError(
+            f"{op}: Dimension out of range (expected to be in range of "
+            f"[{-reach}, {reach - 1}], but got {dim})"
+        )
+    return dim % reach
+
+
+@method()
+def transpose(input: Any, dim0: int, dim1: int) -> Any:
+    """Exchanges two dimensions."""
+    output = _C.transpose(input, dim0, dim1)
+    if needs_grad(input):
+        record(output, transpose_backward, (input,), (dim0, dim1))
+    return output
+
+
+def transpose_backward(node: Any, grad: Any) -> Any:
+    return transpose(grad, *node.saved)
+
+
+swapaxes = method("swapaxes", "swapdims")(transpose)
+
+
+@method()
+def t(input: Any) -> Any:
+    """The transpose of a matrix; vectors and scalars are returned as they are."""
+    if input.ndim > 2:
+        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {input.ndim}D")
+    return transpose(input, 0, 1) if input.ndim == 2 else view(input, input.shape)
+
+
+def permute(input: Any, dims: Sequence[int]) -> Any:
+    """Reorders the dimensions: dimension ``i`` of the result is ``dims[i]`` of the input."""
+    output = _C.permute(input, dims)
+    if needs_grad(input):
+        record(output, permute_backward, (input,), (tuple(d % input.ndim for d in dims),))
+    return output
+
+
+@method("permute")
+def _permute_method(input: Any, *dims: Any) -> Any:
+    """See :func:`tilegrad.permute`."""
+    return permute(input, _sizes(dims))
+
+
+def permute_backward(node: Any, grad: Any) -> Any:
+    (dims,) = node.saved
+    return permute(grad, sorted(range(len(dims)), key=dims.__getitem__))
+
+
+@method("movedim", "moveaxis")
+def movedim(input: Any, source: Any, destination: Any) -> Any:
+    """Moves the dimensions ``source`` to the positions ``destination``; the rest keep their order."""
+    ndim = input.ndim
+    sources = [source] if isinstance(source, int) else list(source)
+    targets = [destination] if isinstance(destination, int) else list(destination)
+    sources = [_dim(d, ndim, "movedim") for d in sources]
+    targets = [_dim(d, ndim, "movedim") for d in targets]
+    if len(sources) != len(targets) or len({*sources}) < len(sources) or len({*targets}) < len(
+        targets
+    ):
+        raise RuntimeError(
+            "movedim: expected 'source' and 'destination' to list equally many different "
+            f"dimensions, got {source} and {destination}"
+        )
+    rest = iter([d for d in range(ndim) if d not in sources])
+    moved = dict(zip(targets, sources, strict=True))
+    return permute(input, [moved[d] if d in moved else next(rest) for d in range(ndim)])
+
+
+def expand(input: Any, size: Any) -> Any:
+    """Repeats size-1 dimensions up to ``size`` without copying; -1 keeps a size."""
+    output = _C.expand(input, size)
+    if needs_grad(input):
+        record(output, expand_backward, (input,))
+    return output
+
+
+def expand_backward(node: Any, grad: Any) -> Any:
+    return grad  # the engine sums it to the input's shape
+
+
+@method("expand")
+def _expand_method(input: Any, *size: Any) -> Any:
+    """See :func:`tilegrad.expand`."""
+    return expand(input, _sizes(size))
+
+
+@method()
+def expand_as(input: Any, other: Any) -> Any:
+    """``input.expand(other.shape)``."""
+    return expand(input, other.shape)
+
+
+@method()
+def unsqueeze(input: Any, dim: int) -> Any:
+    """Inserts a dimension of size 1 at position ``dim``."""
+    output = _C.unsqueeze(input, dim)
+    if needs_grad(input):
+        record(output, view_backward, (input,), (input.shape,))
+    return output
+
+
+@method()
+def squeeze(input: Any, dim: Any = None) -> Any:
+    """Removes the dimensions of size 1: all, or those of ``dim`` (an int or a tuple)."""
+    output = _C.squeeze(input, dim)
+    if needs_grad(input):
+        record(output, view_backward, (input,), (input.shape,))
+    return output
+
+
+@method()
+def narrow(input: Any, dim: int, start: Any, length: int) -> Any:
+    """The ``length`` entries from ``start`` along ``dim``.
+
+    Raises IndexError for a start outside the dimension, RuntimeError for a length beyond its end.
+    """
+    size = input.shape[_dim(dim, input.ndim, "narrow")]
+    start = int(start)
+    if not -size <= start <= size:
+        raise IndexError(
+            f"narrow: start out of range (expected to be in range of [{-size}, {size}], "
+            f"but got {start})"
+        )
+    if start < 0:
+        start += size
+    if length < 0:
+        raise RuntimeError("narrow(): length must be non-negative.")
+    if start + length > size:
+        raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({size}).")
+    return slice_dim(input, dim, start, length, 1)
+
+
+def slice_dim(input: Any, dim: int, start: int, length: int, step: int) -> Any:
+    """``length`` entries along ``dim``: start, start + step, ... (all within the dimension)."""
+    output = _C.slice(input, dim, start, length, step)
+    if needs_grad(input):
+        record(output, slice_backward, (input,), (input.shape, dim, start, length, step))
+    return output
+
+
+def slice_backward(node: Any, grad: Any) -> Any:
+    shape, dim, start, length, step = node.saved
+    output = grad.new_zeros(shape)
+    _C.copy_(_C.slice(output, dim, start, length, step), grad)
+    if needs_grad(grad):
+        record(output, slice_backward_backward, (grad,), (dim, start, length, step))
+    return output
+
+
+def slice_backward_backward(node: Any, grad: Any) -> Any:
+    return slice_dim(grad, *node.saved)
+
+
+@method()
+def select(input: Any, dim: int, index: int) -> Any:
+    """The slice at ``index`` along ``dim``, without that dimension."""
+    output = _C.select(input, dim, int(index))
+    if needs_grad(input):
+        record(output, select_backward, (input,), (input.shape, dim, int(index)))
+    return output
+
+
+def select_backward(node: Any, grad: Any) -> Any:
+    shape, dim, index = node.saved
+    output = grad.new_zeros(shape)
+    _C.copy_(_C.select(output, dim, index), grad)
+    if needs_grad(grad):
+        record(output, select_backward_backward, (grad,), (dim, index))
+    return output
+
+
+def select_backward_backward(node: Any, grad: Any) -> Any:
+    return select(grad, *node.saved)
+
+
+@method()
+def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
+    """The diagonal of the planes (dim1, dim2), as the last dimension."""
+    output = _C.diagonal(input, offset, dim1, dim2)
+    if needs_grad(input):
+        record(output, diagonal_backward, (input,), (input.shape, offset, dim1, dim2))
+    return output
+
+
+def diagonal_backward(node: Any, grad: Any) -> Any:
+    shape, *place = node.saved
+    output = grad.new_zeros(shape)
+    _C.copy_(_C.diagonal(output, *place), grad)
+    if needs_grad(grad):
+        record(output, diagonal_backward_backward, (grad,), tuple(place))
+    return output
+
+
+def diagonal_backward_backward(node: Any, grad: Any) -> Any:
+    return diagonal(grad, *node.saved)
+
+
+@method()
+def as_strided(input: Any, size: Any, stride: Any, storage_offset: int | None = None) -> Any:
+    """Any window on the storage, in elements. Raises RuntimeError if it reaches outside."""
+    output = _C.as_strided(input, size, stride, storage_offset)
+    if needs_grad(input):
+        record(output, as_strided_backward, (input,), (layout(input), layout(output)))
+    return output
+
+
+def as_strided_backward(node: Any, grad: Any) -> Any:
+    input_layout, output_layout = node.saved
+    output = _scatter_layout(grad, input_layout, output_layout)
+    if needs_grad(grad):
+        record(output, as_strided_backward_backward, (grad,), (input_layout, output_layout))
+    return output
+
+
+def as_strided_backward_backward(node: Any, grad: Any) -> Any:
+    input_layout, (size, stride, offset) = node.saved
+    buffer, origin = same_memory_order(grad, input_layout)
+    return as_strided(buffer, size, stride, offset - origin)
+
+
+def _scatter_layout(grad: Any, input_layout: tuple, output_layout: tuple) -> Any:
+    """Adds ``grad`` into zeros at the places its elements had in the storage. Not recorded."""
+    shape, strides, origin = input_layout
+    _, output_strides, offset = output_layout
+    extent = 1 + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
+    with _no_grad():
+        repeated = [d for d, s in enumerate(output_strides) if s == 0 and grad.shape[d] != 1]
+        if repeated:
+            grad = grad.sum(repeated, keepdim=True)
+        buffer = grad.new_zeros(builtins.max(extent, 0))
+        window = _C.as_strided(buffer, grad.shape, output_strides, offset - origin)
+        if _C.has_overlap(window):
+            index = _C.as_strided(
+                _C.arange(0, extent, 1, _C.int64, grad.device),
+                grad.shape,
+                output_strides,
+                offset - origin,
+            )
+            buffer.index_put_((index,), grad, accumulate=True)
+        else:
+            _C.copy_(window, grad)
+        return _C.contiguous(_C.as_strided(buffer, shape, strides, 0))
+
+
+def _no_grad() -> Any:
+    from ..autograd.mode import no_grad
+
+    return no_grad()
+
+
+def _attach_properties() -> None:
+    from ..tensor import Tensor
+
+    def transposed(self: Any) -> Any:
+        """The tensor with its dimensions reversed."""
+        return permute(self, tuple(range(self.ndim - 1, -1, -1)))
+
+    def matrices_transposed(self: Any) -> Any:
+        """Each matrix transposed: the last two dimensions exchanged."""
+        return transpose(self, -2, -1)
+
+    Tensor.T = property(transposed)
+    Tensor.mT = property(matrices_transposed)
+
+
+_attach_properties()

@@ -1,0 +1,303 @@
+"""``tilegrad.Tensor``: attributes and protocols. Its operations live in ``tilegrad/ops``.
+
+Each ops module attaches its own methods with the decorators of ``tilegrad/ops/_register.py``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import _C
+from ._size import Size
+from .autograd.graph import Node
+from .autograd.views import regenerate
+
+__all__ = ["Tensor"]
+
+
+class Tensor(_C.TensorBase):
+    """A multi-dimensional array of one dtype on one device, with an optional gradient history.
+
+    Create one with :func:`tilegrad.tensor`, :func:`tilegrad.zeros`, :func:`tilegrad.from_numpy` and
+    relatives. Attributes:
+
+    - ``shape``, ``ndim``, ``dtype``, ``device``
+    - ``requires_grad``: whether operations on it are recorded
+    - ``grad``: the accumulated gradient of a leaf, of the same shape and dtype, or ``None``
+    - ``grad_fn``: the node that produced it; ``None`` for leaves
+    - ``is_leaf``, ``output_nr``
+    """
+
+    __slots__ = ()
+    __array_priority__ = 1000  # NumPy operators defer to ours, as they do to PyTorch's
+
+    if TYPE_CHECKING:  # methods attached by tilegrad/ops
+
+        def __getattr__(self, name: str) -> Any: ...
+
+    # --- gradient ---------------------------------------------------------------------------
+
+    @property
+    def requires_grad(self) -> bool:
+        return self._get_requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Starts or stops recording operations on this leaf. Returns ``self``.
+
+        Raises RuntimeError for a dtype that is not floating, and for switching a result off.
+        """
+        if requires_grad and not self.dtype.is_floating_point:
+            raise RuntimeError(
+                "only Tensors of floating point and complex dtype can require gradients, "
+                f"got {self.dtype}"
+            )
+        if not requires_grad and not self.is_leaf:
+            raise RuntimeError(
+                "you can only change requires_grad flags of leaf variables. If you want to use a "
+                "computed variable in a subgraph that doesn't require differentiation use "
+                "var_no_grad = var.detach()."
+            )
+        if requires_grad and self._is_inference:
+            raise RuntimeError("Setting requires_grad=True on inference tensor is not allowed.")
+        self._requires_grad = bool(requires_grad)
+        return self
+
+    @property
+    def grad(self) -> Tensor | None:
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise TypeError(f"grad: expected a Tensor or None, got {type(value).__name__}")
+            for what in ("shape", "dtype", "device"):
+                expected, actual = getattr(self, what), getattr(value, what)
+                if expected != actual:
+                    raise RuntimeError(
+                        f"grad: assigned grad has {what} {actual}, expected {expected}"
+                    )
+        self._grad = value
+
+    def backward(
+        self,
+        gradient: Tensor | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Any = None,
+    ) -> None:
+        """Adds to ``leaf.grad`` the gradient of this tensor with respect to each leaf.
+
+        ``gradient``, of this tensor's shape, is needed unless it has one element. See
+        :func:`tilegrad.autograd.backward`.
+        """
+        from .autograd import backward
+
+        backward(self, gradient, retain_graph, create_graph, inputs=inputs)
+
+    def register_hook(self, hook: Any) -> Any:
+        """Calls ``hook(grad)`` when this tensor's gradient is known; a returned tensor replaces it.
+
+        Returns a handle with ``remove()``.
+        """
+        from .autograd.hooks import register_tensor_hook
+
+        return register_tensor_hook(self, hook)
+
+    def retain_grad(self) -> None:
+        """Keeps the gradient of this non-leaf in ``.grad``, as leaves do."""
+        from .autograd.hooks import retain_grad
+
+        retain_grad(self)
+
+    @property
+    def retains_grad(self) -> bool:
+        return bool(getattr(self, "_retains_grad", False))
+
+    def detach(self) -> Tensor:
+        """The same memory without history; in-place writes are seen by both."""
+        return _C.detach(self)
+
+    @property
+    def data(self) -> Tensor:
+        """The same memory, hidden from autograd: writes through it are not noticed."""
+        return _C.data(self)
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        _C.set_data(self, value)
+
+    # --- layout -----------------------------------------------------------------------------
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or the size of one dimension."""
+        return self.shape if dim is None else self.shape[dim]
+
+    def dim(self) -> int:
+        """The number of dimensions."""
+        return self.ndim
+
+    def stride(self, dim: int | None = None) -> Any:
+        """Steps between neighbours along each dimension, in elements."""
+        strides = tuple(_C.stride(self))
+        return strides if dim is None else strides[dim]
+
+    def storage_offset(self) -> int:
+        """The position of the first element in the storage, in elements."""
+        return _C.storage_offset(self)
+
+    def numel(self) -> int:
+        """The number of elements."""
+        return _C.numel(self)
+
+    nelement = numel
+
+    def element_size(self) -> int:
+        """Bytes per element."""
+        return self.dtype.itemsize
+
+    @property
+    def itemsize(self) -> int:
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self.numel() * self.dtype.itemsize
+
+    def is_contiguous(self) -> bool:
+        """Whether the elements lie row-major without gaps."""
+        return _C.is_contiguous(self)
+
+    def data_ptr(self) -> int:
+        """The address of the first element."""
+        return _C.data_ptr(self)
+
+    def is_floating_point(self) -> bool:
+        """Whether the dtype is a floating-point type."""
+        return self.dtype.is_floating_point
+
+    def is_complex(self) -> bool:
+        """False: there are no complex dtypes."""
+        return False
+
+    def get_device(self) -> int:
+        """The CUDA device index, -1 for the CPU."""
+        index = self.device.index
+        return -1 if index is None else index
+
+    @property
+    def is_cuda(self) -> bool:
+        return self.device.type == "cuda"
+
+    # --- Python numbers and NumPy -----------------------------------------------------------
+
+    def item(self) -> Any:
+        """The only element, as a Python number."""
+        return _C.item(self)
+
+    def tolist(self) -> Any:
+        """Nested lists of Python numbers; a scalar gives a number."""
+        return _C.to_numpy(self.detach().cpu()).tolist()
+
+    def numpy(self, *, force: bool = False) -> np.ndarray:
+        """A NumPy array that shares this CPU tensor's memory.
+
+        Raises RuntimeError if the tensor requires grad, TypeError if it is not on the CPU;
+        ``force=True`` detaches and copies to the CPU first.
+        """
+        if force:
+            return _C.to_numpy(self.detach().cpu())
+        if self.requires_grad:
+            raise RuntimeError(
+                "Can't call numpy() on Tensor that requires grad. "
+                "Use tensor.detach().numpy() instead."
+            )
+        return _C.to_numpy(self)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        array = self.numpy()
+        if dtype is not None and array.dtype != dtype:
+            if copy is False:
+                raise ValueError(f"cannot view {array.dtype} as {dtype} without a copy")
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    def __bool__(self) -> bool:
+        if self.numel() != 1:
+            what = "no values" if self.numel() == 0 else "more than one value"
+            raise RuntimeError(f"Boolean value of Tensor with {what} is ambiguous")
+        return bool(_C.item(self))
+
+    def __int__(self) -> int:
+        return int(_C.item(self))
+
+    def __float__(self) -> float:
+        return float(_C.item(self))
+
+    def __index__(self) -> int:
+        if self.dtype.is_floating_point or self.numel() != 1:
+            raise TypeError("only integer tensors of a single element can be converted to an index")
+        return int(_C.item(self))
+
+    def __len__(self) -> int:
+        if self.ndim == 0:
+            raise TypeError("len() of a 0-d tensor")
+        return self.shape[0]
+
+    def __iter__(self) -> Any:
+        if self.ndim == 0:
+            raise TypeError("iteration over a 0-d tensor")
+        return iter(self.unbind(0))
+
+    def __contains__(self, element: Any) -> bool:
+        return bool((self == element).any())
+
+    __hash__ = object.__hash__  # by identity; == compares element by element
+
+    def __reduce_ex__(self, protocol: Any) -> tuple:
+        from ._serialize import rebuild
+
+        return rebuild, (
+            self.detach().cpu().numpy(),
+            str(self.device),
+            self.requires_grad and self.is_leaf,
+            type(self),
+        )
+
+    def __deepcopy__(self, memo: dict) -> Tensor:
+        if not self.is_leaf:
+            raise RuntimeError(
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy "
+                "protocol at the moment."
+            )
+        if id(self) in memo:
+            return memo[id(self)]
+        copy = _C.clone(self)
+        if type(self) is not Tensor:
+            copy = type(self).__new__(type(self), copy)
+        memo[id(self)] = copy
+        copy._requires_grad = self.requires_grad
+        if self._grad is not None:
+            copy._grad = self._grad.__deepcopy__(memo)
+        copy.__dict__.update(self.__dict__)
+        return copy
+
+    def __repr__(self) -> str:
+        from ._printing import tensor_repr
+
+        return tensor_repr(self)
+
+    def __format__(self, spec: str) -> str:
+        if self.ndim == 0:
+            return format(self.item(), spec)
+        return object.__format__(self, spec)
+
+
+_C._register_types(Tensor, Size)
+_C._register_node(Node, regenerate)

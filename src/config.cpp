@@ -1,0 +1,48 @@
+// What this build is and how it runs: instruction sets, threads, memory, CUDA.
+#include "bind.h"
+#include "host_memory.h"
+#include "isa.h"
+#include "parallel.h"
+#include "tilegrad_build.h"  // written by CMake
+
+namespace tilegrad {
+
+void bind_config(py::module_& module) {
+  module.def("get_num_threads", &num_threads);
+  module.def("set_num_threads", [](int count) {
+    py::gil_scoped_release release;
+    set_num_threads(count);
+  });
+  module.def("isa", [] { return isa_name(active_isa()); });
+  module.def("compiled_isas", [] {
+    std::vector<std::string> names;
+    for (int i = 0; i < kIsaCount; ++i) names.emplace_back(isa_name(static_cast<Isa>(i)));
+    return names;
+  });
+  module.def("supported_isas", [] {
+    std::vector<std::string> names;
+    for (Isa isa : supported_isas()) names.emplace_back(isa_name(isa));
+    return names;
+  });
+  module.def("build_info", [] {
+    py::dict build;
+    build["version"] = TILEGRAD_VERSION;
+    build["compiler"] = TILEGRAD_COMPILER;
+    build["build_type"] = TILEGRAD_BUILD_TYPE;
+    build["cuda"] = TILEGRAD_CUDA_STATE;
+    build["cuda_reason"] = TILEGRAD_CUDA_REASON;
+    build["cuda_architectures"] = TILEGRAD_CUDA_ARCHITECTURES;
+    return build;
+  });
+  module.def("host_memory_stats", [] {
+    const HostMemoryStats stats = host_memory_stats();
+    py::dict result;
+    result["in_use"] = stats.in_use;
+    result["cached"] = stats.cached;
+    result["peak"] = stats.peak;
+    return result;
+  });
+  module.def("host_empty_cache", &host_empty_cache);
+}
+
+}  // namespace tilegrad

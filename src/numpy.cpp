@@ -1,0 +1,129 @@
+// NumPy both ways without copies, and element access for item() and tolist().
+#include <pybind11/numpy.h>
+
+#include "bind.h"
+
+namespace tilegrad {
+namespace {
+
+DType dtype_of(const py::dtype& type) {
+  TILEGRAD_CHECK(type.byteorder() != '>', type,
+                 "from_numpy: arrays in the other byte order are not supported; convert with "
+                 ".astype(array.dtype.newbyteorder('='))");
+  const char kind = type.kind();
+  for (int i = 0; i < kDTypeCount; ++i) {
+    const DTypeInfo& row = kDTypes[i];
+    const bool is_unsigned = static_cast<DType>(i) == DType::uint8;
+    const char expected = row.category == DTypeCategory::boolean    ? 'b'
+                          : row.category == DTypeCategory::floating ? 'f'
+                          : is_unsigned                             ? 'u'
+                                                                    : 'i';
+    if (row.supported && kind == expected && static_cast<std::size_t>(type.itemsize()) == row.size)
+      return static_cast<DType>(i);
+  }
+  fail(ErrorKind::type, "can't convert np.ndarray of type ", std::string(py::str(type)),
+       ". The only supported types are: float64, float32, int64, int32, int16, int8, uint8, and bool.");
+}
+
+void release_array(void* owner) {
+  if (!Py_IsInitialized()) return;  // the interpreter is gone, and the array with it
+  py::gil_scoped_acquire gil;
+  Py_DECREF(static_cast<PyObject*>(owner));
+}
+
+Tensor from_numpy(const py::array& array) {
+  Tensor x;
+  x.dtype = dtype_of(array.dtype());
+  const auto size = static_cast<std::int64_t>(size_of(x.dtype));
+  std::int64_t reach = size;
+  for (py::ssize_t d = 0; d < array.ndim(); ++d) {
+    const std::int64_t stride = array.shape(d) > 1 ? array.strides(d) : size;
+    TILEGRAD_CHECK(stride >= 0, value,
+                   "from_numpy: arrays with negative strides are not supported; pass array.copy()");
+    TILEGRAD_CHECK(stride % size == 0, value,
+                   "from_numpy: the strides must be multiples of the element size; pass array.copy()");
+    x.shape.push(array.shape(d));
+    x.strides.push(stride / size);
+    if (array.shape(d) > 0) reach += (array.shape(d) - 1) * stride;
+  }
+  x.storage = StorageRef(new Storage);
+  x.storage->data = const_cast<void*>(array.data());
+  x.storage->bytes = array.size() ? static_cast<std::size_t>(reach) : 0;
+  x.storage->writable = array.writeable();
+  x.storage->owner = Py_NewRef(array.ptr());
+  x.storage->release_owner = release_array;
+  return x;
+}
+
+py::dtype numpy_dtype(DType dtype) { return py::dtype(info(dtype).name); }
+
+// The array keeps the tensor object alive.
+py::array to_numpy(py::object self) {
+  const Tensor& x = as_py(self.ptr())->tensor;
+  TILEGRAD_CHECK(x.device().is_cpu(), type, "can't convert ", x.device().str(),
+                 " device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory "
+                 "first.");
+  std::vector<py::ssize_t> shape(x.shape.begin(), x.shape.end()), strides;
+  for (std::int64_t stride : x.strides)
+    strides.push_back(stride * static_cast<py::ssize_t>(size_of(x.dtype)));
+  py::array array(numpy_dtype(x.dtype), shape, strides, x.bytes(), self);
+  if (!x.storage->writable) array.attr("flags").attr("writeable") = false;
+  return array;
+}
+
+py::object item(const Tensor& x) {
+  TILEGRAD_CHECK(x.numel() == 1, runtime, "a Tensor with ", x.numel(),
+                 " elements cannot be converted to Scalar");
+  Tensor host = x;
+  if (!x.device().is_cpu()) {
+    host = empty(x.shape, x.dtype, Device{});
+    copy_into(host, x);
+  }
+  const char* element = host.bytes();
+  const auto get = [element]<class T>() {
+    T value;
+    std::memcpy(&value, element, sizeof(T));
+    return value;
+  };
+  switch (x.dtype) {
+    case DType::boolean:
+      return py::bool_(get.operator()<std::uint8_t>() != 0);
+    case DType::uint8:
+      return py::int_(get.operator()<std::uint8_t>());
+    case DType::int8:
+      return py::int_(get.operator()<std::int8_t>());
+    case DType::int16:
+      return py::int_(get.operator()<std::int16_t>());
+    case DType::int32:
+      return py::int_(get.operator()<std::int32_t>());
+    case DType::int64:
+      return py::int_(get.operator()<std::int64_t>());
+    case DType::float32:
+      return py::float_(get.operator()<float>());
+    default:
+      return py::float_(get.operator()<double>());
+  }
+}
+
+}  // namespace
+
+void bind_numpy(py::module_& module) {
+  module.def("from_numpy", &from_numpy, "A tensor that shares the array's memory.");
+  module.def("to_numpy", &to_numpy, "An array that shares the tensor's memory.");
+  module.def("item", &item);
+  // x.data: the same memory with a version counter of its own, so that writes through it are not
+  // seen by autograd.
+  module.def("data", [](const Tensor& x) {
+    Tensor y = x;
+    y.storage = StorageRef(new Storage);
+    y.storage->data = x.storage->data;
+    y.storage->bytes = x.storage->bytes;
+    y.storage->device = x.storage->device;
+    y.storage->writable = x.storage->writable;
+    y.storage->owner = new StorageRef(x.storage);
+    y.storage->release_owner = [](void* owner) { delete static_cast<StorageRef*>(owner); };
+    return y;
+  });
+}
+
+}  // namespace tilegrad

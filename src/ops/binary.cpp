@@ -1,0 +1,138 @@
+// Two-operand arithmetic: promotion, broadcasting, in-place rules.
+#include "ops/binary.h"
+
+#include "bind.h"
+#include "dispatch.h"
+#include "loop.h"
+
+namespace tilegrad {
+namespace {
+
+enum class Accepts { all, number, floating, bits };
+
+#define TILEGRAD_ROW(name, dtypes) {#name, Accepts::dtypes},
+constexpr struct {
+  const char* name;
+  Accepts accepts;
+} kOps[] = {TILEGRAD_FOR_EACH_BINARY(TILEGRAD_ROW)};
+#undef TILEGRAD_ROW
+
+const char* name_of(BinaryOp op) { return kOps[static_cast<int>(op)].name; }
+
+// The dtype in which the operation is computed.
+DType compute_dtype(BinaryOp op, const Operand& x, const Operand& other) {
+  DType dtype = ResultType().add(x).add(other).get();
+  switch (kOps[static_cast<int>(op)].accepts) {
+    case Accepts::all:
+      break;
+    case Accepts::floating:
+      if (!is_floating(dtype)) dtype = default_dtype();
+      break;
+    case Accepts::number:
+      TILEGRAD_CHECK(dtype != DType::boolean, runtime, name_of(op),
+                     ": not defined for two bool operands; use a logical operation or convert one");
+      break;
+    case Accepts::bits:
+      TILEGRAD_CHECK(!is_floating(dtype), runtime, name_of(op),
+                     ": expected bool or integer operands, got ", info(dtype).name);
+  }
+  return dtype;
+}
+
+// The operand as a tensor of the compute dtype. A number, or a 0-dimensional CPU tensor beside a
+// CUDA one, becomes a 0-dimensional tensor there.
+Tensor prepare(const Operand& x, DType dtype, Device device, BinaryOp op) {
+  if (!x.is_tensor()) return scalar_tensor(x.scalar, dtype, device);
+  if (x.tensor->device() == device) return to_dtype(*x.tensor, dtype);
+  TILEGRAD_CHECK(x.tensor->ndim() == 0 && x.tensor->device().is_cpu(), runtime, name_of(op),
+                 ": expected all tensors on one device, got ", device.str(), " and ",
+                 x.tensor->device().str());
+  Tensor y = empty({}, dtype, device);
+  copy_into(y, *x.tensor);
+  return y;
+}
+
+Device device_of(const Operand& x, const Operand& other) {
+  if (x.is_tensor() && (!other.is_tensor() || x.tensor->ndim() > 0 || !x.tensor->device().is_cpu()))
+    return x.tensor->device();
+  return other.is_tensor() ? other.tensor->device() : Device{};
+}
+
+void reject_zero_divisor(BinaryOp op, const Tensor& other) {
+  const bool divides = op == BinaryOp::floor_divide || op == BinaryOp::trunc_divide ||
+                       op == BinaryOp::remainder || op == BinaryOp::fmod;
+  if (!divides || is_floating(other.dtype)) return;
+  const Tensor wide = contiguous(to_dtype(other, DType::int64));
+  const std::int64_t* divisor = wide.data<std::int64_t>();
+  for (std::int64_t i = 0, count = wide.numel(); i < count; ++i)
+    TILEGRAD_CHECK(divisor[i] != 0, runtime, name_of(op), ": integer division by zero");
+}
+
+void compute(BinaryOp op, const Tensor& y, const Tensor& x, const Tensor& other,
+             const Scalar& alpha) {
+  reject_zero_divisor(op, other);
+  Binary args{.op = op,
+              .dtype = x.dtype,
+              .alpha = alpha.as_double(),
+              .whole_alpha = alpha.to<std::int64_t>(),
+              .loop = make_loop<3>(y.shape, {&y, &x, &other})};
+  run(binary_kernel, y.device(), args, y.numel());
+}
+
+Tensor binary(BinaryOp op, const Operand& x, const Operand& other, const Scalar& alpha) {
+  const DType dtype = compute_dtype(op, x, other);
+  const Device device = device_of(x, other);
+  // Nothing to convert: the common case, kept free of copies of the operands.
+  if (x.is_tensor() && other.is_tensor() && x.tensor->dtype == dtype &&
+      other.tensor->dtype == dtype && x.tensor->device() == other.tensor->device()) {
+    const Tensor &a = *x.tensor, &b = *other.tensor;
+    Tensor y = a.shape == b.shape
+                   ? empty(a.shape, dtype, device)
+                   : empty(broadcast_shapes(a.shape, b.shape, name_of(op)), dtype, device);
+    compute(op, y, a, b, alpha);
+    return y;
+  }
+  const Tensor a = prepare(x, dtype, device, op), b = prepare(other, dtype, device, op);
+  Tensor y = empty(broadcast_shapes(a.shape, b.shape, name_of(op)), dtype, device);
+  compute(op, y, a, b, alpha);
+  return y;
+}
+
+void binary_in_place(BinaryOp op, const Tensor& x, const Operand& other, const Scalar& alpha) {
+  const DType dtype = compute_dtype(op, Operand{&x, {}}, other);
+  TILEGRAD_CHECK(can_cast(dtype, x.dtype), runtime, name_of(op), "_: result type ",
+                 info(dtype).name, " can't be cast to the desired output type ",
+                 info(x.dtype).name);
+  Tensor b = prepare(other, dtype, x.device(), op);
+  TILEGRAD_CHECK(broadcast_shapes(x.shape, b.shape, name_of(op)) == x.shape, runtime, name_of(op),
+                 "_: output with shape ", x.shape.str(), " doesn't match the broadcast shape ",
+                 broadcast_shapes(x.shape, b.shape, name_of(op)).str());
+  begin_write(x, name_of(op));
+  const bool aliased = may_overlap(x, b) && !(b.bytes() == x.bytes() && b.shape == x.shape &&
+                                              b.strides == x.strides);
+  if (aliased) {
+    Tensor copy = empty_like(b);
+    copy_into(copy, b);
+    b = copy;
+  }
+  if (dtype == x.dtype) return compute(op, x, x, b, alpha);
+  const Tensor a = to_dtype(x, dtype);  // already a fresh copy: computed there, then written back
+  compute(op, a, a, b, alpha);
+  copy_into(x, a);
+}
+
+}  // namespace
+
+void bind_binary(py::module_& module) {
+#define TILEGRAD_BIND(name, dtypes)                                                 \
+  module.def(#name, [](const Operand& x, const Operand& other, const Scalar& alpha) { \
+    return binary(BinaryOp::name, x, other, alpha);                                 \
+  }, py::arg(), py::arg(), py::arg("alpha") = 1);                                   \
+  module.def(#name "_", [](const Tensor& x, const Operand& other, const Scalar& alpha) { \
+    binary_in_place(BinaryOp::name, x, other, alpha);                               \
+  }, py::arg(), py::arg(), py::arg("alpha") = 1);
+  TILEGRAD_FOR_EACH_BINARY(TILEGRAD_BIND)
+#undef TILEGRAD_BIND
+}
+
+}  // namespace tilegrad

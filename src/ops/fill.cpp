@@ -1,0 +1,75 @@
+// fill: empty, full, arange and fill_.
+#include "ops/fill.h"
+
+#include <cmath>
+
+#include "bind.h"
+#include "device.h"
+#include "dispatch.h"
+#include "loop.h"
+
+namespace tilegrad {
+namespace {
+
+void fill(const Tensor& y, const Scalar& value) {
+  if (y.numel() == 0) return;
+  if (!y.device().is_cpu()) return copy_into(y, scalar_tensor(value, y.dtype, Device{}));
+  Fill args{.element_size = static_cast<std::int64_t>(size_of(y.dtype)),
+            .value = {},
+            .loop = make_loop<1>(y.shape, {&y})};
+  value.store(y.dtype, args.value);
+  run(fill_kernel, y.device(), args, y.numel());
+}
+
+Tensor empty_on(const Dims& shape, DType dtype, Device device) {
+  require_device(device, "empty");
+  return empty(shape, dtype, device);
+}
+
+Tensor full(const Dims& shape, const Scalar& value, DType dtype, Device device) {
+  require_device(device, "full");
+  Tensor y = empty(shape, dtype, device, "full");
+  fill(y, value);
+  return y;
+}
+
+Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step, DType dtype,
+              Device device) {
+  const double first = start.as_double(), last = end.as_double(), stride = step.as_double();
+  TILEGRAD_CHECK(std::isfinite(first) && std::isfinite(last) && std::isfinite(stride), runtime,
+                 "arange: expected finite bounds, got start ", first, ", end ", last, ", step ",
+                 stride);
+  TILEGRAD_CHECK(stride != 0, runtime, "arange: expected a nonzero step, got 0");
+  TILEGRAD_CHECK(stride > 0 ? first <= last : first >= last, runtime, "arange: the bounds start ",
+                 first, " and end ", last, " contradict the sign of step ", stride);
+  const double count = std::ceil((last - first) / stride);
+  TILEGRAD_CHECK(count < 9.2e18, runtime, "arange: the number of elements overflows 64 bits");
+  Tensor y = empty({static_cast<std::int64_t>(count)}, dtype, Device{}, "arange");
+  Arange args{.dtype = dtype,
+              .y = y.bytes(),
+              .size = y.numel(),
+              .whole_start = start.to<std::int64_t>(),
+              .whole_step = step.to<std::int64_t>(),
+              .start = first,
+              .step = stride};
+  run(arange_kernel, y.device(), args, y.numel());
+  if (device.is_cpu()) return y;
+  require_device(device, "arange");
+  Tensor there = empty(y.shape, dtype, device);
+  copy_into(there, y);
+  return there;
+}
+
+}  // namespace
+
+void bind_fill(py::module_& module) {
+  module.def("empty", &empty_on);
+  module.def("full", &full);
+  module.def("arange", &arange);
+  module.def("fill_", [](const Tensor& y, const Scalar& value) {
+    begin_write(y, "fill_");
+    fill(y, value);
+  });
+}
+
+}  // namespace tilegrad

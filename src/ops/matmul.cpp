@@ -1,0 +1,136 @@
+// matmul and linear: shape rules, batch broadcasting, dtypes.
+#include "ops/matmul.h"
+
+#include "bind.h"
+#include "dispatch.h"
+
+namespace tilegrad {
+namespace {
+
+void check_operands(const char* op, const Tensor& x, const Tensor& other) {
+  TILEGRAD_CHECK(x.dtype == other.dtype, runtime, op, ": expected both tensors to have one dtype, got ",
+                 info(x.dtype).name, " and ", info(other.dtype).name);
+  TILEGRAD_CHECK(x.device() == other.device(), runtime, op,
+                 ": expected all tensors on one device, got ", x.device().str(), " and ",
+                 other.device().str());
+}
+
+// The kernel knows two floating dtypes and int64; the other integers are computed in int64.
+DType kernel_dtype(DType dtype, const char* op) {
+  TILEGRAD_CHECK(dtype != DType::boolean, runtime, op, ": not implemented for dtype bool");
+  return is_floating(dtype) ? dtype : DType::int64;
+}
+
+// x (batch..., rows, inner) @ other (batch..., inner, columns); both with at least two dimensions.
+Tensor multiply_matrices(const char* op, const Tensor& x, const Tensor& other, const Tensor* bias) {
+  const int xd = x.ndim(), od = other.ndim();
+  const std::int64_t rows = x.shape[xd - 2], inner = x.shape[xd - 1];
+  const std::int64_t columns = other.shape[od - 1];
+  TILEGRAD_CHECK(other.shape[od - 2] == inner, runtime, op,
+                 ": mat1 and mat2 shapes cannot be multiplied (", x.shape.str(), " and ",
+                 other.shape.str(), "): the last size of the first must equal the last but one of the "
+                 "second");
+  Dims x_batch = x.shape, other_batch = other.shape;
+  x_batch.n -= 2;
+  other_batch.n -= 2;
+  Dims shape = broadcast_shapes(x_batch, other_batch, op);
+  Matmul args{.dtype = x.dtype,
+              .rows = rows,
+              .columns = columns,
+              .inner = inner,
+              .x = x.bytes(),
+              .x_row_stride = x.strides[xd - 2],
+              .x_column_stride = x.strides[xd - 1],
+              .other = other.bytes(),
+              .other_row_stride = other.strides[od - 2],
+              .other_column_stride = other.strides[od - 1],
+              .bias = bias ? bias->bytes() : nullptr,
+              .batch_ndim = shape.n};
+  for (int i = 0; i < shape.n; ++i) {
+    args.batch_shape[i] = shape[shape.n - 1 - i];
+    const auto stride = [&](const Tensor& t, const Dims& batch) {
+      return i < batch.n && batch[batch.n - 1 - i] != 1 ? t.strides[batch.n - 1 - i] : 0;
+    };
+    args.x_batch_strides[i] = stride(x, x_batch);
+    args.other_batch_strides[i] = stride(other, other_batch);
+  }
+  shape.push(rows);
+  shape.push(columns);
+  Tensor y = empty(shape, x.dtype, x.device(), op);
+  args.y = y.bytes();
+  const std::int64_t count = y.numel();
+  if (count > 0) run(matmul_kernel, x.device(), args, count * std::max<std::int64_t>(inner, 1) / 16);
+  return y;
+}
+
+Tensor without_dim(Tensor x, int dim) {
+  for (int d = dim; d + 1 < x.ndim(); ++d) {
+    x.shape[d] = x.shape[d + 1];
+    x.strides[d] = x.strides[d + 1];
+  }
+  --x.shape.n;
+  --x.strides.n;
+  return x;
+}
+
+Tensor with_dim(const Tensor& vector, bool as_row) {
+  Dims shape = as_row ? Dims{1, vector.shape[0]} : Dims{vector.shape[0], 1};
+  Dims strides = as_row ? Dims{0, vector.strides[0]} : Dims{vector.strides[0], 0};
+  return as_strided(vector, shape, strides, vector.offset);
+}
+
+Tensor matmul(const Tensor& x, const Tensor& other) {
+  check_operands("matmul", x, other);
+  TILEGRAD_CHECK(x.ndim() > 0 && other.ndim() > 0, runtime,
+                 "matmul: both arguments need at least 1 dimension, got ", x.ndim(), " and ",
+                 other.ndim());
+  const DType dtype = kernel_dtype(x.dtype, "matmul");
+  const bool row = x.ndim() == 1, column = other.ndim() == 1;
+  const Tensor left = to_dtype(row ? with_dim(x, true) : x, dtype);
+  const Tensor right = to_dtype(column ? with_dim(other, false) : other, dtype);
+  Tensor y = multiply_matrices("matmul", left, right, nullptr);
+  if (column) y = without_dim(y, y.ndim() - 1);
+  if (row) y = without_dim(y, y.ndim() - (column ? 1 : 2));
+  return to_dtype(y, x.dtype);
+}
+
+// x (..., in) @ weight (out, in)^T + bias (out)
+Tensor linear(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias) {
+  check_operands("linear", x, weight);
+  TILEGRAD_CHECK(is_floating(x.dtype), runtime, "linear: expected a floating dtype, got ",
+                 info(x.dtype).name);
+  TILEGRAD_CHECK(weight.ndim() == 2, runtime,
+                 "linear: argument 'weight': expected 2 dimensions (out_features, in_features), got "
+                 "shape ", weight.shape.str());
+  TILEGRAD_CHECK(x.ndim() > 0 && x.shape[x.ndim() - 1] == weight.shape[1], runtime,
+                 "linear: argument 'input': expected the last size to be in_features = ",
+                 weight.shape[1], ", got shape ", x.shape.str(),
+                 " (mat1 and mat2 shapes cannot be multiplied)");
+  Tensor contiguous_bias;
+  if (bias) {
+    check_operands("linear", x, *bias);
+    TILEGRAD_CHECK(bias->ndim() == 1 && bias->shape[0] == weight.shape[0], runtime,
+                   "linear: argument 'bias': expected shape (", weight.shape[0], ",), got ",
+                   bias->shape.str());
+    contiguous_bias = contiguous(*bias);
+  }
+  const std::int64_t in = weight.shape[1];
+  std::int64_t rows = 1;
+  for (int d = 0; d + 1 < x.ndim(); ++d) rows *= x.shape[d];
+  const Tensor flat = x.ndim() == 2 ? x : reshape(x, {rows, in});
+  Tensor y = multiply_matrices("linear", flat, transpose(weight, 0, 1),
+                               bias ? &contiguous_bias : nullptr);
+  if (x.ndim() == 2) return y;
+  Dims shape = x.shape;
+  shape[shape.n - 1] = weight.shape[0];
+  return reshape(y, shape);
+}
+
+}  // namespace
+
+void bind_matmul(py::module_& module) {
+  module.def("matmul", &matmul);
+  module.def("linear", &linear);
+}
+
+}  // namespace tilegrad

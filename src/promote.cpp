@@ -1,0 +1,107 @@
+// Type promotion and scalar conversion.
+#include "scalar.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace tilegrad {
+namespace {
+
+DType default_floating = DType::float32;
+
+std::int64_t wrap_to_integer(double value) {
+  if (std::isnan(value)) return 0;
+  if (value >= 9223372036854775808.0) return INT64_MAX;
+  if (value < -9223372036854775808.0) return INT64_MIN;
+  return static_cast<std::int64_t>(value);
+}
+
+}  // namespace
+
+DType default_dtype() { return default_floating; }
+
+void set_default_dtype(DType dtype) {
+  TILEGRAD_CHECK(is_floating(dtype) && info(dtype).supported, type,
+                 "set_default_dtype: expected float32 or float64, got ", info(dtype).name);
+  default_floating = dtype;
+}
+
+void Scalar::store(DType dtype, void* element) const {
+  const auto put = [element](auto value) { std::memcpy(element, &value, sizeof(value)); };
+  const bool fractional = category == DTypeCategory::floating;
+  const std::int64_t whole = fractional ? wrap_to_integer(floating) : integer;
+  switch (dtype) {
+    case DType::boolean:
+      return put(static_cast<std::uint8_t>(fractional ? floating != 0 : integer != 0));
+    case DType::uint8:
+      return put(static_cast<std::uint8_t>(whole));
+    case DType::int8:
+      return put(static_cast<std::int8_t>(whole));
+    case DType::int16:
+      return put(static_cast<std::int16_t>(whole));
+    case DType::int32:
+      return put(static_cast<std::int32_t>(whole));
+    case DType::int64:
+      return put(whole);
+    case DType::float32:
+      return put(static_cast<float>(as_double()));
+    case DType::float64:
+      return put(as_double());
+    default:
+      fail(ErrorKind::not_implemented, "dtype ", info(dtype).name, " is not supported yet");
+  }
+}
+
+Tensor scalar_tensor(const Scalar& value, DType dtype, Device device) {
+  Tensor x = empty({}, dtype, Device{});
+  value.store(dtype, x.bytes());
+  if (device.is_cpu()) return x;
+  Tensor y = empty({}, dtype, device);
+  copy_into(y, x);
+  return y;
+}
+
+DType promote(DType a, DType b) {
+  if (a == b) return a;
+  const DTypeCategory ca = info(a).category, cb = info(b).category;
+  if (ca != cb) return ca < cb ? b : a;
+  if (ca == DTypeCategory::floating) {
+    const bool both_halves = size_of(a) == 2 && size_of(b) == 2;
+    return both_halves ? DType::float32 : std::max(a, b);
+  }
+  // uint8 with a signed type: the smallest signed type that holds both.
+  if (std::min(a, b) == DType::uint8) return std::max(std::max(a, b), DType::int16);
+  return std::max(a, b);
+}
+
+void ResultType::join(Tier& tier, DType dtype) {
+  tier.dtype = tier.seen ? promote(tier.dtype, dtype) : dtype;
+  tier.seen = true;
+}
+
+ResultType& ResultType::add(const Tensor& x) {
+  join(x.ndim() > 0 ? dimensioned_ : zero_dim_, x.dtype);
+  return *this;
+}
+
+ResultType& ResultType::add(const Scalar& x) {
+  join(scalar_, x.category == DTypeCategory::floating  ? default_dtype()
+                : x.category == DTypeCategory::integer ? DType::int64
+                                                       : DType::boolean);
+  return *this;
+}
+
+DType ResultType::get() const {
+  Tier result = dimensioned_;
+  for (const Tier* lower : {&zero_dim_, &scalar_}) {
+    if (!lower->seen) continue;
+    if (!result.seen || info(lower->dtype).category > info(result.dtype).category) {
+      result = {true, result.seen ? promote(result.dtype, lower->dtype) : lower->dtype};
+    }
+  }
+  return result.dtype;
+}
+
+bool can_cast(DType from, DType to) { return info(from).category <= info(to).category; }
+
+}  // namespace tilegrad

@@ -1,0 +1,211 @@
+// _C.TensorBase: creation, destruction and the attributes that must be fast.
+#include "py_tensor.h"
+
+#include <structmember.h>
+
+#include "bind.h"
+#include "py_node.h"
+
+namespace tilegrad {
+
+PyTypeObject* tensor_base_type = nullptr;
+PyTypeObject* tensor_type = nullptr;
+thread_local bool grad_enabled = true;
+thread_local bool inference_mode = false;
+
+namespace {
+
+PyTypeObject* size_type = nullptr;  // tilegrad.Size, a tuple
+
+PyObject* none_if_null(PyObject* object) { return Py_NewRef(object ? object : Py_None); }
+
+int tensor_traverse(PyObject* self, visitproc visit, void* arg) {
+  PyTensor* x = as_py(self);
+  Py_VISIT(Py_TYPE(self));
+  Py_VISIT(x->dict);
+  Py_VISIT(x->grad);
+  Py_VISIT(x->grad_fn);
+  Py_VISIT(x->base);
+  Py_VISIT(x->hooks);
+  return 0;
+}
+
+int tensor_clear(PyObject* self) {
+  PyTensor* x = as_py(self);
+  Py_CLEAR(x->dict);
+  Py_CLEAR(x->grad);
+  Py_CLEAR(x->grad_fn);
+  Py_CLEAR(x->base);
+  Py_CLEAR(x->hooks);
+  return 0;
+}
+
+// Long graphs are chains tensor -> node -> tensor -> ...; the trashcan keeps their destruction from
+// recursing once per link.
+void tensor_dealloc(PyObject* self) {
+  PyObject_GC_UnTrack(self);
+  Py_TRASHCAN_BEGIN(self, tensor_dealloc)
+  if (as_py(self)->weakrefs) PyObject_ClearWeakRefs(self);
+  tensor_clear(self);
+  as_py(self)->tensor.~Tensor();
+  PyTypeObject* type = Py_TYPE(self);
+  type->tp_free(self);
+  Py_DECREF(type);
+  Py_TRASHCAN_END
+}
+
+// TensorBase(other): shares other's storage. Python subclasses such as nn.Parameter start here.
+PyObject* tensor_new(PyTypeObject* type, PyObject* args, PyObject*) {
+  if (PyTuple_GET_SIZE(args) < 1 || !is_tensor(PyTuple_GET_ITEM(args, 0))) {
+    PyErr_Format(PyExc_TypeError, "%s: expected a tensor as the first argument", type->tp_name);
+    return nullptr;
+  }
+  PyObject* self = type->tp_alloc(type, 0);
+  if (self == nullptr) return nullptr;
+  new (&as_py(self)->tensor) Tensor(as_py(PyTuple_GET_ITEM(args, 0))->tensor);
+  return self;
+}
+
+PyObject* get_shape(PyObject* self, void*) { return size_object(as_py(self)->tensor.shape); }
+PyObject* get_dtype(PyObject* self, void*) { return dtype_object(as_py(self)->tensor.dtype); }
+PyObject* get_device(PyObject* self, void*) {
+  return py::cast(as_py(self)->tensor.device()).release().ptr();
+}
+PyObject* get_ndim(PyObject* self, void*) { return PyLong_FromLong(as_py(self)->tensor.ndim()); }
+PyObject* get_version(PyObject* self, void*) {
+  return PyLong_FromUnsignedLong(as_py(self)->tensor.storage->version);
+}
+PyObject* get_base(PyObject* self, void*) { return none_if_null(as_py(self)->base); }
+PyObject* get_grad(PyObject* self, void*) { return none_if_null(as_py(self)->grad); }
+PyObject* get_hooks(PyObject* self, void*) { return none_if_null(as_py(self)->hooks); }
+
+int set_reference(PyObject*& slot, PyObject* value) {
+  PyObject* fresh = value == nullptr || value == Py_None ? nullptr : Py_NewRef(value);
+  Py_XSETREF(slot, fresh);
+  return 0;
+}
+int set_grad(PyObject* self, PyObject* value, void*) {
+  return set_reference(as_py(self)->grad, value);
+}
+int set_hooks(PyObject* self, PyObject* value, void*) {
+  return set_reference(as_py(self)->hooks, value);
+}
+
+PyObject* get_grad_fn(PyObject* self, void*) {
+  if (!refresh_view(as_py(self))) return nullptr;
+  return none_if_null(as_py(self)->grad_fn);
+}
+PyObject* get_requires_grad(PyObject* self, void*) {
+  if (!refresh_view(as_py(self))) return nullptr;
+  return PyBool_FromLong(as_py(self)->requires_grad);
+}
+PyObject* get_is_leaf(PyObject* self, void*) {
+  if (!refresh_view(as_py(self))) return nullptr;
+  return PyBool_FromLong(as_py(self)->grad_fn == nullptr);
+}
+PyObject* get_output_nr(PyObject* self, void*) {
+  return PyLong_FromUnsignedLong(as_py(self)->output_nr);
+}
+
+PyMemberDef members[] = {
+    {"__dictoffset__", T_PYSSIZET, offsetof(PyTensor, dict), READONLY, nullptr},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(PyTensor, weakrefs), READONLY, nullptr},
+    {"_requires_grad", T_BOOL, offsetof(PyTensor, requires_grad), 0, nullptr},
+    {"_is_inference", T_BOOL, offsetof(PyTensor, is_inference), 0, nullptr},
+    {nullptr, 0, 0, 0, nullptr}};
+
+PyGetSetDef attributes[] = {
+    {"shape", get_shape, nullptr, nullptr, nullptr},
+    {"dtype", get_dtype, nullptr, nullptr, nullptr},
+    {"device", get_device, nullptr, nullptr, nullptr},
+    {"ndim", get_ndim, nullptr, nullptr, nullptr},
+    {"_version", get_version, nullptr, nullptr, nullptr},
+    {"_base", get_base, nullptr, nullptr, nullptr},
+    {"_grad", get_grad, set_grad, nullptr, nullptr},
+    {"_grad_hooks", get_hooks, set_hooks, nullptr, nullptr},
+    {"grad_fn", get_grad_fn, nullptr, nullptr, nullptr},
+    {"_get_requires_grad", get_requires_grad, nullptr, nullptr, nullptr},
+    {"is_leaf", get_is_leaf, nullptr, nullptr, nullptr},
+    {"output_nr", get_output_nr, nullptr, nullptr, nullptr},
+    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, nullptr, nullptr},
+    {nullptr, nullptr, nullptr, nullptr, nullptr}};
+
+PyType_Slot slots[] = {{Py_tp_new, reinterpret_cast<void*>(tensor_new)},
+                       {Py_tp_dealloc, reinterpret_cast<void*>(tensor_dealloc)},
+                       {Py_tp_traverse, reinterpret_cast<void*>(tensor_traverse)},
+                       {Py_tp_clear, reinterpret_cast<void*>(tensor_clear)},
+                       {Py_tp_members, members},
+                       {Py_tp_getset, attributes},
+                       {0, nullptr}};
+
+PyType_Spec spec = {"tilegrad._C.TensorBase", sizeof(PyTensor), 0,
+                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, slots};
+
+}  // namespace
+
+PyObject* wrap(Tensor&& tensor) {
+  PyObject* self = tensor_type->tp_alloc(tensor_type, 0);  // zero-filled
+  if (self == nullptr) return nullptr;
+  new (&as_py(self)->tensor) Tensor(std::move(tensor));
+  as_py(self)->is_inference = inference_mode;
+  return self;
+}
+
+py::object wrap_view(PyTensor* x, Tensor&& tensor) {
+  PyObject* self = wrap(std::move(tensor));
+  if (self == nullptr) throw py::error_already_set();
+  as_py(self)->base = Py_NewRef(x->base ? x->base : reinterpret_cast<PyObject*>(x));
+  as_py(self)->view_version = x->tensor.storage->version;
+  return py::reinterpret_steal<py::object>(self);
+}
+
+PyObject* size_object(const Dims& dims) {
+  PyObject* tuple = size_type->tp_alloc(size_type, dims.n);
+  if (tuple == nullptr) return nullptr;
+  for (int d = 0; d < dims.n; ++d) PyTuple_SET_ITEM(tuple, d, PyLong_FromLongLong(dims[d]));
+  return tuple;
+}
+
+void begin_write(const Tensor& x, const char* op) {
+  TILEGRAD_CHECK(x.storage->writable, runtime, op,
+                 ": the tensor shares read-only memory and cannot be modified in place");
+  TILEGRAD_CHECK(!has_internal_overlap(x), runtime, op,
+                 ": several elements of the expanded tensor of shape ", x.shape.str(),
+                 " share one memory location; clone() it before writing in place");
+  ++x.storage->version;
+}
+
+void bind_tensor(py::module_& module) {
+  tensor_base_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&spec));
+  if (tensor_base_type == nullptr) throw py::error_already_set();
+  tensor_type = tensor_base_type;
+  module.add_object("TensorBase", reinterpret_cast<PyObject*>(tensor_base_type));
+  module.def(
+      "_register_types",
+      [](py::type tensor, py::type size) {
+        tensor_type = reinterpret_cast<PyTypeObject*>(tensor.release().ptr());
+        size_type = reinterpret_cast<PyTypeObject*>(size.release().ptr());
+      },
+      "Tells the bindings which Python classes to create: tilegrad.Tensor and tilegrad.Size.");
+  module.def("can_cast", &can_cast);
+  // True if nobody else can reach the memory of x and it is laid out row-major.
+  module.def("is_exclusive", [](const Tensor& x) {
+    return x.storage->references.load() == 1 && x.storage->capacity > 0 && x.is_contiguous();
+  });
+  module.def("adopt_history", [](PyTensor* x, PyTensor* result) {
+    Py_XSETREF(x->grad_fn, result->grad_fn ? Py_NewRef(result->grad_fn) : nullptr);
+    x->output_nr = result->output_nr;
+    x->requires_grad = result->requires_grad;
+  }, "x takes the place of result in the graph.");
+  module.def("set_data", [](PyTensor* x, const Tensor& value) {
+    TILEGRAD_CHECK(is_floating(value.dtype) || !x->requires_grad, runtime,
+                   "data set to a tensor that requires gradients must be floating point dtype");
+    x->tensor = value;
+  }, "x shows value's memory from now on.");
+  module.def("is_grad_enabled", [] { return grad_enabled; });
+  module.def("set_grad_enabled", [](bool enabled) { grad_enabled = enabled; });
+  module.def("is_inference_mode_enabled", [] { return inference_mode; });
+  module.def("set_inference_mode", [](bool enabled) { inference_mode = enabled; });
+}
+
+}  // namespace tilegrad
