@@ -1,6 +1,7 @@
 """Differentiable operations, one module per stem of src/ops.def, in the same order."""
 
 from .binary import *  # noqa: F403
+from .conv2d import *  # noqa: F403
 from .copy import *  # noqa: F403
 from .fill import *  # noqa: F403
 from .matmul import *  # noqa: F403
