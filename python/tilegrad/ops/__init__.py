@@ -5,4 +5,5 @@ from .conv2d import *  # noqa: F403
 from .copy import *  # noqa: F403
 from .fill import *  # noqa: F403
 from .matmul import *  # noqa: F403
+from .reduce import *  # noqa: F403
 from .view import *  # noqa: F403
