@@ -2,6 +2,7 @@
 
 from .binary import *  # noqa: F403
 from .compare import *  # noqa: F403
+from .conv2d import *  # noqa: F403
 from .copy import *  # noqa: F403
 from .fill import *  # noqa: F403
 from .matmul import *  # noqa: F403
