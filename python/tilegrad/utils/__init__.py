@@ -1,0 +1,1 @@
+"""Tools beside the tensors: data loading, hooks, parameter vectors."""
