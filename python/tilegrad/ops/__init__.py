@@ -4,4 +4,5 @@ from .binary import *  # noqa: F403
 from .copy import *  # noqa: F403
 from .fill import *  # noqa: F403
 from .matmul import *  # noqa: F403
+from .optimizer import *  # noqa: F403
 from .view import *  # noqa: F403
