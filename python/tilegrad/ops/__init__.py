@@ -8,6 +8,7 @@ from .fill import *  # noqa: F403
 from .index import *  # noqa: F403
 from .join import *  # noqa: F403
 from .matmul import *  # noqa: F403
+from .optimizer import *  # noqa: F403
 from .reduce import *  # noqa: F403
 from .unary import *  # noqa: F403
 from .scatter import *  # noqa: F403
