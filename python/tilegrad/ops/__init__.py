@@ -5,5 +5,6 @@ from .conv2d import *  # noqa: F403
 from .copy import *  # noqa: F403
 from .fill import *  # noqa: F403
 from .matmul import *  # noqa: F403
+from .pool2d import *  # noqa: F403
 from .reduce import *  # noqa: F403
 from .view import *  # noqa: F403
