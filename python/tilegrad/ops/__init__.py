@@ -1,5 +1,6 @@
 """Differentiable operations, one module per stem of src/ops.def, in the same order."""
 
+from .batchnorm import *  # noqa: F403
 from .binary import *  # noqa: F403
 from .conv2d import *  # noqa: F403
 from .copy import *  # noqa: F403
