@@ -33,6 +33,10 @@ struct Job {
   std::int64_t size = 0, grain = 1, chunks = 0;
 };
 
+// The state of the current job in one word, so that joining is a single compare-and-swap:
+// bit 0: open for workers; bits 1-16: workers that joined; above: the job's number.
+constexpr std::uint64_t kOpen = 1, kJoin = 2, kNumberShift = 17;
+
 class Pool {
  public:
   explicit Pool(int threads) : threads_(threads) {
@@ -41,17 +45,21 @@ class Pool {
 
   int threads() const { return threads_; }
 
+  // The caller works too, and waits only for workers that joined: one that is still waking up
+  // finds the job closed and costs nothing.
   void run(const Job& job) {
     {
       std::lock_guard<std::mutex> lock(mutex_);
       job_ = job;
       next_chunk_.store(0, std::memory_order_relaxed);
-      busy_.store(threads_ - 1, std::memory_order_relaxed);
-      generation_.fetch_add(1, std::memory_order_release);
+      left_.store(0, std::memory_order_relaxed);
+      state_.store((++number_ << kNumberShift) | kOpen, std::memory_order_release);
     }
     if (sleepers_.load() > 0) wake_.notify_all();
     take_chunks(job);
-    while (busy_.load(std::memory_order_acquire) > 0) pause();
+    const std::uint64_t closed = state_.fetch_and(~kOpen, std::memory_order_acq_rel) & ~kOpen;
+    const auto joined = static_cast<int>((closed & ((1u << kNumberShift) - 1)) / kJoin);
+    while (left_.load(std::memory_order_acquire) < joined) pause();
   }
 
   // Ends the workers; the pool's memory is left to them (pools are few and never freed).
@@ -83,29 +91,42 @@ class Pool {
 
   void work();
 
+  static std::uint64_t number_of(std::uint64_t state) { return state >> kNumberShift; }
+
+  // Returns once there is a job after number `seen`, or false when the pool is retired.
   bool wait_for_job(std::uint64_t seen) {
     const auto deadline = std::chrono::steady_clock::now() + kSpin;
     while (std::chrono::steady_clock::now() < deadline) {
       for (int i = 0; i < 64; ++i) {
-        if (generation_.load(std::memory_order_acquire) != seen) return true;
+        if (number_of(state_.load(std::memory_order_acquire)) != seen) return true;
         if (retired_.load(std::memory_order_relaxed)) return false;
         pause();
       }
     }
     std::unique_lock<std::mutex> lock(mutex_);
     sleepers_.fetch_add(1);
-    wake_.wait(lock, [&] { return generation_.load() != seen || retired_.load(); });
+    wake_.wait(lock, [&] { return number_of(state_.load()) != seen || retired_.load(); });
     sleepers_.fetch_sub(1);
     return !retired_.load();
+  }
+
+  // Takes part in the current job if it is still open. Once joined, job_ stays as it is until left_
+  // counts this worker.
+  bool join(std::uint64_t& state) {
+    state = state_.load(std::memory_order_acquire);
+    while (state & kOpen)
+      if (state_.compare_exchange_weak(state, state + kJoin, std::memory_order_acq_rel)) return true;
+    return false;
   }
 
   const int threads_;
   std::mutex mutex_;
   std::condition_variable wake_;
   Job job_;
+  std::uint64_t number_ = 0;  // of the last job; guarded by mutex_
+  std::atomic<std::uint64_t> state_{0};
   std::atomic<std::int64_t> next_chunk_{0};
-  std::atomic<int> busy_{0}, sleepers_{0};
-  std::atomic<std::uint64_t> generation_{0};
+  std::atomic<int> left_{0}, sleepers_{0};
   std::atomic<bool> retired_{false};
 };
 
@@ -113,12 +134,11 @@ thread_local bool inside_chunk = false;
 
 void Pool::work() {
   inside_chunk = true;
-  std::uint64_t seen = 0;
-  while (wait_for_job(seen)) {
-    // Every worker takes part in every job (busy_ counts them all), so job_ cannot change here.
-    seen = generation_.load(std::memory_order_acquire);
+  std::uint64_t state = 0;
+  while (wait_for_job(number_of(state))) {
+    if (!join(state)) continue;
     take_chunks(job_);
-    busy_.fetch_sub(1, std::memory_order_release);
+    left_.fetch_add(1, std::memory_order_release);
   }
 }
 

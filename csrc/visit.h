@@ -1,9 +1,21 @@
 // Turns a run-time dtype into a compile-time type. Included by kernels, once per instruction set.
+//
+// Where a kernel has many operations, its integer arithmetic is compiled for the first instruction set
+// only, and the others call it there: six more dtypes in every set would double the build for code
+// that is seldom hot. Such a kernel uses the visit_..._once functions and begins with
+//   TILEGRAD_INTEGERS_ELSEWHERE(binary, args, args.dtype);  // returns from the kernel if it applies
 #pragma once
 
 #include <cstdint>
 
 #include "dtype.h"
+
+#if defined(TILEGRAD_IS_FIRST_ISA)
+#define TILEGRAD_INTEGERS_ELSEWHERE(kernel, args, dtype)
+#else
+#define TILEGRAD_INTEGERS_ELSEWHERE(kernel, args, dtype) \
+  if (!is_floating(dtype)) return tilegrad::cpu::TILEGRAD_FIRST_ISA::kernel(args)
+#endif
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
@@ -37,10 +49,25 @@ static inline void visit_integer(DType dtype, const Function& function) {
   }
 }
 
+// The same, compiled for the first instruction set only: after TILEGRAD_INTEGERS_ELSEWHERE.
+template <class Function>
+static inline void visit_integer_once([[maybe_unused]] DType dtype,
+                                 [[maybe_unused]] const Function& function) {
+#if defined(TILEGRAD_IS_FIRST_ISA)
+  visit_integer(dtype, function);
+#endif
+}
+
 template <class Function>
 static inline void visit(DType dtype, const Function& function) {
   if (is_floating(dtype)) return visit_floating(dtype, function);
   visit_integer(dtype, function);
+}
+
+template <class Function>
+static inline void visit_once(DType dtype, const Function& function) {
+  if (is_floating(dtype)) return visit_floating(dtype, function);
+  visit_integer_once(dtype, function);
 }
 
 }  // namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE

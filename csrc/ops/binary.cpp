@@ -181,12 +181,13 @@ static void all_ops(const Binary& args) {
 }
 
 void binary(const Binary& args) {
+  TILEGRAD_INTEGERS_ELSEWHERE(binary, args, args.dtype);
   switch (args.op) {
     case BinaryOp::add:
     case BinaryOp::mul:
     case BinaryOp::maximum:
     case BinaryOp::minimum:
-      return visit(args.dtype, [&](auto t) { all_ops<typename decltype(t)::type>(args); });
+      return visit_once(args.dtype, [&](auto t) { all_ops<typename decltype(t)::type>(args); });
     case BinaryOp::div:
     case BinaryOp::atan2:
       return visit_floating(args.dtype,
@@ -194,9 +195,9 @@ void binary(const Binary& args) {
     case BinaryOp::bitwise_and:
     case BinaryOp::bitwise_or:
     case BinaryOp::bitwise_xor:
-      return visit_integer(args.dtype, [&](auto t) { bit_ops<typename decltype(t)::type>(args); });
+      return visit_integer_once(args.dtype, [&](auto t) { bit_ops<typename decltype(t)::type>(args); });
     default:
-      return visit(args.dtype, [&](auto t) {
+      return visit_once(args.dtype, [&](auto t) {
         using T = typename decltype(t)::type;
         if constexpr (!std::is_same_v<T, bool>) number_ops<T>(args);
       });

@@ -56,9 +56,24 @@ void copy(const Copy& args) {
         return copy_all<std::int64_t, std::int64_t>(args.loop);
     }
   }
-  visit(args.to, [&](auto to) {
-    visit(args.from, [&](auto from) {
-      copy_all<typename decltype(to)::type, typename decltype(from)::type>(args.loop);
+  if (!is_floating(args.to) && !is_floating(args.from)) {
+    TILEGRAD_INTEGERS_ELSEWHERE(copy, args, args.to);
+    return visit_integer_once(args.to, [&](auto to) {
+      visit_integer_once(args.from, [&](auto from) {
+        copy_all<typename decltype(to)::type, typename decltype(from)::type>(args.loop);
+      });
+    });
+  }
+  visit_floating(is_floating(args.to) ? args.to : args.from, [&](auto floating) {
+    using F = typename decltype(floating)::type;
+    if (is_floating(args.to) && is_floating(args.from))  // float32 to float64 or back
+      return copy_all<F, std::conditional_t<std::is_same_v<F, float>, double, float>>(args.loop);
+    if (is_floating(args.to))
+      return visit_integer(args.from, [&](auto from) {
+        copy_all<F, typename decltype(from)::type>(args.loop);
+      });
+    visit_integer(args.to, [&](auto to) {
+      copy_all<typename decltype(to)::type, F>(args.loop);
     });
   });
 }

@@ -268,6 +268,7 @@ class Tensor(_C.TensorBase):
             str(self.device),
             self.requires_grad and self.is_leaf,
             type(self),
+            dict(self.__dict__),
         )
 
     def __deepcopy__(self, memo: dict) -> Tensor:

@@ -1,0 +1,84 @@
+// compare: promotion and broadcasting of comparisons and logical operations; equal.
+#include "ops/compare.h"
+
+#include <cstring>
+
+#include "bind.h"
+#include "dispatch.h"
+#include "loop.h"
+
+namespace tilegrad {
+namespace {
+
+// The operand as a tensor of `dtype`; a 0-dimensional CPU tensor may stand beside CUDA ones.
+Tensor prepare(const Operand& x, DType dtype, Device device, const char* name) {
+  if (!x.is_tensor()) return scalar_tensor(x.scalar, dtype, device);
+  if (x.tensor->device() == device) return to_dtype(*x.tensor, dtype);
+  TILEGRAD_CHECK(x.tensor->ndim() == 0 && x.tensor->device().is_cpu(), runtime, name,
+                 ": expected all tensors on one device, got ", device.str(), " and ",
+                 x.tensor->device().str());
+  Tensor y = empty({}, dtype, device);
+  copy_into(y, *x.tensor);
+  return y;
+}
+
+Tensor compare(CompareOp op, const char* name, const Operand& x, const Operand& other,
+               DType dtype) {
+  const bool from_other = other.is_tensor() && (!x.is_tensor() || x.tensor->ndim() == 0);
+  const Device device = from_other ? other.tensor->device() : x.tensor->device();
+  const Tensor a = prepare(x, dtype, device, name), b = prepare(other, dtype, device, name);
+  Tensor y = empty(broadcast_shapes(a.shape, b.shape, name), DType::boolean, device);
+  const Compare args{.op = op, .dtype = dtype, .loop = make_loop<3>(y.shape, {&y, &a, &b})};
+  run(compare_kernel, device, args, y.numel());
+  return y;
+}
+
+DType compare_dtype(const Tensor& x, const Operand& other) {
+  return ResultType().add(x).add(other).get();
+}
+
+// True if shapes and all elements agree; NaN differs from itself.
+bool equal(const Tensor& x, const Tensor& other) {
+  TILEGRAD_CHECK(x.device() == other.device(), runtime,
+                 "equal: expected both tensors on one device, got ", x.device().str(), " and ",
+                 other.device().str());
+  if (!(x.shape == other.shape)) return false;
+  const Tensor differs = compare(CompareOp::ne, "equal", Operand{&x, {}}, Operand{&other, {}},
+                                 ResultType().add(x).add(other).get());
+  Tensor answer = differs;
+  if (!x.device().is_cpu()) {
+    answer = empty(x.shape, DType::boolean, Device{});
+    copy_into(answer, differs);
+  }
+  const auto count = static_cast<std::size_t>(answer.numel());
+  return count == 0 || std::memchr(answer.bytes(), 1, count) == nullptr;
+}
+
+}  // namespace
+
+void bind_compare(py::module_& module) {
+#define TILEGRAD_BIND(name, op, first, second)                                         \
+  module.def(#name, [](const Tensor& tensor, const Operand& other) {                   \
+    const Operand x{&tensor, {}};                                                      \
+    return compare(CompareOp::op, #name, first, second, compare_dtype(tensor, other)); \
+  });
+  TILEGRAD_BIND(eq, eq, x, other)
+  TILEGRAD_BIND(ne, ne, x, other)
+  TILEGRAD_BIND(lt, lt, x, other)
+  TILEGRAD_BIND(le, le, x, other)
+  TILEGRAD_BIND(gt, lt, other, x)
+  TILEGRAD_BIND(ge, le, other, x)
+#undef TILEGRAD_BIND
+  // Every number but zero counts as true, NaN too; of truth values, "not equal" is the exclusive or.
+#define TILEGRAD_BIND(name, op)                                                           \
+  module.def(#name, [](const Tensor& x, const Tensor& other) {                            \
+    return compare(CompareOp::op, #name, Operand{&x, {}}, Operand{&other, {}}, DType::boolean); \
+  });
+  TILEGRAD_BIND(logical_and, logical_and)
+  TILEGRAD_BIND(logical_or, logical_or)
+  TILEGRAD_BIND(logical_xor, ne)
+#undef TILEGRAD_BIND
+  module.def("equal", &equal);
+}
+
+}  // namespace tilegrad
