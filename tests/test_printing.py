@@ -65,7 +65,7 @@ def test_values(array):
     "options",
     [
         {"precision": 2},
-        {"precision": 8, "linewidth": 40},
+        {"precision": 8, "linewidth": 60},
         {"threshold": 5, "edgeitems": 1},
         {"sci_mode": True},
         {"sci_mode": False},

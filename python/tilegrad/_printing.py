@@ -107,9 +107,7 @@ class _Style:
             if values.size == 0:
                 return
             self._choose(values)
-        self.width = max(1, max(len(self._plain(value)) for value in values.tolist()))
-        if self.floating and _options.sci_mode is not None:
-            self.scientific = _options.sci_mode
+        self.width = max(len(self._plain(value)) for value in values.tolist())
 
     def _choose(self, values: np.ndarray) -> None:
         sizes = np.abs(values)
@@ -118,6 +116,8 @@ class _Style:
         self.scientific = largest / smallest > 1000.0 or largest > 1.0e8
         if not self.whole:
             self.scientific = self.scientific or smallest < 1.0e-4
+        if _options.sci_mode is not None:
+            self.scientific = _options.sci_mode
 
     def _plain(self, value: Any) -> str:
         if not self.floating:
