@@ -19,8 +19,12 @@ struct Problem {
   Array<std::int64_t> target;
 
   Problem(std::int64_t rows, std::int64_t classes, bool normalized, double smoothing)
-      : rows(rows), classes(classes), normalized(normalized), smoothing(smoothing),
-        x(Array<double>::random(rows * classes, 1)), weight(Array<double>::random(classes, 2)),
+      : rows(rows),
+        classes(classes),
+        normalized(normalized),
+        smoothing(smoothing),
+        x(Array<double>::random(rows * classes, 1)),
+        weight(Array<double>::random(classes, 2)),
         target(rows) {
     Random random(3);
     for (std::int64_t c = 0; c < classes; ++c) weight[c] += 1.5;
@@ -69,9 +73,9 @@ void check(Problem p, double tolerance) {
     p.x[i] = middle;
   }
   const Array<T> x = converted<T>(p.x), weight = converted<T>(p.weight);
-  const CrossEntropyRows in{DTypeOf<T>::value, p.normalized, Reduction::mean, x.values.get(),
-                            p.target.values.get(), weight.values.get(), kIgnored, p.smoothing,
-                            p.rows, p.classes};
+  const CrossEntropyRows in{
+      DTypeOf<T>::value,   p.normalized, Reduction::mean, x.values.get(), p.target.values.get(),
+      weight.values.get(), kIgnored,     p.smoothing,     p.rows,         p.classes};
   for_each_isa([&](Isa isa) {
     Array<T> row_losses(p.rows), lse(p.rows), grad_x(p.x.size, T{-7});
     T loss = 0, total = 0, grad = 2;

@@ -30,8 +30,8 @@ void check(bool reverse, double tolerance) {
     }
     for_each_isa([&](Isa isa) {
       Array<T> y(count, T{-7});
-      run_on(isa, cumsum_kernel, Cumsum{DTypeOf<T>::value, reverse, y.data(), x.data(), s.outer,
-                                        s.length, s.inner});
+      run_on(isa, cumsum_kernel,
+             Cumsum{DTypeOf<T>::value, reverse, y.data(), x.data(), s.outer, s.length, s.inner});
       expect_close(y, expected, count, tolerance, tolerance);
     });
   }

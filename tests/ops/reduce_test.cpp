@@ -47,31 +47,33 @@ struct Case {
   }
 };
 
-const Case kCases[] = {{1, 5, 1, true},    {3, 70, 1, true},      {2, 9001, 1, true},
-                       {3, 2500, 7, true}, {2, 70, 300, true},    {4, 3, 5, false},
-                       {9, 2, 700, false}, {2000, 4, 3, false},   {3, 1, 4, true},
-                       {1, 20000, 1, true}, {2, 0, 3, true},      {1, 3000, 2, true}};
+const Case kCases[] = {{1, 5, 1, true},     {3, 70, 1, true},    {2, 9001, 1, true},
+                       {3, 2500, 7, true},  {2, 70, 300, true},  {4, 3, 5, false},
+                       {9, 2, 700, false},  {2000, 4, 3, false}, {3, 1, 4, true},
+                       {1, 20000, 1, true}, {2, 0, 3, true},     {1, 3000, 2, true}};
 
 template <class T, class Fold>
 void check_floating(ReduceOp op, double start, double tolerance, const Fold& fold) {
   for (const Case& c : kCases) {
     SCOPED_TRACE(testing::Message() << c.outer << " x " << c.middle << " x " << c.inner);
-    Array<T> x = Array<T>::random(c.kept() * c.reduced(), 1), center = Array<T>::random(c.kept(), 2);
+    Array<T> x = Array<T>::random(c.kept() * c.reduced(), 1),
+             center = Array<T>::random(c.kept(), 2);
     Array<double> expected(c.kept(), start);
     double largest = 1;
     for (std::int64_t k = 0; k < c.kept(); ++k)
       for (std::int64_t r = 0; r < c.reduced(); ++r) {
         T& element = x[c.at(k, r)];
         if (op == ReduceOp::prod) element = T{1} + element / T(c.reduced());
-        expected[k] = fold(expected[k], static_cast<double>(element),
-                           static_cast<double>(center[k]));
+        expected[k] =
+            fold(expected[k], static_cast<double>(element), static_cast<double>(center[k]));
         largest = std::max(largest, std::abs(expected[k]));
       }
     for_each_isa([&](Isa isa) {
       Array<T> y(c.kept(), T{-7});
-      run_on(isa, reduce_kernel,
-             Reduce{op, DTypeOf<T>::value, y.data(), x.data(),
-                    op == ReduceOp::sum_squared_deviations ? center.data() : nullptr, 1, c.shape()});
+      run_on(
+          isa, reduce_kernel,
+          Reduce{op, DTypeOf<T>::value, y.data(), x.data(),
+                 op == ReduceOp::sum_squared_deviations ? center.data() : nullptr, 1, c.shape()});
       expect_close(y, expected, c.kept(), tolerance, tolerance * largest);
     });
   }
@@ -134,8 +136,9 @@ TEST(Reduce, NanWinsInEveryPosition) {
       x[position] = std::numeric_limits<float>::quiet_NaN();
       for (ReduceOp op : {ReduceOp::amax, ReduceOp::amin}) {
         float y = 0;
-        run_on(isa, reduce_kernel,
-               Reduce{op, DType::float32, &y, x.data(), nullptr, 1, Case{1, size, 1, true}.shape()});
+        run_on(
+            isa, reduce_kernel,
+            Reduce{op, DType::float32, &y, x.data(), nullptr, 1, Case{1, size, 1, true}.shape()});
         EXPECT_TRUE(std::isnan(y)) << position;
       }
     }
@@ -143,15 +146,17 @@ TEST(Reduce, NanWinsInEveryPosition) {
 }
 
 TEST(Reduce, SameBitsForEveryThreadCount) {
-  for (const Case& c : {Case{1, 1000000, 1, true}, Case{1, 20000, 50, true}, Case{50, 7, 3000, false}}) {
+  for (const Case& c :
+       {Case{1, 1000000, 1, true}, Case{1, 20000, 50, true}, Case{50, 7, 3000, false}}) {
     const Array<float> x = Array<float>::random(c.kept() * c.reduced(), 4);
     for_each_isa([&](Isa isa) {
       Array<float> first(c.kept());
       bool have_first = false;
       for_each_thread_count([&] {
         Array<float> y(c.kept());
-        run_on(isa, reduce_kernel, Reduce{ReduceOp::sum, DType::float32, y.data(), x.values.get(),
-                                          nullptr, 3, c.shape()});
+        run_on(
+            isa, reduce_kernel,
+            Reduce{ReduceOp::sum, DType::float32, y.data(), x.values.get(), nullptr, 3, c.shape()});
         if (have_first) EXPECT_TRUE(y == first);
         else first = std::move(y);
         have_first = true;

@@ -10,7 +10,8 @@ struct Sizes {
   std::int64_t outer, length, inner;
   std::int64_t count() const { return outer * length * inner; }
 };
-const Sizes kSizes[] = {{3, 1, 1}, {4, 10, 1}, {2, 1000, 1}, {3, 7, 5}, {2, 40, 70}, {0, 3, 2}, {2, 0, 3}};
+const Sizes kSizes[] = {{3, 1, 1},   {4, 10, 1}, {2, 1000, 1}, {3, 7, 5},
+                        {2, 40, 70}, {0, 3, 2},  {2, 0, 3}};
 
 // The definition, element by element.
 Array<double> softmax_of(const Sizes& s, const Array<double>& x, bool log) {
@@ -31,7 +32,8 @@ template <class T>
 void check(double tolerance) {
   for (const Sizes& s : kSizes)
     for (bool log : {false, true}) {
-      SCOPED_TRACE(testing::Message() << s.outer << " x " << s.length << " x " << s.inner << " " << log);
+      SCOPED_TRACE(testing::Message()
+                   << s.outer << " x " << s.length << " x " << s.inner << " " << log);
       const Array<T> x = Array<T>::random(s.count(), 1), grad = Array<T>::random(s.count(), 2);
       Array<double> wide(s.count()), slope(s.count());
       for (std::int64_t i = 0; i < s.count(); ++i) wide[i] = static_cast<double>(x[i]);
@@ -43,13 +45,14 @@ void check(double tolerance) {
           const std::int64_t block = s.length * s.inner;
           const std::int64_t other = k / block * block + i * s.inner + k % s.inner;
           const double same = other == k ? 1.0 : 0.0;
-          slope[k] += static_cast<double>(grad[other]) *
-                      (log ? same - p[k] : p[other] * (same - p[k]));
+          slope[k] +=
+              static_cast<double>(grad[other]) * (log ? same - p[k] : p[other] * (same - p[k]));
         }
       for_each_isa([&](Isa isa) {
         Array<T> y(s.count(), T{-7}), grad_x(s.count(), T{-7});
-        run_on(isa, softmax_kernel,
-               Softmax{log, DTypeOf<T>::value, y.data(), x.values.get(), s.outer, s.length, s.inner});
+        run_on(
+            isa, softmax_kernel,
+            Softmax{log, DTypeOf<T>::value, y.data(), x.values.get(), s.outer, s.length, s.inner});
         expect_close(y, expected, s.count(), tolerance, tolerance);
         run_on(isa, softmax_backward_kernel,
                SoftmaxBackward{log, DTypeOf<T>::value, grad_x.data(), grad.values.get(), y.data(),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from support import check, check_error, randn
 
 import tilegrad as tg
+from support import check, check_error, randn
 
 
 def test_values_and_gradients() -> None:

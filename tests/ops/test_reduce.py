@@ -7,9 +7,9 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from support import check, check_error, randn
 
 import tilegrad as tg
+from support import check, check_error, randn
 
 SHAPES = [(), (1,), (7,), (3, 4, 5), (0, 3), (70, 129), (3, 9001), (4, 1, 6, 2, 3)]
 DTYPES = ["float32", "float64", "int64", "int32", "uint8", "bool"]
