@@ -32,7 +32,7 @@ CASES: dict[str, Callable[[Any, Any], Any]] = {
     "elu": lambda f, x: f.elu(x),
     "elu_alpha": lambda f, x: f.elu(x, 1.7),
     "selu": lambda f, x: f.selu(x),
-    "celu": lambda f, x: f.celu(x, 0.6),
+    "celu": lambda f, x: f.celu(x, 0.5),
     "softplus": lambda f, x: f.softplus(x),
     "softplus_beta": lambda f, x: f.softplus(x, beta=3, threshold=2),
     "logsigmoid": lambda f, x: f.logsigmoid(x),
@@ -46,8 +46,8 @@ IN_PLACE = [
     *("relu", "silu", "leaky_relu", "elu", "selu", "celu", "hardtanh", "relu6", "mish"),
     *("hardsigmoid", "hardswish"),
 ]
-# PyTorch rounds 1 / 6 and celu's 1 / alpha to float32 in the gradient.
-ROUNDED_IN_PYTORCH = {"hardsigmoid": 1e-7, "celu": 1e-7}
+# PyTorch rounds 1 / 6 to float32 in the gradient.
+ROUNDED_IN_PYTORCH = {"hardsigmoid": 1e-7}
 EDGES = np.array([0.0, -0.0, 1e-6, 30, -30, 88, -88, 95, -95, 110, -110, 1e30, -1e30])
 
 
