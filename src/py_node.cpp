@@ -152,6 +152,7 @@ PyObject* record(PyObject*, PyObject* const* args, Py_ssize_t count) {
     Py_XSETREF(y->grad_fn, Py_NewRef(self));
     y->requires_grad = true;
     y->view_version = y->tensor.storage->version;
+    y->is_untracked_view = false;  // a custom function's: made without recording, now recorded
   }
   return self;
 }
