@@ -1,7 +1,9 @@
 // What this build is and how it runs: instruction sets, threads, memory, CUDA.
 #include "bind.h"
+#include "dispatch.h"
 #include "host_memory.h"
 #include "isa.h"
+#include "ops/isa_probe.h"
 #include "parallel.h"
 #include "tilegrad_build.h"  // written by CMake
 
@@ -14,6 +16,12 @@ void bind_config(py::module_& module) {
     set_num_threads(count);
   });
   module.def("isa", [] { return isa_name(active_isa()); });
+  // What the kernels that run now were compiled for, asked through their dispatch table.
+  module.def("isa_probe", [] {
+    const char* name = nullptr;
+    run(isa_probe_kernel, Device{}, IsaProbe{&name}, 1);
+    return name;
+  });
   module.def("compiled_isas", [] {
     std::vector<std::string> names;
     for (int i = 0; i < kIsaCount; ++i) names.emplace_back(isa_name(static_cast<Isa>(i)));

@@ -22,6 +22,7 @@ from ._size import Size
 from .autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from .ops import *  # noqa: F403
 from .tensor import Tensor
+from . import nn, optim, utils  # isort: skip - they build on all of the above
 
 float = float32
 double = float64

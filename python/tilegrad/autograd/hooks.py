@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import _C
-from ..utils.hooks import RemovableHandle
+from ..utils.hooks import RemovableHandle, add_hook
 
 __all__ = [
     "LeafHooks",
@@ -46,7 +46,7 @@ def register_tensor_hook(tensor: Any, hook: Callable[[Any], Any]) -> RemovableHa
     if not tensor.requires_grad:
         raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
     hooks = _leaf_hooks(tensor).before if tensor.is_leaf else _output_hooks(tensor)
-    handle = RemovableHandle.add(hooks, hook)
+    handle = add_hook(hooks, hook)
     if _RETAIN in hooks:
         hooks.move_to_end(_RETAIN)
     return handle
@@ -62,7 +62,7 @@ def register_post_accumulate_grad_hook(tensor: Any, hook: Callable[[Any], None])
         raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
     if not tensor.is_leaf:
         raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
-    return RemovableHandle.add(_leaf_hooks(tensor).after, hook)
+    return add_hook(_leaf_hooks(tensor).after, hook)
 
 
 def retain_grad(tensor: Any) -> None:

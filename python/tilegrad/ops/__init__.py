@@ -2,9 +2,14 @@
 
 from .binary import *  # noqa: F403
 from .compare import *  # noqa: F403
+from .conv2d import *  # noqa: F403
 from .copy import *  # noqa: F403
 from .fill import *  # noqa: F403
+from .index import *  # noqa: F403
+from .join import *  # noqa: F403
 from .matmul import *  # noqa: F403
+from .optimizer import *  # noqa: F403
 from .reduce import *  # noqa: F403
 from .unary import *  # noqa: F403
+from .scatter import *  # noqa: F403
 from .view import *  # noqa: F403

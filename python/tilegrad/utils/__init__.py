@@ -1,1 +1,5 @@
-"""Tools beside the tensors: data loading, hooks, parameter vectors."""
+"""Helpers around training: ``utils.data`` feeds batches."""
+
+from . import data, hooks
+
+__all__ = ["data", "hooks"]

@@ -1,34 +1,23 @@
-"""Hooks: ordered dictionaries of callables, and the handle that takes one out again."""
+"""Handles of registered hooks, shared by modules and optimizers."""
 
 from __future__ import annotations
 
 import itertools
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable
 from typing import Any
 
-__all__ = ["RemovableHandle"]
+__all__ = ["RemovableHandle", "add_hook"]
 
-_ids = itertools.count()
+_next_id = itertools.count()
 
 
 class RemovableHandle:
-    """What registering a hook returns: ``remove()`` unregisters it, as does leaving a ``with``.
-
-    The handle knows the dictionary weakly, so keeping it does not keep the hooked object alive.
-    """
+    """What registering a hook returns: ``remove()`` takes the hook away. Also a context manager."""
 
     def __init__(self, hooks: OrderedDict) -> None:
-        self.id = next(_ids)
+        self.id = next(_next_id)
         self._hooks = weakref.ref(hooks)
-
-    @classmethod
-    def add(cls, hooks: OrderedDict, hook: Callable[..., Any]) -> RemovableHandle:
-        """Appends ``hook`` to ``hooks`` under a fresh number."""
-        handle = cls(hooks)
-        hooks[handle.id] = hook
-        return handle
 
     def remove(self) -> None:
         """Unregisters the hook; a second call does nothing."""
@@ -41,3 +30,12 @@ class RemovableHandle:
 
     def __exit__(self, *exception: object) -> None:
         self.remove()
+
+
+def add_hook(hooks: OrderedDict, entry: Any, prepend: bool = False) -> RemovableHandle:
+    """Registers ``entry`` as the last hook, or the first."""
+    handle = RemovableHandle(hooks)
+    hooks[handle.id] = entry
+    if prepend:
+        hooks.move_to_end(handle.id, last=False)
+    return handle
