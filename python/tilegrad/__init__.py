@@ -18,6 +18,7 @@ from ._C import (
     uint8,
 )
 from ._C import boolean as bool
+from ._printing import set_printoptions
 from ._size import Size
 from .autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from .ops import *  # noqa: F403

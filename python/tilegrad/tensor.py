@@ -277,6 +277,7 @@ class Tensor(_C.TensorBase):
             str(self.device),
             self.requires_grad and self.is_leaf,
             type(self),
+            dict(self.__dict__),
         )
 
     def __deepcopy__(self, memo: dict) -> Tensor:
@@ -289,7 +290,7 @@ class Tensor(_C.TensorBase):
             return memo[id(self)]
         copy = _C.clone(self)
         if type(self) is not Tensor:
-            copy = type(self).__new__(type(self), copy)
+            copy = _C.TensorBase.__new__(type(self), copy)
         memo[id(self)] = copy
         copy._requires_grad = self.requires_grad
         if self._grad is not None:

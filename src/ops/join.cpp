@@ -20,7 +20,9 @@ const Tensor& tensor_at(const char* op, const py::sequence& tensors, std::size_t
 std::vector<Tensor> tensors_of(const char* op, const py::sequence& tensors) {
   std::vector<Tensor> list;
   for (std::size_t i = 0; i < tensors.size(); ++i) list.push_back(tensor_at(op, tensors, i));
-  TILEGRAD_CHECK(!list.empty(), value, op, "(): expected a non-empty list of Tensors");
+  if (list.empty())
+    fail(op == std::string("cat") ? ErrorKind::value : ErrorKind::runtime, op,
+         " expects a non-empty list of tensors");
   for (const Tensor& x : list)
     TILEGRAD_CHECK(x.device() == list[0].device(), runtime, op,
                    ": expected all tensors on one device, got ", list[0].device().str(), " and ",

@@ -83,10 +83,11 @@ void index_write(const char* op, const Tensor& x, std::int64_t dim, const Tensor
   TILEGRAD_CHECK(index.ndim() <= 1, index, op, ": Index is supposed to be a vector, got shape ",
                  index.shape.str());
   const std::int64_t along = source.ndim() == 0 ? 1 : at < source.ndim() ? source.shape[at] : -1;
-  TILEGRAD_CHECK(along == index.numel(), index, op, ": Number of indices (", index.numel(),
+  const ErrorKind kind = mode == ScatterMode::add ? ErrorKind::runtime : ErrorKind::index;
+  if (along != index.numel())
+    fail(kind, op, ": Number of indices (", index.numel(),
                  ") should be equal to source.size(dim): (", along, "), for dim: ", at);
-  const IndexedView view =
-      indexed_along(x, at, to_dtype(index, DType::int64), {op, false, ErrorKind::index});
+  const IndexedView view = indexed_along(x, at, to_dtype(index, DType::int64), {op, false, kind});
   TILEGRAD_CHECK(source.numel() == view.x.numel() &&
                      (source.shape == view.x.shape || source.ndim() == 0 || x.ndim() == 0),
                  runtime, op, ": expected a source of shape ", view.x.shape.str(), ", got ",

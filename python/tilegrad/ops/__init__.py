@@ -10,6 +10,7 @@ from .join import *  # noqa: F403
 from .matmul import *  # noqa: F403
 from .optimizer import *  # noqa: F403
 from .reduce import *  # noqa: F403
-from .unary import *  # noqa: F403
 from .scatter import *  # noqa: F403
+from .sort import *  # noqa: F403
+from .unary import *  # noqa: F403
 from .view import *  # noqa: F403

@@ -142,6 +142,8 @@ def _plain_item(item: Any) -> Any:
         item = tensor(list(item), dtype=None if len(item) else _C.int64)
     elif isinstance(item, np.ndarray):
         item = as_tensor(item)
+    if isinstance(item, str):
+        raise TypeError("only integers, slices, None, ..., tensors and lists are valid indices, got str")
     if not isinstance(item, Tensor):
         raise IndexError(
             "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are "

@@ -456,17 +456,13 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple:
     for x in tensors:
         if x.ndim > 1:
             raise RuntimeError(f"Expected 0D or 1D tensor in the tensor list but got: {x}")
-    swap = indexing == "xy" and len(tensors) >= 2
-    if swap:
-        tensors = (tensors[1], tensors[0], *tensors[2:])
     shape = [x.numel() for x in tensors]
     grids = [
         expand(reshape(x, [-1 if d == i else 1 for d in range(len(shape))]), shape)
         for i, x in enumerate(tensors)
     ]
-    if swap:
+    if indexing == "xy" and len(tensors) >= 2:
         grids = [grid.transpose(0, 1) for grid in grids]
-        grids[0], grids[1] = grids[1], grids[0]
     return tuple(grids)
 
 

@@ -16,6 +16,7 @@ from ..autograd.views import in_place
 from ..tensor import Tensor
 from ._register import in_place_method, method
 from .index import _op_index, gather, getitem, index_select, split_key
+from .view import _dim
 
 __all__ = [
     "index_add",
@@ -48,6 +49,8 @@ def setitem(input: Any, key: Any, value: Any) -> None:
 
 
 def _assign(input: Any, key: Any, value: Any) -> None:
+    if key is False:  # names nothing
+        return
     basic, indices = split_key(input, key)
     view = getitem(input, basic)
     if not isinstance(value, Tensor):
@@ -162,7 +165,7 @@ def index_fill_backward(node: Any, grad: Any) -> tuple:
     dim, index = node.saved
     return (
         index_fill(grad, dim, index, 0) if node.needs(0) else None,
-        index_select(grad, dim, index).sum() if node.needs(1) else None,
+        _op_index(grad, _along(grad, dim, index)).sum() if node.needs(1) else None,
     )
 
 
@@ -174,14 +177,16 @@ def _index_fill_raw(tensor: Any, dim: int, index: Any, value: Any) -> None:
                 f"{value.ndim} dimension(s)."
             )
         value = value.item()
-    shape = list(tensor.shape)
-    if shape:
-        at = range(len(shape))[dim] if -len(shape) <= dim < len(shape) else None
-        if at is None:
-            raise IndexError(f"index_fill: Dimension out of range, got {dim} for {len(shape)}-D")
-        shape[at] = index.numel()
-    source = _C.expand(_C.full((), value, tensor.dtype, tensor.device), shape)
-    _C.index_copy_(tensor, dim, index, source)
+    if index.ndim > 1:
+        raise IndexError("Index has to be a vector/scalar")
+    source = _C.full((), value, tensor.dtype, tensor.device)
+    target = tensor if tensor.ndim else _C.view(tensor, (1,))
+    _C.index_put_(target, _along(tensor, dim, index), source, False)
+
+
+def _along(tensor: Any, dim: int, index: Any) -> tuple:
+    """``index`` as the index of dimension ``dim`` alone."""
+    return (None,) * _dim(dim, tensor.ndim, "index_fill") + (index,)
 
 
 # --- element by element ---------------------------------------------------------------------------
