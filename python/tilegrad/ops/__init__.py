@@ -12,10 +12,10 @@ from .matmul import *  # noqa: F403
 from .pool2d import *  # noqa: F403
 from .optimizer import *  # noqa: F403
 from .reduce import *  # noqa: F403
-from .softmax import *  # noqa: F403
-from .unary import *  # noqa: F403
-from .unary import *  # noqa: F403
 from .scatter import *  # noqa: F403
 from .sort import *  # noqa: F403
+from .unary import *  # noqa: F403
+from .softmax import *  # noqa: F403
+from .unary import *  # noqa: F403
 from .unary import *  # noqa: F403
 from .view import *  # noqa: F403
