@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from tests.support import check_error, randn
 
 import tilegrad as tg
-from tests.support import check_error, randn
 from tilegrad.autograd import GradcheckError, gradcheck, gradgradcheck
 
 FAST = pytest.mark.parametrize("fast_mode", [False, True])
@@ -68,7 +68,9 @@ def test_wrong_gradient(m, fast_mode):
     def function(x, y):
         return x * 3, y * wrong(x)
 
-    with pytest.raises(RuntimeError, match="Jacobian mismatch for output 1 with respect to input 0"):
+    with pytest.raises(
+        RuntimeError, match="Jacobian mismatch for output 1 with respect to input 0"
+    ):
         m.autograd.gradcheck(function, (x, y), fast_mode=fast_mode)
     assert not m.autograd.gradcheck(function, (x, y), raise_exception=False, fast_mode=fast_mode)
     assert m.autograd.gradcheck(function, (x, y), rtol=0.2, fast_mode=fast_mode)
