@@ -35,13 +35,14 @@ inline constexpr std::int64_t kGrain = 32768;
 
 // Calls row(pointers, count) for inner rows that together cover the loop exactly once; a long single
 // row is cut into pieces. Pieces and chunks depend on the shape alone. Runs in parallel, so rows of
-// the output operand must not overlap.
+// the output operand must not overlap; with `grain` INT64_MAX one thread takes all rows, in order.
 template <int kOperands, class Row>
-static inline void walk_rows(const StridedLoop<kOperands>& loop, const Row& row) {
+static inline void walk_rows(const StridedLoop<kOperands>& loop, const Row& row,
+                             std::int64_t grain = kGrain) {
   const std::int64_t inner = loop.inner(), outer = loop.outer();
   if (inner == 0 || outer == 0) return;
   if (outer == 1) {
-    parallel_for(inner, kGrain, [&](std::int64_t begin, std::int64_t end) {
+    parallel_for(inner, grain, [&](std::int64_t begin, std::int64_t end) {
       char* pointers[kOperands];
       for (int k = 0; k < kOperands; ++k)
         pointers[k] = loop.data[k] + begin * loop.inner_stride(k);
@@ -49,7 +50,7 @@ static inline void walk_rows(const StridedLoop<kOperands>& loop, const Row& row)
     });
     return;
   }
-  const std::int64_t rows_per_chunk = inner >= kGrain ? 1 : kGrain / inner;
+  const std::int64_t rows_per_chunk = inner >= grain ? 1 : grain / inner;
   parallel_for(outer, rows_per_chunk, [&](std::int64_t begin, std::int64_t end) {
     std::int64_t index[kMaxDims];
     char* pointers[kOperands];

@@ -5,7 +5,7 @@
 #include "host_memory.h"
 #include "isa.h"
 #include "parallel.h"
-#include "py_node.h"
+#include "py_queue.h"
 
 namespace tilegrad {
 
@@ -29,6 +29,7 @@ PYBIND11_MODULE(_C, module) {
   set_num_threads(default_num_threads());
   bind_tensor(module);
   bind_node(module);
+  bind_queue(module);
   bind_numpy(module);
   bind_config(module);
 #define OP(stem, floors) bind_##stem(module);

@@ -21,8 +21,8 @@ PyNode* as_node(PyObject* object) { return reinterpret_cast<PyNode*>(object); }
 
 void release_saved(PyNode* node) {
   Py_CLEAR(node->saved);
-  PyMem_Free(node->versions);
-  node->versions = nullptr;
+  PyMem_Free(node->saved_info);
+  node->saved_info = nullptr;
 }
 
 int node_traverse(PyObject* self, visitproc visit, void* arg) {
@@ -76,9 +76,9 @@ bool set_saved(PyNode* node, PyObject* saved, PyObject* const* outputs, Py_ssize
   const Py_ssize_t count = PyTuple_GET_SIZE(saved);
   node->saved_count = static_cast<std::uint32_t>(count);
   node->saved = PyTuple_New(count);
-  node->versions = static_cast<std::uint32_t*>(
-      PyMem_Malloc(sizeof(std::uint32_t) * static_cast<std::size_t>(count)));
-  if (node->saved == nullptr || (node->versions == nullptr && count > 0)) return false;
+  node->saved_info = static_cast<SavedInfo*>(
+      PyMem_Calloc(static_cast<std::size_t>(count), sizeof(SavedInfo)));
+  if (node->saved == nullptr || node->saved_info == nullptr) return false;
   for (Py_ssize_t i = 0; i < count; ++i) {
     PyObject* item = PyTuple_GET_ITEM(saved, i);
     if (!is_tensor(item)) {
@@ -91,11 +91,11 @@ bool set_saved(PyNode* node, PyObject* saved, PyObject* const* outputs, Py_ssize
                       "a clone to get a normal tensor and use it in autograd.");
       return false;
     }
-    node->versions[i] = as_py(item)->tensor.storage->version;
-    bool is_output = false;
-    for (Py_ssize_t k = 0; k < output_count; ++k) is_output |= outputs[k] == item;
-    if (is_output) {
-      node->saved_outputs |= 1u << i;
+    SavedInfo& info = node->saved_info[i];
+    info.version = as_py(item)->tensor.storage->version;
+    for (Py_ssize_t k = 0; k < output_count; ++k) info.is_output |= outputs[k] == item;
+    if (info.is_output) {
+      node->saves_output = true;
       PyObject* alias = wrap(Tensor(as_py(item)->tensor));
       if (alias == nullptr) return false;
       as_py(alias)->output_nr = as_py(item)->output_nr;
@@ -189,15 +189,15 @@ PyObject* node_edge(PyObject* self, PyObject* index) {
   return Py_BuildValue("(OI)", edge.target, edge.output_nr);
 }
 
-// misfit(i, gradient): None if the gradient has the input's shape and dtype, else both of these.
-PyObject* node_misfit(PyObject* self, PyObject* const* args, Py_ssize_t count) {
-  if (count != 2 || !is_tensor(args[1])) {
-    PyErr_SetString(PyExc_TypeError, "Node.misfit: expected (index, gradient tensor)");
+// expected(i) -> (shape, dtype) of input i, and so of its gradient; None if it wants none
+PyObject* node_expected(PyObject* self, PyObject* index) {
+  const Py_ssize_t i = PyLong_AsSsize_t(index);
+  if (i < 0 || i >= static_cast<Py_ssize_t>(as_node(self)->edge_count)) {
+    if (!PyErr_Occurred()) PyErr_SetString(PyExc_IndexError, "Node.expected: no such input");
     return nullptr;
   }
-  const Edge& edge = as_node(self)->edges[PyLong_AsLong(args[0])];
-  const Tensor& grad = as_py(args[1])->tensor;
-  if (grad.shape == edge.shape && grad.dtype == edge.dtype) Py_RETURN_NONE;
+  const Edge& edge = as_node(self)->edges[i];
+  if (edge.target == nullptr) Py_RETURN_NONE;
   return Py_BuildValue("(NN)", size_object(edge.shape), dtype_object(edge.dtype));
 }
 
@@ -210,7 +210,7 @@ PyObject* stale_error(PyNode* node, Py_ssize_t i) {
                "version %u instead. Clone it before writing to it, or use the out-of-place "
                "operation.",
                x.shape.str().c_str(), name ? name : Py_None, i, x.storage->version,
-               node->versions[i]);
+               node->saved_info[i].version);
   Py_XDECREF(name);
   return nullptr;
 }
@@ -230,14 +230,14 @@ PyObject* get_saved(PyObject* self, void*) {
   }
   for (std::uint32_t i = 0; i < node->saved_count; ++i) {
     PyObject* item = PyTuple_GET_ITEM(node->saved, i);
-    if (is_tensor(item) && as_py(item)->tensor.storage->version != node->versions[i])
+    if (is_tensor(item) && as_py(item)->tensor.storage->version != node->saved_info[i].version)
       return stale_error(node, i);
   }
-  if (node->saved_outputs == 0 || !grad_enabled) return Py_NewRef(node->saved);
+  if (!node->saves_output || !grad_enabled) return Py_NewRef(node->saved);
   PyObject* values = PyTuple_New(node->saved_count);
   for (std::uint32_t i = 0; values != nullptr && i < node->saved_count; ++i) {
     PyObject* item = PyTuple_GET_ITEM(node->saved, i);
-    if (!(node->saved_outputs >> i & 1)) {
+    if (!node->saved_info[i].is_output) {
       PyTuple_SET_ITEM(values, i, Py_NewRef(item));
       continue;
     }
@@ -265,12 +265,12 @@ PyObject* node_replace_saved(PyObject* self, PyObject* const* args, Py_ssize_t c
   }
   for (std::uint32_t i = 0; node->saved != nullptr && i < node->saved_count; ++i) {
     PyObject* item = PyTuple_GET_ITEM(node->saved, i);
-    if (!is_tensor(item) || (node->saved_outputs >> i & 1) ||
+    if (!is_tensor(item) || node->saved_info[i].is_output ||
         as_py(item)->tensor.storage.get() != as_py(args[0])->tensor.storage.get())
       continue;
     PyObject* copy = PyObject_CallOneArg(args[1], item);
     if (copy == nullptr) return nullptr;
-    node->versions[i] = as_py(copy)->tensor.storage->version;
+    node->saved_info[i].version = as_py(copy)->tensor.storage->version;
     PyTuple_SET_ITEM(node->saved, i, copy);
     Py_DECREF(item);
   }
@@ -297,7 +297,7 @@ PyCFunction as_method(Function function) {
 PyMethodDef node_methods[] = {
     {"needs", node_needs, METH_O, nullptr},
     {"edge", node_edge, METH_O, nullptr},
-    {"misfit", as_method(node_misfit), METH_FASTCALL, nullptr},
+    {"expected", node_expected, METH_O, nullptr},
     {"replace_saved", as_method(node_replace_saved), METH_FASTCALL, nullptr},
     {"release", node_release, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr}};

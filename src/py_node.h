@@ -14,17 +14,22 @@ struct Edge {
   Dims shape;               // of the input; gradients of broadcast inputs are summed to it
 };
 
+// What is known of one saved value besides the value.
+struct SavedInfo {
+  std::uint32_t version;  // of its storage when it was saved
+  bool is_output;         // of this node; kept as an alias without history
+};
+
 struct PyNode {
   PyObject_HEAD
   PyObject* backward;   // Python: backward(node, *output_gradients) -> gradient(s) of the inputs
   PyObject* saved;      // tuple of what backward needs; null once released
   PyObject* context;    // anything else the engine keeps here (hooks); null at first
   Edge* edges;
-  std::uint32_t* versions;  // of the saved tensors when they were saved
+  SavedInfo* saved_info;
   std::uint64_t sequence;   // creation order: a node's consumers always have larger numbers
-  std::uint32_t edge_count, saved_count;
-  std::uint32_t saved_outputs;  // bit i: saved[i] is an output of this node
-  std::uint32_t output_count;
+  std::uint32_t edge_count, saved_count, output_count;
+  bool saves_output;  // one of the saved values is an output of this node
 };
 
 extern PyTypeObject* node_type;

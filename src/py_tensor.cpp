@@ -166,6 +166,24 @@ PyObject* size_object(const Dims& dims) {
   return tuple;
 }
 
+bool is_exclusive(const Tensor& x) {
+  return x.storage->references.load() == 1 && x.storage->capacity > 0 && x.is_contiguous();
+}
+
+// The same memory under a version counter of its own.
+static Tensor hidden_alias(const Tensor& x) {
+  StorageRef alias(new Storage);
+  alias->data = x.storage->data;
+  alias->bytes = x.storage->bytes;
+  alias->device = x.storage->device;
+  alias->writable = x.storage->writable;
+  alias->owner = new StorageRef(x.storage);
+  alias->release_owner = [](void* owner) { delete static_cast<StorageRef*>(owner); };
+  Tensor y = x;
+  y.storage = std::move(alias);
+  return y;
+}
+
 void begin_write(const Tensor& x, const char* op) {
   TILEGRAD_CHECK(x.storage->writable, runtime, op,
                  ": the tensor shares read-only memory and cannot be modified in place");
@@ -188,15 +206,13 @@ void bind_tensor(py::module_& module) {
       },
       "Tells the bindings which Python classes to create: tilegrad.Tensor and tilegrad.Size.");
   module.def("can_cast", &can_cast);
-  // True if nobody else can reach the memory of x and it is laid out row-major.
-  module.def("is_exclusive", [](const Tensor& x) {
-    return x.storage->references.load() == 1 && x.storage->capacity > 0 && x.is_contiguous();
-  });
+  module.def("is_exclusive", &is_exclusive);
   module.def("adopt_history", [](PyTensor* x, PyTensor* result) {
     Py_XSETREF(x->grad_fn, result->grad_fn ? Py_NewRef(result->grad_fn) : nullptr);
     x->output_nr = result->output_nr;
     x->requires_grad = result->requires_grad;
   }, "x takes the place of result in the graph.");
+  module.def("data", &hidden_alias, "x's memory; writes through the result are not counted.");
   module.def("set_data", [](PyTensor* x, const Tensor& value) {
     TILEGRAD_CHECK(is_floating(value.dtype) || !x->requires_grad, runtime,
                    "data set to a tensor that requires gradients must be floating point dtype");

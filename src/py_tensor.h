@@ -49,6 +49,9 @@ void bind_tensor(py::module_& module);
 extern thread_local bool grad_enabled;
 extern thread_local bool inference_mode;
 
+// True if nobody else can reach the memory of x and it is laid out row-major.
+bool is_exclusive(const Tensor& x);
+
 // For an in-place operation: throws unless every element of x can be written once, and counts the
 // write. Call it before the first write.
 void begin_write(const Tensor& x, const char* op);

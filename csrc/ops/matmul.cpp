@@ -1,36 +1,16 @@
-// Matrix multiplication: blocked and packed after Goto and van de Geijn, "Anatomy of
-// High-Performance Matrix Multiplication" (2008).
-//
-// The output is cut into blocks of kBlockRows x kBlockColumns, one parallel task each. A task walks
-// the inner dimension in steps of kBlockInner: it packs that part of `other` into panels of
-// kTileColumns, that part of `x` into panels of kTileRows, and lets the micro-kernel multiply panel by
-// panel with the tile's accumulators in registers. Every output element is summed by one task in one
+// Matrix multiplication: the output is cut into blocks of kBlockRows x kBlockColumns, one parallel
+// task each, and multiply_packed computes a block. Every output element is summed by one task in one
 // fixed order, so results do not depend on the number of threads.
 #include "matmul.h"
 
 #include <algorithm>
 
+#include "../gemm.h"
 #include "../host_memory.h"
-#include "../vec.h"
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
-// Two vectors wide and as tall as registers allow: tile rows x 2 accumulators, 2 columns of `other`
-// and one broadcast element of x must fit 32 (AVX-512, NEON) or 16 registers.
-#if defined(__AVX512F__)
-static constexpr int kTileRows = 12;
-#elif defined(__aarch64__)
-static constexpr int kTileRows = 8;
-#elif defined(__AVX2__)
-static constexpr int kTileRows = 6;
-#else
-static constexpr int kTileRows = 4;
-#endif
-template <class T>
-static constexpr int kTileColumns = 2 * kLanes<T>;
-
-static constexpr std::int64_t kBlockInner = 256;  // a panel of `other` stays in L1
-static constexpr std::int64_t kBlockRows = 96;    // the packed block of x stays in L2
+static constexpr std::int64_t kBlockRows = 96;  // the packed block of x stays in L2
 static constexpr std::int64_t kBlockColumns = 256;
 
 template <class T>
@@ -40,108 +20,23 @@ struct MatrixPair {
   T* y;
 };
 
-// y_tile (+)= x_panel @ other_panel. x_panel is (inner, kTileRows), other_panel (inner, kTileColumns),
-// both packed. The loops over rows are unrolled completely: otherwise GCC keeps `sum` in memory.
-template <class T>
-static void multiply_tile(std::int64_t inner, const T* x_panel, const T* other_panel, T* y_tile,
-                          std::int64_t y_stride, bool accumulate) {
-  Vec<T> sum[kTileRows][2];
-#pragma GCC unroll 16
-  for (int i = 0; i < kTileRows; ++i) sum[i][0] = sum[i][1] = Vec<T>{};
-  for (std::int64_t p = 0; p < inner; ++p) {
-    const Vec<T> left = load(other_panel), right = load(other_panel + kLanes<T>);
-#pragma GCC unroll 16
-    for (int i = 0; i < kTileRows; ++i) {
-      sum[i][0] += x_panel[i] * left;
-      sum[i][1] += x_panel[i] * right;
-    }
-    x_panel += kTileRows;
-    other_panel += kTileColumns<T>;
-  }
-#pragma GCC unroll 16
-  for (int i = 0; i < kTileRows; ++i) {
-    T* row = y_tile + i * y_stride;
-    if (accumulate) {
-      sum[i][0] += load(row);
-      sum[i][1] += load(row + kLanes<T>);
-    }
-    store(row, sum[i][0]);
-    store(row + kLanes<T>, sum[i][1]);
-  }
-}
-
-// A tile at the edge is computed in full in a scratch tile, and its valid part is moved.
-template <class T>
-static void multiply_edge_tile(std::int64_t inner, const T* x_panel, const T* other_panel, T* y_tile,
-                               std::int64_t y_stride, std::int64_t rows, std::int64_t columns,
-                               bool accumulate) {
-  alignas(64) T scratch[kTileRows * kTileColumns<T>];
-  multiply_tile(inner, x_panel, other_panel, scratch, kTileColumns<T>, false);
-  for (std::int64_t i = 0; i < rows; ++i)
-    for (std::int64_t j = 0; j < columns; ++j) {
-      T& y = y_tile[i * y_stride + j];
-      y = (accumulate ? y : T{0}) + scratch[i * kTileColumns<T> + j];
-    }
-}
-
-// Packs `count` vectors of length `inner` side by side in panels of `width`, padded with zeros:
-// panel[p][i] = source[i * across + p * along].
-template <class T>
-static void pack(T* panel, const T* source, std::int64_t count, std::int64_t inner,
-                 std::int64_t across, std::int64_t along, int width) {
-  for (std::int64_t first = 0; first < count; first += width) {
-    const std::int64_t valid = std::min<std::int64_t>(width, count - first);
-    const T* from = source + first * across;
-    if (across == 1 && valid == width) {
-      for (std::int64_t p = 0; p < inner; ++p, panel += width)
-        std::memcpy(panel, from + p * along, static_cast<std::size_t>(width) * sizeof(T));
-      continue;
-    }
-    for (std::int64_t i = 0; i < valid; ++i)
-      for (std::int64_t p = 0; p < inner; ++p) panel[p * width + i] = from[i * across + p * along];
-    for (std::int64_t i = valid; i < width; ++i)
-      for (std::int64_t p = 0; p < inner; ++p) panel[p * width + i] = T{0};
-    panel += inner * width;
-  }
-}
-
 template <class T>
 static void multiply_block(const Matmul& args, const MatrixPair<T>& m, std::int64_t row,
                            std::int64_t column) {
   const std::int64_t rows = std::min(kBlockRows, args.rows - row);
   const std::int64_t columns = std::min(kBlockColumns, args.columns - column);
-  constexpr int tile_columns = kTileColumns<T>;
-  const std::int64_t depth = std::min(kBlockInner, args.inner);
-  const auto padded = [](std::int64_t size, std::int64_t step) {
-    return (size + step - 1) / step * step;
-  };
-  T* x_packed = static_cast<T*>(thread_scratch(
-      static_cast<std::size_t>(depth * (padded(rows, kTileRows) + padded(columns, tile_columns))) *
-      sizeof(T)));
-  T* other_packed = x_packed + depth * padded(rows, kTileRows);
-
-  if (args.inner == 0)  // an empty sum
-    for (std::int64_t i = row; i < row + rows; ++i)
-      std::fill_n(m.y + i * args.columns + column, columns, T{0});
-  for (std::int64_t k = 0; k < args.inner; k += kBlockInner) {
-    const std::int64_t inner = std::min(kBlockInner, args.inner - k);
-    pack(x_packed, m.x + row * args.x_row_stride + k * args.x_column_stride, rows, inner,
+  T* scratch = static_cast<T*>(thread_scratch(
+      static_cast<std::size_t>(packed_size<T>(rows, columns, args.inner)) * sizeof(T)));
+  const auto pack_x = [&](T* panel, std::int64_t k, std::int64_t depth) {
+    pack(panel, m.x + row * args.x_row_stride + k * args.x_column_stride, rows, depth,
          args.x_row_stride, args.x_column_stride, kTileRows);
-    pack(other_packed, m.other + k * args.other_row_stride + column * args.other_column_stride,
-         columns, inner, args.other_column_stride, args.other_row_stride, tile_columns);
-    for (std::int64_t j = 0; j < columns; j += tile_columns)
-      for (std::int64_t i = 0; i < rows; i += kTileRows) {
-        T* y_tile = m.y + (row + i) * args.columns + column + j;
-        const T* x_panel = x_packed + i * inner;
-        const T* other_panel = other_packed + j * inner;
-        if (rows - i >= kTileRows && columns - j >= tile_columns)
-          multiply_tile(inner, x_panel, other_panel, y_tile, args.columns, k > 0);
-        else
-          multiply_edge_tile(inner, x_panel, other_panel, y_tile, args.columns,
-                             std::min<std::int64_t>(rows - i, kTileRows),
-                             std::min<std::int64_t>(columns - j, tile_columns), k > 0);
-      }
-  }
+  };
+  const auto pack_other = [&](T* panel, std::int64_t k, std::int64_t depth) {
+    pack(panel, m.other + k * args.other_row_stride + column * args.other_column_stride, columns,
+         depth, args.other_column_stride, args.other_row_stride, kTileColumns<T>);
+  };
+  multiply_packed(rows, columns, args.inner, pack_x, pack_other,
+                  m.y + row * args.columns + column, args.columns, false, scratch);
   if (const T* bias = static_cast<const T*>(args.bias))
     for (std::int64_t i = row; i < row + rows; ++i)
       for (std::int64_t j = column; j < column + columns; ++j) m.y[i * args.columns + j] += bias[j];

@@ -110,6 +110,15 @@ class Tensor(_C.TensorBase):
 
         return register_tensor_hook(self, hook)
 
+    def register_post_accumulate_grad_hook(self, hook: Any) -> Any:
+        """Calls ``hook(self)`` after a backward pass has added to this leaf's ``.grad``.
+
+        Returns a handle with ``remove()``.
+        """
+        from .autograd.hooks import register_post_accumulate_grad_hook
+
+        return register_post_accumulate_grad_hook(self, hook)
+
     def retain_grad(self) -> None:
         """Keeps the gradient of this non-leaf in ``.grad``, as leaves do."""
         from .autograd.hooks import retain_grad
@@ -118,6 +127,7 @@ class Tensor(_C.TensorBase):
 
     @property
     def retains_grad(self) -> bool:
+        """Whether this is a result whose gradient is kept in ``.grad``."""
         return bool(getattr(self, "_retains_grad", False))
 
     def detach(self) -> Tensor:
@@ -268,6 +278,7 @@ class Tensor(_C.TensorBase):
             str(self.device),
             self.requires_grad and self.is_leaf,
             type(self),
+            dict(self.__dict__),
         )
 
     def __deepcopy__(self, memo: dict) -> Tensor:
@@ -280,7 +291,7 @@ class Tensor(_C.TensorBase):
             return memo[id(self)]
         copy = _C.clone(self)
         if type(self) is not Tensor:
-            copy = type(self).__new__(type(self), copy)
+            copy = _C.TensorBase.__new__(type(self), copy)
         memo[id(self)] = copy
         copy._requires_grad = self.requires_grad
         if self._grad is not None:

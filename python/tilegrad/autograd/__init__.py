@@ -78,7 +78,8 @@ def backward(
     modified in place after being saved, and a graph that was already released.
     """
     tensors = _as_list(tensors)
-    grads = _root_gradients("backward", tensors, grad_tensors or grad_variables)
+    grad_tensors = grad_variables if grad_tensors is None else grad_tensors
+    grads = _root_gradients("backward", tensors, grad_tensors)
     retain = create_graph if retain_graph is None else retain_graph
     if inputs is None:
         run_backward(tensors, grads, retain, create_graph)

@@ -1,0 +1,42 @@
+// Contract of conv2d: the convolution of images with a bank of filters, and its two gradients.
+#pragma once
+
+#include <cstdint>
+
+#include "../dtype.h"
+#include "../kernel.h"
+
+namespace tilegrad {
+
+// One struct serves three kernels: each reads two of x, weight and y and writes the third. All arrays
+// are contiguous. Sizes are at least 1, except that the channels of one group may be 0.
+struct Conv2d {
+  DType dtype;  // float32 or float64
+  std::int64_t batch, groups;
+  std::int64_t in_channels, out_channels;  // of one group
+  std::int64_t in_height, in_width;
+  std::int64_t kernel_height, kernel_width;
+  std::int64_t out_height, out_width;
+  std::int64_t stride_y, stride_x;
+  std::int64_t pad_y, pad_x;  // zero rows above, zero columns to the left
+  std::int64_t dilation_y, dilation_x;
+  void* x = nullptr;       // (batch, groups * in_channels, in_height, in_width)
+  void* weight = nullptr;  // (groups * out_channels, in_channels, kernel_height, kernel_width)
+  void* y = nullptr;       // (batch, groups * out_channels, out_height, out_width)
+  const void* bias = nullptr;  // conv2d only: (groups * out_channels) or null
+
+  // conv2d_grad_weight only: the batch is cut into `parts` runs of images, and each writes its own
+  // sum, (parts, shape of weight), to be added up in order. With one part this is `weight` itself.
+  std::int64_t parts = 1;
+  void* partial_sums = nullptr;
+
+  std::int64_t pixels() const { return out_height * out_width; }
+  // The taps of one filter: the length of the sum behind one output element.
+  std::int64_t taps() const { return in_channels * kernel_height * kernel_width; }
+};
+
+}  // namespace tilegrad
+
+TILEGRAD_CPU_KERNEL(conv2d, Conv2d)              // y from x and weight
+TILEGRAD_CPU_KERNEL(conv2d_grad_input, Conv2d)   // x from y and weight
+TILEGRAD_CPU_KERNEL(conv2d_grad_weight, Conv2d)  // weight from x and y

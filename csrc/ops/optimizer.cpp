@@ -1,0 +1,149 @@
+// Optimizer steps: one pass over each parameter. Every element is updated by itself, so the result
+// does not depend on how the elements are shared among threads.
+#include "optimizer.h"
+
+#include <cmath>
+
+#include "../strided.h"
+#include "../visit.h"
+
+namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
+
+// The arrays of one entry, typed.
+template <class T>
+struct Arrays {
+  T* parameter;
+  const T* grad;
+  T* state[3];
+};
+
+// Calls update(entry, arrays, begin, end) for pieces that together cover every entry once.
+template <class Update>
+static void for_each_piece(const OptimizerStep& step, const Update& update) {
+  for (std::int64_t k = 0; k < step.count; ++k) {
+    const OptimizerEntry& entry = step.entries[k];
+    visit_floating(entry.dtype, [&](auto type) {
+      using T = typename decltype(type)::type;
+      const Arrays<T> arrays{static_cast<T*>(entry.parameter),
+                             static_cast<const T*>(entry.grad),
+                             {static_cast<T*>(entry.state[0]), static_cast<T*>(entry.state[1]),
+                              static_cast<T*>(entry.state[2])}};
+      parallel_for(entry.size, kGrain, [&](std::int64_t begin, std::int64_t end) {
+        update(entry, arrays, begin, end);
+      });
+    });
+  }
+}
+
+// The gradient of element i with the sign and the weight decay that the options ask for.
+template <class T>
+struct Gradient {
+  T sign, weight_decay;
+  explicit Gradient(const OptimizerStep& step, bool decayed = true)
+      : sign(step.maximize ? T{-1} : T{1}),
+        weight_decay(decayed ? static_cast<T>(step.weight_decay) : T{0}) {}
+  T operator()(T grad, T parameter) const {
+    // Without decay the parameter is left out: an infinite one must not turn the gradient into NaN.
+    return weight_decay == T{0} ? sign * grad : sign * grad + weight_decay * parameter;
+  }
+};
+
+void sgd_step(const SgdStep& args) {
+  for_each_piece(args.common, [&]<class T>(const OptimizerEntry&, const Arrays<T>& arrays,
+                                           std::int64_t begin, std::int64_t end) {
+    const Gradient<T> gradient(args.common);
+    const T lr = static_cast<T>(args.common.lr), momentum = static_cast<T>(args.momentum),
+            share = static_cast<T>(1 - args.dampening);
+    T* parameter = arrays.parameter;
+    const T* grad = arrays.grad;
+    T* buffer = arrays.state[0];
+    if (buffer == nullptr) {
+#pragma GCC ivdep
+      for (std::int64_t i = begin; i < end; ++i)
+        parameter[i] -= lr * gradient(grad[i], parameter[i]);
+      return;
+    }
+    const bool nesterov = args.nesterov;
+#pragma GCC ivdep
+    for (std::int64_t i = begin; i < end; ++i) {
+      const T g = gradient(grad[i], parameter[i]);
+      const T velocity = momentum * buffer[i] + share * g;
+      buffer[i] = velocity;
+      parameter[i] -= lr * (nesterov ? g + momentum * velocity : velocity);
+    }
+  });
+}
+
+void adam_step(const AdamStep& args) {
+  for_each_piece(args.common, [&]<class T>(const OptimizerEntry& entry, const Arrays<T>& arrays,
+                                           std::int64_t begin, std::int64_t end) {
+    const Gradient<T> gradient(args.common, !args.decoupled_weight_decay);
+    // The averages start at zero; these factors undo that bias.
+    const double correction1 = 1 - std::pow(args.beta1, entry.step);
+    const double correction2 = std::sqrt(1 - std::pow(args.beta2, entry.step));
+    const T step_size = static_cast<T>(args.common.lr / correction1);
+    const T scale = static_cast<T>(correction2), eps = static_cast<T>(args.eps);
+    const T beta2 = static_cast<T>(args.beta2), share1 = static_cast<T>(1 - args.beta1),
+            share2 = static_cast<T>(1 - args.beta2);
+    const T kept = static_cast<T>(
+        args.decoupled_weight_decay ? 1 - args.common.lr * args.common.weight_decay : 1);
+    T* parameter = arrays.parameter;
+    const T* grad = arrays.grad;
+    T* mean = arrays.state[0];
+    T* square = arrays.state[1];
+    T* largest = arrays.state[2];
+    const auto update = [&](std::int64_t i) {
+      const T g = gradient(grad[i], parameter[i]);
+      mean[i] += share1 * (g - mean[i]);
+      square[i] = beta2 * square[i] + share2 * g * g;
+    };
+    const auto move = [&](std::int64_t i, T second) {
+      parameter[i] = kept * parameter[i] - step_size * (mean[i] / (std::sqrt(second) / scale + eps));
+    };
+    if (largest == nullptr) {
+#pragma GCC ivdep
+      for (std::int64_t i = begin; i < end; ++i) {
+        update(i);
+        move(i, square[i]);
+      }
+      return;
+    }
+#pragma GCC ivdep
+    for (std::int64_t i = begin; i < end; ++i) {
+      update(i);
+      const T before = largest[i], now = square[i];
+      largest[i] = now > before || now != now ? now : before;
+      move(i, largest[i]);
+    }
+  });
+}
+
+void rmsprop_step(const RmspropStep& args) {
+  for_each_piece(args.common, [&]<class T>(const OptimizerEntry&, const Arrays<T>& arrays,
+                                           std::int64_t begin, std::int64_t end) {
+    const Gradient<T> gradient(args.common);
+    const T lr = static_cast<T>(args.common.lr), alpha = static_cast<T>(args.alpha),
+            share = static_cast<T>(1 - args.alpha), eps = static_cast<T>(args.eps),
+            momentum = static_cast<T>(args.momentum);
+    T* parameter = arrays.parameter;
+    const T* grad = arrays.grad;
+    T* square = arrays.state[0];
+    T* mean = arrays.state[1];
+    T* buffer = arrays.state[2];
+#pragma GCC ivdep
+    for (std::int64_t i = begin; i < end; ++i) {
+      const T g = gradient(grad[i], parameter[i]);
+      square[i] = alpha * square[i] + share * g * g;
+      T variance = square[i];
+      if (mean != nullptr) {
+        mean[i] += share * (g - mean[i]);
+        variance -= mean[i] * mean[i];
+      }
+      T direction = g / (std::sqrt(variance) + eps);
+      if (buffer != nullptr) direction = buffer[i] = momentum * buffer[i] + direction;
+      parameter[i] -= lr * direction;
+    }
+  });
+}
+
+}  // namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE

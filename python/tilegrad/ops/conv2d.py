@@ -1,0 +1,88 @@
+"""Two-dimensional convolution and its gradients.
+
+The three kernels are three operations that express each other's gradients: all are linear in either
+operand, so the derivative of each is one of the other two. That gives derivatives of every order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import _C
+from ..autograd.graph import needs_grad, record
+
+__all__ = ["conv2d"]
+
+
+def conv2d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Any:
+    """Every filter of ``weight`` slid over the images of ``input`` (a cross-correlation).
+
+    Shapes: input (N, C, H, W) or (C, H, W), weight (K, C / groups, R, S), bias (K) -> output
+    (N, K, H', W') with H' = (H + 2 * padding - dilation * (R - 1) - 1) // stride + 1.
+    All of one floating dtype. ``stride``, ``padding`` and ``dilation`` are one integer or a pair
+    (vertical, horizontal); ``padding`` may be 'valid' (none) or 'same' (output as large as the input,
+    for stride 1). With ``groups``, group g of the filters sees group g of the channels only.
+
+    Raises RuntimeError for shapes and dtypes that do not match, a stride, dilation or groups below
+    1, negative padding, and a kernel larger than the padded input; NotImplementedError for integers.
+    """
+    if input.ndim == 3:
+        return conv2d(
+            input.unsqueeze(0), weight, bias, stride, padding, dilation, groups
+        ).squeeze(0)
+    output = _C.conv2d(input, weight, bias, stride, padding, dilation, groups)
+    if needs_grad(input, weight, bias):
+        options = (stride, padding, dilation, groups)
+        record(output, conv2d_backward, (input, weight, bias), (input, weight, options))
+    return output
+
+
+def conv2d_backward(node: Any, grad: Any) -> tuple:
+    input, weight, options = node.saved
+    return (
+        conv2d_grad_input(grad, weight, input.shape, options) if node.needs(0) else None,
+        conv2d_grad_weight(grad, input, weight.shape, options) if node.needs(1) else None,
+        grad.sum((0, 2, 3)) if node.needs(2) else None,
+    )
+
+
+def conv2d_grad_input(grad_output: Any, weight: Any, input_shape: Any, options: tuple) -> Any:
+    """The gradient for ``input``: a transposed convolution of ``grad_output``."""
+    output = _C.conv2d_grad_input(grad_output, weight, input_shape, *options)
+    if needs_grad(grad_output, weight):
+        inputs = (grad_output, weight)
+        record(output, conv2d_grad_input_backward, inputs, (grad_output, weight, options))
+    return output
+
+
+def conv2d_grad_input_backward(node: Any, grad: Any) -> tuple:
+    grad_output, weight, options = node.saved
+    return (
+        conv2d(grad, weight, None, *options) if node.needs(0) else None,
+        conv2d_grad_weight(grad_output, grad, weight.shape, options) if node.needs(1) else None,
+    )
+
+
+def conv2d_grad_weight(grad_output: Any, input: Any, weight_shape: Any, options: tuple) -> Any:
+    """The gradient for ``weight``: a convolution of ``input`` with ``grad_output``, summed over N."""
+    output = _C.conv2d_grad_weight(grad_output, input, weight_shape, *options)
+    if needs_grad(grad_output, input):
+        inputs = (grad_output, input)
+        record(output, conv2d_grad_weight_backward, inputs, (grad_output, input, options))
+    return output
+
+
+def conv2d_grad_weight_backward(node: Any, grad: Any) -> tuple:
+    grad_output, input, options = node.saved
+    return (
+        conv2d(input, grad, None, *options) if node.needs(0) else None,
+        conv2d_grad_input(grad_output, grad, input.shape, options) if node.needs(1) else None,
+    )

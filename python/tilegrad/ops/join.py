@@ -1,0 +1,504 @@
+"""Joining, splitting and repeating: cat, stack, split, chunk, unbind, repeat, flip, roll, meshgrid.
+
+All follow the PyTorch functions of the same names. Joined tensors may have different dtypes, which
+are promoted; splitting gives views. Errors: RuntimeError for sizes that do not match, IndexError
+for a dimension out of range, ValueError for nothing to join.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import _C
+from ..autograd.graph import needs_grad, record
+from ..tensor import Tensor
+from ._register import method, put_out
+from .view import _dim, _sizes, as_strided, expand, flatten, narrow, reshape, unsqueeze
+
+__all__ = [
+    "atleast_1d",
+    "atleast_2d",
+    "atleast_3d",
+    "block_diag",
+    "broadcast_shapes",
+    "broadcast_tensors",
+    "broadcast_to",
+    "cat",
+    "chunk",
+    "column_stack",
+    "concat",
+    "concatenate",
+    "dstack",
+    "flip",
+    "fliplr",
+    "flipud",
+    "hstack",
+    "meshgrid",
+    "repeat_interleave",
+    "roll",
+    "rot90",
+    "split",
+    "stack",
+    "tensor_split",
+    "tile",
+    "unbind",
+    "vstack",
+]
+
+
+def cat(tensors: Sequence[Any], dim: int = 0, *, out: Any = None) -> Any:
+    """The tensors one after another along ``dim``; their other sizes are equal."""
+    tensors = tuple(tensors)
+    output = _C.cat(tensors, dim)
+    if needs_grad(*tensors):
+        lengths = [0 if t.shape == (0,) else t.shape[dim] for t in tensors]
+        record(output, cat_backward, tensors, (lengths, dim))
+    return output if out is None else put_out(out, output)
+
+
+def cat_backward(node: Any, grad: Any) -> tuple:
+    lengths, dim = node.saved
+    grads, start = [], 0
+    for i, length in enumerate(lengths):
+        grads.append(narrow(grad, dim, start, length) if node.needs(i) and length else None)
+        start += length
+    return tuple(
+        _empty_grad(node, i, grad) if g is None and node.needs(i) else g
+        for i, g in enumerate(grads)
+    )
+
+
+def _empty_grad(node: Any, index: int, grad: Any) -> Any:
+    """Zeros for an input without elements, whatever its shape."""
+    probe = grad.new_zeros((0,))
+    misfit = node.misfit(index, probe)
+    return probe if misfit is None else grad.new_zeros(misfit[0])
+
+
+concat = concatenate = cat
+
+
+def stack(tensors: Sequence[Any], dim: int = 0, *, out: Any = None) -> Any:
+    """The tensors, all of one shape, along a new dimension at ``dim``."""
+    tensors = tuple(tensors)
+    output = _C.stack(tensors, dim)
+    if needs_grad(*tensors):
+        record(output, stack_backward, tensors, (dim,))
+    return output if out is None else put_out(out, output)
+
+
+def stack_backward(node: Any, grad: Any) -> tuple:
+    return unbind(grad, *node.saved)
+
+
+def atleast_1d(*tensors: Any) -> Any:
+    """Each tensor with at least one dimension."""
+    return _each(tensors, lambda x: reshape(x, (1,)) if x.ndim == 0 else x)
+
+
+def atleast_2d(*tensors: Any) -> Any:
+    """Each tensor with at least two dimensions; a vector becomes a row."""
+    return _each(
+        tensors,
+        lambda x: reshape(x, (1, 1)) if x.ndim == 0 else unsqueeze(x, 0) if x.ndim == 1 else x,
+    )
+
+
+def atleast_3d(*tensors: Any) -> Any:
+    """Each tensor with at least three dimensions; a vector becomes (1, n, 1)."""
+
+    def convert(x: Any) -> Any:
+        if x.ndim == 0:
+            return reshape(x, (1, 1, 1))
+        if x.ndim == 1:
+            return unsqueeze(unsqueeze(x, 0), -1)
+        return unsqueeze(x, -1) if x.ndim == 2 else x
+
+    return _each(tensors, convert)
+
+
+def _each(tensors: tuple, convert: Any) -> Any:
+    if len(tensors) == 1 and isinstance(tensors[0], Tensor):
+        return convert(tensors[0])
+    if len(tensors) == 1:
+        tensors = tuple(tensors[0])
+    return tuple(convert(x) for x in tensors)
+
+
+def hstack(tensors: Sequence[Any], *, out: Any = None) -> Any:
+    """Joins along the second dimension; vectors along the first."""
+    tensors = atleast_1d(_listed("hstack", tensors))
+    return cat(tensors, 0 if tensors[0].ndim == 1 else 1, out=out)
+
+
+def vstack(tensors: Sequence[Any], *, out: Any = None) -> Any:
+    """Joins along the first dimension; vectors count as rows."""
+    return cat(atleast_2d(_listed("vstack", tensors)), 0, out=out)
+
+
+def dstack(tensors: Sequence[Any], *, out: Any = None) -> Any:
+    """Joins along the third dimension."""
+    return cat(atleast_3d(_listed("dstack", tensors)), 2, out=out)
+
+
+def column_stack(tensors: Sequence[Any], *, out: Any = None) -> Any:
+    """Joins along the second dimension; vectors count as columns."""
+    columns = [
+        reshape(x, (x.numel(), 1)) if x.ndim <= 1 else x for x in _listed("column_stack", tensors)
+    ]
+    return cat(columns, 1, out=out)
+
+
+def _listed(op: str, tensors: Sequence[Any]) -> list:
+    tensors = list(tensors)
+    if not tensors:
+        raise RuntimeError(f"{op} expects a non-empty TensorList")
+    return tensors
+
+
+# --- splitting ------------------------------------------------------------------------------------
+
+
+@method()
+def unbind(input: Any, dim: int = 0) -> tuple:
+    """The slices along ``dim`` without that dimension, as views."""
+    outputs = _C.unbind(input, dim)
+    if outputs and needs_grad(input):
+        record(outputs, unbind_backward, (input,), (dim, outputs[0].shape))
+    return outputs
+
+
+def unbind_backward(node: Any, *grads: Any) -> Any:
+    dim, shape = node.saved
+    return stack(_zeros_for_none(grads, [shape] * len(grads)), dim)
+
+
+def _zeros_for_none(grads: tuple, shapes: Sequence[Any]) -> list:
+    like = next(g for g in grads if g is not None)
+    return [
+        like.new_zeros(shape) if grad is None else grad
+        for grad, shape in zip(grads, shapes, strict=True)
+    ]
+
+
+def _split(input: Any, lengths: Sequence[int], dim: int) -> tuple:
+    outputs = _C.split(input, lengths, dim)
+    if outputs and needs_grad(input):
+        record(outputs, split_backward, (input,), (dim, [y.shape for y in outputs]))
+    return outputs
+
+
+def split_backward(node: Any, *grads: Any) -> Any:
+    dim, shapes = node.saved
+    return cat(_zeros_for_none(grads, shapes), dim)
+
+
+@method()
+def split(tensor: Any, split_size_or_sections: Any, dim: int = 0) -> tuple:
+    """Views of a fixed length along ``dim`` (the last may be shorter), or of the lengths listed."""
+    if tensor.ndim == 0:
+        raise RuntimeError("split expects at least a 1-dimensional tensor")
+    if not isinstance(split_size_or_sections, (int, np.integer)):
+        return _split(tensor, [int(length) for length in split_size_or_sections], dim)
+    step = int(split_size_or_sections)
+    size = tensor.shape[_dim(dim, tensor.ndim, "split")]
+    if step < 0:
+        raise RuntimeError(f"split expects split_size be non-negative, but got split_size={step}")
+    if step == 0 and size != 0:
+        raise RuntimeError(
+            "split_size can only be 0 if dimension size is 0, but got dimension size of " + str(size)
+        )
+    starts = range(0, size, step) if step else ()
+    return _split(tensor, [min(step, size - start) for start in starts] or [0], dim)
+
+
+@method()
+def chunk(input: Any, chunks: int, dim: int = 0) -> tuple:
+    """At most ``chunks`` views of equal length along ``dim``; the last may be shorter."""
+    if input.ndim == 0:
+        raise RuntimeError("chunk expects at least a 1-dimensional tensor")
+    if chunks <= 0:
+        raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
+    size = input.shape[_dim(dim, input.ndim, "chunk")]
+    if size == 0:
+        return _split(input, [0] * chunks, dim)
+    return split(input, -(-size // chunks), dim)
+
+
+@method()
+def tensor_split(input: Any, indices_or_sections: Any, dim: int = 0) -> tuple:
+    """Views along ``dim``: a number of nearly equal ones, or cut at the positions listed."""
+    if input.ndim == 0:
+        raise RuntimeError(
+            "tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims"
+        )
+    size = input.shape[_dim(dim, input.ndim, "tensor_split")]
+    if isinstance(indices_or_sections, Tensor):
+        indices_or_sections = indices_or_sections.tolist()
+    if isinstance(indices_or_sections, int):
+        sections = indices_or_sections
+        if sections <= 0:
+            raise RuntimeError(f"number of sections must be larger than 0, got {sections}")
+        longer = size % sections
+        return _split(input, [size // sections + (i < longer) for i in range(sections)], dim)
+    outputs, start = [], 0
+    for stop in [*indices_or_sections, size]:
+        key = [slice(None)] * _dim(dim, input.ndim, "tensor_split") + [slice(start, stop)]
+        outputs.append(input[tuple(key)])
+        start = stop
+    return tuple(outputs)
+
+
+# --- repeating ------------------------------------------------------------------------------------
+
+
+@method("repeat")
+def repeat(input: Any, *repeats: Any) -> Any:
+    """Copies side by side, ``repeats[d]`` times along dimension d; new dimensions come first."""
+    counts = [int(n) for n in _sizes(repeats)]
+    if len(counts) < input.ndim:
+        raise RuntimeError(
+            "Number of dimensions of repeat dims can not be smaller than number of dimensions of "
+            f"tensor, got {counts} for shape {list(input.shape)}"
+        )
+    if any(n < 0 for n in counts):
+        raise RuntimeError(f"Trying to create tensor with negative dimension, got {counts}")
+    shape = [1] * (len(counts) - input.ndim) + list(input.shape)
+    paired = [size for n in shape for size in (1, n)]
+    wide = [size for n, m in zip(counts, shape, strict=True) for size in (n, m)]
+    total = [n * m for n, m in zip(counts, shape, strict=True)]
+    return reshape(expand(reshape(input, paired), wide).contiguous().clone(), total)
+
+
+def tile(input: Any, dims: Sequence[int]) -> Any:
+    """Like ``input.repeat``, with missing leading counts taken as 1."""
+    counts = [1] * (input.ndim - len(dims)) + list(dims)
+    return repeat(input, counts)
+
+
+@method("tile")
+def _tile_method(input: Any, *dims: Any) -> Any:
+    """See :func:`tilegrad.tile`."""
+    return tile(input, _sizes(dims))
+
+
+@method()
+def repeat_interleave(
+    input: Any, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None
+) -> Any:
+    """Each entry along ``dim`` repeated: ``repeats`` times, or ``repeats[i]`` times entry i.
+
+    Without ``dim`` the input is flattened. With one argument: the positions 0, 1, ... so repeated.
+    """
+    if repeats is None:
+        return _C.from_numpy(_repeated_positions(input, input.numel()))
+    if dim is None:
+        input, dim = flatten(input), 0
+    size = input.shape[_dim(dim, input.ndim, "repeat_interleave")]
+    if isinstance(repeats, int):
+        repeats = _C.full((size,), repeats, _C.int64, _C.device("cpu"))
+    positions = _C.from_numpy(_repeated_positions(repeats, size))
+    if output_size is not None and output_size != positions.numel():
+        raise RuntimeError(
+            f"repeat_interleave: output_size {output_size} does not match the sum of repeats "
+            f"{positions.numel()}"
+        )
+    return input.index_select(dim, positions.to(input.device))
+
+
+def _repeated_positions(repeats: Any, size: int) -> np.ndarray:
+    if repeats.dtype not in (_C.int64, _C.int32):
+        raise RuntimeError("repeats has to be Long or Int tensor")
+    if repeats.ndim > 1:
+        raise RuntimeError("repeat_interleave only accept 1D vector as repeat")
+    counts = _C.to_numpy(repeats.detach().cpu())
+    if (counts < 0).any():
+        raise RuntimeError("repeats can not be negative")
+    if counts.size != size and counts.size != 1:
+        raise RuntimeError("repeats must have the same size as input along dim")
+    return np.repeat(np.arange(size, dtype=np.int64), counts)
+
+
+# --- reordering -----------------------------------------------------------------------------------
+
+
+def flip(input: Any, dims: Sequence[int]) -> Any:
+    """A copy with the order along each of ``dims`` reversed."""
+    output = _C.flip(input, dims)
+    if needs_grad(input):
+        record(output, flip_backward, (input,), (dims,))
+    return output
+
+
+def flip_backward(node: Any, grad: Any) -> Any:
+    return flip(grad, *node.saved)
+
+
+@method("flip")
+def _flip_method(input: Any, *dims: Any) -> Any:
+    """See :func:`tilegrad.flip`."""
+    return flip(input, _sizes(dims))
+
+
+@method()
+def fliplr(input: Any) -> Any:
+    """Reverses the second dimension."""
+    if input.ndim < 2:
+        raise RuntimeError("Input must be >= 2-d.")
+    return flip(input, (1,))
+
+
+@method()
+def flipud(input: Any) -> Any:
+    """Reverses the first dimension."""
+    if input.ndim < 1:
+        raise RuntimeError("Input must be >= 1-d.")
+    return flip(input, (0,))
+
+
+@method()
+def roll(input: Any, shifts: Any, dims: Any = None) -> Any:
+    """Shifts entries along ``dims``, those pushed out returning on the other side.
+
+    Without ``dims`` the flattened input is rolled and gets its shape back.
+    """
+    shifts = [shifts] if isinstance(shifts, int) else list(shifts)
+    if dims is None or (not isinstance(dims, int) and len(dims) == 0):
+        if len(shifts) != 1:
+            raise RuntimeError(
+                f"shifts and dimensions must align. shifts: {len(shifts)}, dims:0"
+            )
+        return reshape(roll(flatten(input), shifts, 0), input.shape)
+    dims = [dims] if isinstance(dims, int) else list(dims)
+    if len(shifts) != len(dims):
+        raise RuntimeError(
+            f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(dims)}"
+        )
+    for shift, dim in zip(shifts, dims, strict=True):
+        size = input.shape[_dim(dim, input.ndim, "roll")]
+        cut = -shift % size if size else 0
+        input = cat((narrow(input, dim, cut, size - cut), narrow(input, dim, 0, cut)), dim)
+    return input
+
+
+@method()
+def rot90(input: Any, k: int = 1, dims: Sequence[int] = (0, 1)) -> Any:
+    """Rotates the plane ``dims`` by ``k`` quarter turns, from the first to the second dimension."""
+    if len(dims) != 2:
+        raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
+    if input.ndim < 2:
+        raise RuntimeError(f"expected total dims >= 2, but got total dims = {input.ndim}")
+    a, b = (_dim(d, input.ndim, "rot90") for d in dims)
+    if a == b:
+        raise RuntimeError(f"expected rotation dims to be different, but got dim0 = {a}")
+    if k % 4 == 2:
+        return flip(input, (a, b))
+    if k % 4 == 0:
+        return input.clone()
+    turned = flip(input, (b,) if k % 4 == 1 else (a,))
+    return turned.transpose(a, b)
+
+
+# --- broadcasting ---------------------------------------------------------------------------------
+
+
+def broadcast_to(input: Any, size: Any) -> Any:
+    """``input.expand(size)``."""
+    return expand(input, size)
+
+
+@method("broadcast_to")
+def _broadcast_to_method(input: Any, *size: Any) -> Any:
+    """See :func:`tilegrad.broadcast_to`."""
+    return expand(input, _sizes(size))
+
+
+def broadcast_shapes(*shapes: Any) -> Any:
+    """The shape to which all the shapes broadcast. RuntimeError if there is none."""
+    from .._size import Size
+
+    try:
+        return Size(np.broadcast_shapes(*(tuple(s) if not isinstance(s, int) else s for s in shapes)))
+    except ValueError:
+        raise RuntimeError(
+            "Shape mismatch: objects cannot be broadcast to a single shape: "
+            + ", ".join(str(shape) for shape in shapes)
+        ) from None
+
+
+def broadcast_tensors(*tensors: Any) -> tuple:
+    """The tensors expanded to one shape. RuntimeError if their sizes do not match."""
+    shape = broadcast_shapes(*(x.shape for x in tensors))
+    return tuple(x if x.shape == shape else expand(x, shape) for x in tensors)
+
+
+def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple:
+    """Coordinate grids of vectors: grid i varies with tensor i along dimension i ('ij'), or with
+    the first two dimensions exchanged ('xy')."""
+    if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
+        tensors = tuple(tensors[0])
+    if not tensors:
+        raise RuntimeError("meshgrid expects a non-empty TensorList")
+    if indexing is None:
+        warnings.warn(
+            "meshgrid: in an upcoming release, it will be required to pass the indexing argument.",
+            stacklevel=2,
+        )
+        indexing = "ij"
+    if indexing not in ("ij", "xy"):
+        raise RuntimeError(
+            'meshgrid: indexing must be one of "xy" or "ij", but received: ' + indexing
+        )
+    for x in tensors:
+        if x.ndim > 1:
+            raise RuntimeError(f"Expected 0D or 1D tensor in the tensor list but got: {x}")
+    shape = [x.numel() for x in tensors]
+    grids = [
+        expand(reshape(x, [-1 if d == i else 1 for d in range(len(shape))]), shape)
+        for i, x in enumerate(tensors)
+    ]
+    if indexing == "xy" and len(tensors) >= 2:
+        grids = [grid.transpose(0, 1) for grid in grids]
+    return tuple(grids)
+
+
+@method("unfold")
+def _unfold_windows(input: Any, dimension: int, size: int, step: int) -> Any:
+    """All windows of ``size`` entries along ``dimension``, ``step`` apart, as a view; the entries of
+    a window lie along a new last dimension."""
+    at = _dim(dimension, input.ndim, "unfold")
+    shape, strides = list(input.shape), list(_C.stride(input))
+    if not shape:
+        shape, strides = [1], [1]
+    if size < 0 or size > shape[at]:
+        raise RuntimeError(
+            f"maximum size for tensor at dimension {dimension} is {shape[at]} but size is {size}"
+        )
+    if step <= 0:
+        raise RuntimeError(f"step is {step} but must be > 0")
+    windows = (shape[at] - size) // step + 1
+    if input.ndim == 0:
+        return as_strided(input, (size,), (1,))
+    stride = strides[at]
+    shape[at], strides[at] = windows, stride * step
+    return as_strided(input, (*shape, size), (*strides, stride))
+
+
+def block_diag(*tensors: Any) -> Any:
+    """A matrix with the given matrices (vectors count as rows) along its diagonal, zero elsewhere."""
+    blocks = [atleast_2d(x) for x in tensors]
+    columns = sum(x.shape[1] for x in blocks)
+    rows, left = [], 0
+    for x in blocks:
+        if x.ndim > 2:
+            raise RuntimeError(f"block_diag: expected at most 2 dimensions, got {x.ndim}")
+        right = columns - left - x.shape[1]
+        rows.append(
+            cat([x.new_zeros((x.shape[0], left)), x, x.new_zeros((x.shape[0], right))], 1)
+        )
+        left += x.shape[1]
+    return cat(rows, 0)

@@ -1,0 +1,369 @@
+"""Writing elements: ``x[key] = value``, index_put, index_add, index_copy, index_fill, scatter.
+
+All follow PyTorch. Every index is checked before the first write. Where positions repeat, writes
+happen in row-major order on one thread, so sums are the same in every run.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import _C
+from ..autograd.graph import needs_grad, record
+from ..autograd.views import in_place
+from ..tensor import Tensor
+from ._register import in_place_method, method
+from .index import _op_index, gather, getitem, index_select, split_key
+from .view import _dim
+
+__all__ = [
+    "index_add",
+    "index_copy",
+    "index_fill",
+    "index_put",
+    "masked_scatter",
+    "scatter",
+    "scatter_add",
+    "scatter_reduce",
+]
+
+_NUMBERS = (int, float, np.number, np.bool_)
+
+
+@method("__setitem__")
+def setitem(input: Any, key: Any, value: Any) -> None:
+    """``input[key] = value``: a number, or a tensor that broadcasts to ``input[key]``.
+
+    Raises IndexError for the key as reading does, TypeError for other values, RuntimeError for
+    shapes that do not broadcast.
+    """
+    if not isinstance(value, (Tensor, *_NUMBERS)):
+        raise TypeError(f"can't assign a {type(value).__name__} to a {input.dtype} tensor")
+    if not needs_grad(input, value):
+        if not _C.basic_assign(input, key, value):
+            _assign(input, key, value)
+        return
+    _assign(input, key, value)
+
+
+def _assign(input: Any, key: Any, value: Any) -> None:
+    if key is False:  # names nothing
+        return
+    basic, indices = split_key(input, key)
+    view = getitem(input, basic)
+    if not isinstance(value, Tensor):
+        value = _C.full((), value, input.dtype, input.device)
+    if indices:
+        view.index_put_(indices, value)
+        return
+    while value.ndim > view.ndim and value.shape[0] == 1:
+        value = value.squeeze(0)
+    view.copy_(value)
+
+
+@method()
+def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -> Any:
+    """A copy of ``input`` with ``values`` at ``indices``, a tuple of index tensors, masks or None.
+
+    ``values`` broadcast to ``input[indices]`` and have its dtype. ``accumulate`` adds instead.
+    """
+    output = _C.clone(input)
+    _C.index_put_(output, indices, values, accumulate)
+    if needs_grad(input, values):
+        saved = (accumulate, values.shape, *indices)
+        record(output, index_put_backward, (input, values), saved)
+    return output
+
+
+def index_put_backward(node: Any, grad: Any) -> tuple:
+    accumulate, values_shape, *indices = node.saved
+    grad_input = grad_values = None
+    if node.needs(0):
+        zero = grad.new_zeros(())
+        grad_input = grad if accumulate else index_put(grad, tuple(indices), zero)
+    if node.needs(1):
+        grad_values = _op_index(grad, tuple(indices))
+        while grad_values.ndim < len(values_shape):  # leading ones that the assignment dropped
+            grad_values = grad_values.unsqueeze(0)
+    return grad_input, grad_values
+
+
+def _index_put_raw(tensor: Any, indices: Any, values: Any, accumulate: bool = False) -> None:
+    _C.index_put_(tensor, indices, values, accumulate)
+
+
+@method()
+def index_put_(input: Any, indices: Any, values: Any, accumulate: bool = False) -> Any:
+    """In-place form of :func:`tilegrad.index_put`; returns ``self``."""
+    if needs_grad(input, values):
+        return in_place("index_put_", index_put, input, indices, values, accumulate)
+    _index_put_raw(input, indices, values, accumulate)
+    return input
+
+
+# --- along one dimension --------------------------------------------------------------------------
+
+
+@method()
+def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: Any = 1) -> Any:
+    """A copy of ``input`` with slice i of ``alpha * source`` added at position ``index[i]``.
+
+    Raises IndexError for positions outside and an index of another length than the source,
+    RuntimeError for other shapes and dtypes that do not match.
+    """
+    output = _C.clone(input)
+    _index_add_raw(output, dim, index, source, alpha=alpha)
+    if needs_grad(input, source):
+        record(output, index_add_backward, (input, source), (dim, index, alpha, source.shape))
+    return output
+
+
+def index_add_backward(node: Any, grad: Any) -> tuple:
+    dim, index, alpha, shape = node.saved
+    grad_source = None
+    if node.needs(1):
+        grad_source = index_select(grad, dim, index).reshape(shape)
+        grad_source = grad_source if alpha == 1 else grad_source * alpha
+    return grad, grad_source
+
+
+def _index_add_raw(tensor: Any, dim: int, index: Any, source: Any, *, alpha: Any = 1) -> None:
+    _C.index_add_(tensor, dim, index, source if alpha == 1 else _C.mul(source, alpha))
+
+
+@method()
+def index_copy(input: Any, dim: int, index: Any, source: Any) -> Any:
+    """A copy of ``input`` with slice i of ``source`` at position ``index[i]``. Errors as index_add."""
+    output = _C.clone(input)
+    _C.index_copy_(output, dim, index, source)
+    if needs_grad(input, source):
+        record(output, index_copy_backward, (input, source), (dim, index, source.shape))
+    return output
+
+
+def index_copy_backward(node: Any, grad: Any) -> tuple:
+    dim, index, shape = node.saved
+    return (
+        index_fill(grad, dim, index, 0) if node.needs(0) else None,
+        index_select(grad, dim, index).reshape(shape) if node.needs(1) else None,
+    )
+
+
+@method()
+def index_fill(input: Any, dim: int, index: Any, value: Any) -> Any:
+    """A copy of ``input`` with a number (or 0-dimensional tensor) at the positions ``index``."""
+    output = _C.clone(input)
+    _index_fill_raw(output, dim, index, value)
+    if needs_grad(input, value):
+        record(output, index_fill_backward, (input, value), (dim, index))
+    return output
+
+
+def index_fill_backward(node: Any, grad: Any) -> tuple:
+    dim, index = node.saved
+    return (
+        index_fill(grad, dim, index, 0) if node.needs(0) else None,
+        _op_index(grad, _along(grad, dim, index)).sum() if node.needs(1) else None,
+    )
+
+
+def _index_fill_raw(tensor: Any, dim: int, index: Any, value: Any) -> None:
+    if isinstance(value, Tensor):
+        if value.ndim > 0:
+            raise RuntimeError(
+                "index_fill_ only supports a 0-dimensional value tensor, but got tensor with "
+                f"{value.ndim} dimension(s)."
+            )
+        value = value.item()
+    if index.ndim > 1:
+        raise IndexError("Index has to be a vector/scalar")
+    source = _C.full((), value, tensor.dtype, tensor.device)
+    target = tensor if tensor.ndim else _C.view(tensor, (1,))
+    _C.index_put_(target, _along(tensor, dim, index), source, False)
+
+
+def _along(tensor: Any, dim: int, index: Any) -> tuple:
+    """``index`` as the index of dimension ``dim`` alone."""
+    return (None,) * _dim(dim, tensor.ndim, "index_fill") + (index,)
+
+
+# --- element by element ---------------------------------------------------------------------------
+
+_REDUCTIONS = ("add", "multiply")
+
+
+@method()
+def scatter(
+    input: Any, dim: int, index: Any, src: Any = None, *, value: Any = None, reduce: Any = None
+) -> Any:
+    """A copy of ``input`` with ``output[index[i][j]][j] = src[i][j]`` for ``dim=0``, and so on.
+
+    ``src`` (or ``value``) is a tensor of the input's dtype or a number; ``index`` is no larger than
+    either. ``reduce``: 'add' or 'multiply', without gradient. RuntimeError for other shapes, dtypes
+    and positions outside.
+    """
+    src = _source(src, value)
+    output = _C.clone(input)
+    _C.scatter_(output, dim, index, src, _mode(reduce))
+    if needs_grad(input, src):
+        if reduce is not None:
+            raise RuntimeError("scatter: a reduction has no gradient; use scatter_reduce")
+        record(output, scatter_backward, (input, src), (dim, index, _shape_of(src)))
+    return output
+
+
+def _source(src: Any, value: Any) -> Any:
+    if (src is None) == (value is None):
+        raise TypeError("scatter: expected either 'src' or 'value'")
+    return value if src is None else src
+
+
+def _mode(reduce: Any) -> str:
+    if reduce is None:
+        return "assign"
+    if reduce not in _REDUCTIONS:
+        raise RuntimeError("reduce argument must be either add or multiply.")
+    return reduce
+
+
+def _shape_of(src: Any) -> Any:
+    return src.shape if isinstance(src, Tensor) else None
+
+
+def scatter_backward(node: Any, grad: Any) -> tuple:
+    dim, index, shape = node.saved
+    return (
+        scatter(grad, dim, index, 0) if node.needs(0) else None,
+        _gather_padded(grad, dim, index, shape) if node.needs(1) else None,
+    )
+
+
+def _gather_padded(grad: Any, dim: int, index: Any, shape: Any) -> Any:
+    """The gradient of a source of which only the corner that ``index`` covers was used."""
+    taken = gather(grad, dim, index)
+    if taken.shape == shape:
+        return taken
+    padded = grad.new_zeros(shape)
+    padded[tuple(slice(0, size) for size in index.shape)] = taken
+    return padded
+
+
+def _scatter_raw(
+    tensor: Any, dim: int, index: Any, src: Any = None, *, value: Any = None, reduce: Any = None
+) -> None:
+    _C.scatter_(tensor, dim, index, _source(src, value), _mode(reduce))
+
+
+@method()
+def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Any:
+    """Like :func:`scatter`, but adds; positions may repeat."""
+    output = _C.clone(input)
+    _C.scatter_(output, dim, index, src, "add")
+    if needs_grad(input, src):
+        record(output, scatter_add_backward, (input, src), (dim, index, src.shape))
+    return output
+
+
+def scatter_add_backward(node: Any, grad: Any) -> tuple:
+    dim, index, shape = node.saved
+    return grad, _gather_padded(grad, dim, index, shape) if node.needs(1) else None
+
+
+@method()
+def scatter_reduce(
+    input: Any, dim: int, index: Any, src: Any, reduce: str, *, include_self: bool = True
+) -> Any:
+    """Like :func:`scatter`, combining all values that meet: 'sum', 'prod', 'mean', 'amax', 'amin'.
+
+    ``include_self``: whether the input's own value takes part. Only 'sum' has a gradient here;
+    others raise NotImplementedError for inputs that require one.
+    """
+    if reduce not in ("sum", "prod", "mean", "amax", "amin"):
+        raise RuntimeError(
+            f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}."
+        )
+    if reduce == "sum":
+        start = input if include_self else scatter(input, dim, index, 0)
+        return scatter_add(start, dim, index, src)
+    if needs_grad(input, src):
+        raise NotImplementedError(f"scatter_reduce: the gradient of '{reduce}' is not implemented")
+    output = _C.clone(input)
+    if not include_self:
+        _C.scatter_(output, dim, index, _neutral(reduce, input.dtype), "assign")
+    _C.scatter_(output, dim, index, src, reduce)
+    if reduce == "mean":
+        count = input.new_full(input.shape, 1 if include_self else 0)
+        _C.scatter_(count, dim, index, input.new_ones(index.shape), "add")
+        _C.fill_(count, 1) if count.numel() == 0 else _C.maximum_(count, 1)
+        output = output.div(count, rounding_mode=None if _is_float(input) else "floor")
+    return output
+
+
+def _is_float(input: Any) -> bool:
+    return input.dtype.is_floating_point
+
+
+def _neutral(reduce: str, dtype: Any) -> Any:
+    """The value that a reduction leaves as it was."""
+    if reduce == "mean":
+        return 0
+    if reduce == "prod":
+        return 1
+    if dtype.is_floating_point:
+        return -float("inf") if reduce == "amax" else float("inf")
+    if dtype is _C.boolean:
+        return reduce == "amin"
+    bounds = np.iinfo(dtype.name)
+    return int(bounds.min if reduce == "amax" else bounds.max)
+
+
+@method()
+def masked_scatter(input: Any, mask: Any, source: Any) -> Any:
+    """A copy of ``input`` with the elements where ``mask`` is true replaced, in order, by those of
+    ``source``. RuntimeError if there are too few, or other dtypes."""
+    from .join import broadcast_tensors
+
+    if mask.dtype is not _C.boolean:
+        raise RuntimeError(f"masked_scatter_ only supports boolean masks, but got {mask.dtype}")
+    if source.dtype is not input.dtype:
+        raise RuntimeError(
+            "masked_scatter: expected self and source to have same dtypes but got "
+            f"{input.dtype} and {source.dtype}"
+        )
+    input, mask = broadcast_tensors(input, mask)
+    places = _C.nonzero(mask).shape[0]
+    if places > source.numel():
+        raise RuntimeError("Number of elements of source < number of ones in mask")
+    flat = input.reshape(-1)
+    values = source.reshape(-1)[:places]
+    return index_put(flat, (mask.reshape(-1),), values).reshape(input.shape)
+
+
+def _masked_scatter_raw(tensor: Any, mask: Any, source: Any) -> None:
+    _C.copy_(tensor, masked_scatter(tensor, mask, source))
+
+
+def _attach_in_place() -> None:
+    for name, function, raw in [
+        ("index_add_", index_add, _index_add_raw),
+        ("index_copy_", index_copy, _C.index_copy_),
+        ("index_fill_", index_fill, _index_fill_raw),
+        ("scatter_", scatter, _scatter_raw),
+        ("scatter_add_", scatter_add, _scatter_add_raw),
+        ("scatter_reduce_", scatter_reduce, _scatter_reduce_raw),
+        ("masked_scatter_", masked_scatter, _masked_scatter_raw),
+    ]:
+        in_place_method(name, function, raw)
+
+
+def _scatter_add_raw(tensor: Any, dim: int, index: Any, src: Any) -> None:
+    _C.scatter_(tensor, dim, index, src, "add")
+
+
+def _scatter_reduce_raw(tensor: Any, *args: Any, **kwargs: Any) -> None:
+    _C.copy_(tensor, scatter_reduce(tensor, *args, **kwargs))
+
+
+_attach_in_place()

@@ -1,0 +1,237 @@
+"""Sorting and what follows from it: sort, argsort, topk, kthvalue, median, unique, searchsorted.
+
+All follow the PyTorch functions of the same names. Sorting is always stable; NaN counts as larger
+than every number. Errors: IndexError for a dimension out of range, RuntimeError for counts and
+positions that do not fit.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from .. import _C
+from ..autograd.graph import needs_grad, record
+from ..tensor import Tensor
+from ._register import method, put_out
+from .fill import as_tensor
+from .scatter import scatter
+from .view import _dim, reshape
+
+__all__ = [
+    "argsort",
+    "bucketize",
+    "kthvalue",
+    "median",
+    "msort",
+    "searchsorted",
+    "sort",
+    "topk",
+    "unique",
+]
+
+
+class ValuesIndices(NamedTuple):
+    """What selections along a dimension return."""
+
+    values: Any
+    indices: Any
+
+
+def _finish(values: Any, indices: Any, out: Any) -> ValuesIndices:
+    if out is None:
+        return ValuesIndices(values, indices)
+    return ValuesIndices(put_out(out[0], values), put_out(out[1], indices))
+
+
+def _record_selection(input: Any, values: Any, indices: Any, dim: int) -> None:
+    """``values`` are the elements of ``input`` at ``indices`` along ``dim``."""
+    if needs_grad(input):
+        record(values, sort_backward, (input,), (input.shape, dim, indices))
+
+
+def sort_backward(node: Any, grad: Any) -> Any:
+    shape, dim, indices = node.saved
+    return scatter(grad.new_zeros(shape), dim, indices, grad)
+
+
+@method()
+def sort(
+    input: Any, dim: int = -1, descending: bool = False, stable: bool = False, *, out: Any = None
+) -> ValuesIndices:
+    """(values, indices) of the input sorted along ``dim``, ascending unless ``descending``."""
+    values, indices = _C.sort(input, dim, descending)
+    _record_selection(input, values, indices, dim)
+    return _finish(values, indices, out)
+
+
+@method()
+def argsort(input: Any, dim: int = -1, descending: bool = False, stable: bool = False) -> Any:
+    """The indices that sort the input along ``dim``."""
+    return _C.sort(input, dim, descending)[1]
+
+
+@method()
+def msort(input: Any) -> Any:
+    """The input sorted along its first dimension."""
+    return sort(input, 0).values
+
+
+@method()
+def topk(
+    input: Any,
+    k: int,
+    dim: int = -1,
+    largest: bool = True,
+    sorted: bool = True,
+    *,
+    out: Any = None,
+) -> ValuesIndices:
+    """The ``k`` largest (or smallest) elements along ``dim`` and their indices, best first.
+
+    Of equal elements the first ones are taken.
+    """
+    at = _dim(dim, input.ndim, "topk")
+    size = input.shape[at] if input.ndim else 1
+    if not 0 <= k <= size:
+        raise RuntimeError(f"selected index k out of range: got {k} for a dimension of size {size}")
+    values, indices = _C.sort(input, at, largest)
+    if input.ndim == 0 and k == 0:
+        raise RuntimeError("topk: cannot take 0 elements of a 0-dimensional tensor")
+    if input.ndim:
+        values, indices = (
+            _C.clone(_C.slice(part, at, 0, k, 1)) for part in (values, indices)
+        )
+    _record_selection(input, values, indices, at)
+    return _finish(values, indices, out)
+
+
+@method()
+def kthvalue(
+    input: Any, k: int, dim: int = -1, keepdim: bool = False, *, out: Any = None
+) -> ValuesIndices:
+    """The ``k``-th smallest element along ``dim``, counted from 1, and its index."""
+    at = _dim(dim, input.ndim, "kthvalue")
+    size = input.shape[at] if input.ndim else 1
+    if not 1 <= k <= size:
+        raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {dim}")
+    order = _C.full((), k - 1, _C.int64, input.device)
+    return _select_sorted(input, order, at, keepdim, out)
+
+
+def _select_sorted(input: Any, order: Any, dim: int, keepdim: bool, out: Any) -> ValuesIndices:
+    """The element at position ``order`` (broadcast over rows) of each sorted row."""
+    values, indices = _C.sort(input, dim, False)
+    if input.ndim:
+        shape = [1 if d == dim else size for d, size in enumerate(input.shape)]
+        order = _C.contiguous(_C.expand(order, shape))
+        values, indices = _C.gather(values, dim, order), _C.gather(indices, dim, order)
+    _record_selection(input, values, indices, dim)
+    if input.ndim and not keepdim:
+        values, indices = values.squeeze(dim), indices.squeeze(dim)
+    return _finish(values, indices, out)
+
+
+@method()
+def median(
+    input: Any, dim: int | None = None, keepdim: bool = False, *, out: Any = None
+) -> Any:
+    """The median; of an even number of elements the lower middle one. NaN if there is a NaN.
+
+    Without ``dim`` of all elements, a scalar; with it (values, indices) along the dimension.
+    """
+    if dim is None:
+        flat = reshape(input, (-1,))
+        if flat.shape[0] == 0:
+            if not input.dtype.is_floating_point:
+                raise RuntimeError("median() operation does not have an identity.")
+            return input.new_full((), float("nan"))
+        return median(flat, 0).values
+    at = _dim(dim, input.ndim, "median")
+    size = input.shape[at] if input.ndim else 1
+    if size == 0:
+        raise IndexError(
+            f"median(): Expected reduction dim {dim} to have non-zero size."
+        )
+    order = _C.full((), (size - 1) // 2, _C.int64, input.device)
+    if input.dtype.is_floating_point and input.ndim:  # a NaN, sorted last, takes the place
+        numbers = (input.detach() == input.detach()).sum(at, keepdim=True)
+        wanted = _C.minimum(numbers, order)
+        order = _C.add(wanted, _C.mul(_C.sub(numbers, wanted), (numbers < size)))
+    return _select_sorted(input, order, at, keepdim, out)
+
+
+@method()
+def unique(
+    input: Any,
+    sorted: bool = True,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
+) -> Any:
+    """The distinct elements in ascending order, a vector; every NaN counts as distinct.
+
+    With ``return_inverse`` also the position there of each input element (the input's shape), with
+    ``return_counts`` also how often each occurs. ``dim`` raises NotImplementedError.
+    """
+    if dim is not None:
+        raise NotImplementedError("unique: argument 'dim' is not implemented")
+    flat = _C.contiguous(input.detach()).view(-1)
+    values, inverse, counts = _C.unique(*_C.sort(flat, 0, False))
+    results = [values]
+    if return_inverse:
+        results.append(inverse.view(input.shape))
+    if return_counts:
+        results.append(counts)
+    return results[0] if len(results) == 1 else tuple(results)
+
+
+def searchsorted(
+    sorted_sequence: Any,
+    input: Any,
+    *,
+    out_int32: bool = False,
+    right: bool = False,
+    side: str | None = None,
+    out: Any = None,
+    sorter: Any = None,
+) -> Any:
+    """Where each element of ``input`` would be inserted into the sorted last dimension.
+
+    ``sorted_sequence`` is a vector, or has the leading sizes of ``input``. Of equal elements the
+    place before the first, or with ``right`` (``side='right'``) after the last. int64, or int32.
+    """
+    if side not in (None, "left", "right"):
+        raise RuntimeError(f"searchsorted(): side can only be 'left' or 'right' but got {side}")
+    if side == "left" and right:
+        raise RuntimeError(
+            "searchsorted(): side and right can't be set to opposites, got side of left while "
+            "right was True"
+        )
+    if sorter is not None:
+        if sorter.shape != sorted_sequence.shape:
+            raise RuntimeError(
+                "searchsorted(): boundary and sorter must have the same size, but got boundary "
+                f"tensor {list(sorted_sequence.shape)} and got sorter tensor {list(sorter.shape)}"
+            )
+        sorted_sequence = _C.gather(sorted_sequence, -1, sorter)
+    if not isinstance(input, Tensor):
+        if sorted_sequence.ndim != 1:
+            raise RuntimeError(
+                "searchsorted(): input value can be a scalar only when boundaries tensor dimension "
+                "is 1"
+            )
+        input = as_tensor(input)
+    output = _C.search_sorted(sorted_sequence, input, right or side == "right")
+    output = _C.to_dtype(output, _C.int32) if out_int32 else output
+    return output if out is None else put_out(out, output)
+
+
+def bucketize(
+    input: Any, boundaries: Any, *, out_int32: bool = False, right: bool = False, out: Any = None
+) -> Any:
+    """The number of the bucket of each element between the sorted vector ``boundaries``."""
+    if boundaries.ndim != 1:
+        raise RuntimeError(
+            f"bucketize(): boundaries tensor must be 1 dimension, but got dim({boundaries.ndim})"
+        )
+    return searchsorted(boundaries, input, out_int32=out_int32, right=right, out=out)

@@ -1,0 +1,271 @@
+"""``Optimizer``: parameter groups, state, hooks and state_dict, shared by all optimizers."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from typing import Any
+
+from .. import _C
+from ..autograd.mode import enable_grad, no_grad
+from ..tensor import Tensor
+from ..utils.hooks import RemovableHandle, add_hook
+
+__all__ = ["Optimizer", "check_number", "required"]
+
+required: Any = object()  # stands for an option that every group must give
+
+
+def check_number(what: str, value: Any, upper: float | None = None) -> None:
+    """Refuses, with a ValueError, numbers below zero, NaN, and numbers from ``upper`` on."""
+    if not value >= 0 or (upper is not None and not value < upper):
+        raise ValueError(f"Invalid {what}: {value}")
+
+
+class _StepHooks:
+    """Hooks around ``step``; made when the first is registered."""
+
+    def __init__(self) -> None:
+        self.pre: OrderedDict[int, Callable] = OrderedDict()
+        self.post: OrderedDict[int, Callable] = OrderedDict()
+
+
+def _with_hooks(step: Callable) -> Callable:
+    """A ``step`` that also calls the hooks that were registered."""
+
+    @functools.wraps(step)
+    def hooked(self: Any, *args: Any, **kwargs: Any) -> Any:
+        hooks = self._step_hooks
+        if hooks is None:
+            return step(self, *args, **kwargs)
+        for hook in list(hooks.pre.values()):
+            replaced = hook(self, args, kwargs)
+            if replaced is None:
+                continue
+            if not isinstance(replaced, tuple) or len(replaced) != 2:
+                raise RuntimeError(
+                    f"step: the pre-hook {hook} must return None or a tuple of (new_args, "
+                    f"new_kwargs), but got {replaced}"
+                )
+            args, kwargs = replaced
+        result = step(self, *args, **kwargs)
+        for hook in list(hooks.post.values()):
+            hook(self, args, kwargs)
+        return result
+
+    return hooked
+
+
+class Optimizer:
+    """The base class. A subclass passes its options' defaults and defines ``step``.
+
+    ``params`` is an iterable of tensors, of ``(name, tensor)`` pairs, or of dicts: groups with a
+    ``"params"`` entry and options that override the defaults. ``state[p]`` is a dict per parameter.
+
+    Raises ValueError for an empty list and for results of other operations, TypeError for anything
+    that is not a tensor.
+    """
+
+    _step_hooks: _StepHooks | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "step" in cls.__dict__:
+            cls.step = _with_hooks(cls.__dict__["step"])  # type: ignore[method-assign]
+
+    def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
+        if isinstance(params, Tensor) or not isinstance(params, Iterable):
+            raise TypeError(
+                "params argument given to the optimizer should be an iterable of Tensors or dicts, "
+                f"but got {type(params).__name__}"
+            )
+        if defaults.get("differentiable"):
+            raise NotImplementedError(
+                f"{type(self).__name__}: differentiable=True is not supported; steps are not "
+                "recorded"
+            )
+        self.defaults = defaults
+        self.state: defaultdict[Any, Any] = defaultdict(dict)
+        self.param_groups: list[dict[str, Any]] = []
+        groups = list(params)
+        if not groups:
+            raise ValueError("optimizer got an empty parameter list")
+        if not isinstance(groups[0], dict):
+            groups = [{"params": groups}]
+        for group in groups:
+            self.add_param_group(group)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Adds a dict with ``"params"`` and options; missing options are the defaults."""
+        if not isinstance(param_group, dict):
+            raise TypeError(f"param_group must be a dict, but got {type(param_group)}")
+        params = param_group["params"]
+        if isinstance(params, set):
+            raise TypeError(
+                "optimizer parameters need to be organized in ordered collections, but the "
+                "ordering of tensors in sets will change between runs. Please use a list instead."
+            )
+        params = [params] if isinstance(params, Tensor) else list(params)
+        if params and all(isinstance(p, tuple) and len(p) == 2 for p in params):
+            param_group["param_names"] = [name for name, _ in params]
+            params = [p for _, p in params]
+        param_group["params"] = params
+        for p in params:
+            if not isinstance(p, Tensor):
+                raise TypeError(
+                    "optimizer can only optimize Tensors, "
+                    f"but one of the params is {type(p).__name__}"
+                )
+            if not p.is_leaf:
+                raise ValueError("can't optimize a non-leaf Tensor")
+        for name, default in self.defaults.items():
+            if default is required and name not in param_group:
+                raise ValueError(
+                    "parameter group didn't specify a value of required optimization parameter "
+                    f"{name}"
+                )
+            param_group.setdefault(name, default)
+        if len(set(params)) != len(params):
+            warnings.warn(
+                "optimizer contains a parameter group with duplicate parameters; each is updated "
+                "once per occurrence",
+                stacklevel=3,
+            )
+        known = {p for group in self.param_groups for p in group["params"]}
+        if not known.isdisjoint(params):
+            raise ValueError("some parameters appear in more than one parameter group")
+        self.param_groups.append(param_group)
+
+    # --- one step ---------------------------------------------------------------------------
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drops the gradients of all parameters, or sets them to zero."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if set_to_none:
+                    p._grad = None
+                elif p._grad is not None:
+                    p._grad = p._grad.detach()
+                    _C.fill_(p._grad, 0)
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Updates the parameters from their gradients; those without one are left alone.
+
+        ``closure``, if given, computes the gradients anew and returns the loss, which ``step``
+        returns.
+        """
+        raise NotImplementedError(f"{type(self).__name__}: step is not defined")
+
+    @staticmethod
+    def _evaluate(closure: Callable[[], Any] | None) -> Any:
+        if closure is None:
+            return None
+        with enable_grad():
+            return closure()
+
+    def _create_states(self, group: dict[str, Any], names: Iterable[str], steps: bool) -> None:
+        """Gives each parameter with a gradient the zero-filled states that it lacks."""
+        for p in group["params"]:
+            if p.grad is None:
+                continue
+            state = self.state[p]
+            if steps and state.get("step") is None:
+                is_double = _C.get_default_dtype() is _C.float64
+                dtype = _C.float64 if is_double else _C.float32
+                state["step"] = _C.full((), 0, dtype, _C.device("cpu"))
+            for name in names:
+                if state.get(name) is None:
+                    state[name] = _C.full(p.shape, 0, p.dtype, p.device)
+
+    def register_step_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Calls ``hook(optimizer, args, kwargs)`` before ``step``; it may return new ones."""
+        return add_hook(self._get_step_hooks().pre, hook)
+
+    def register_step_post_hook(self, hook: Callable[..., None]) -> RemovableHandle:
+        """Calls ``hook(optimizer, args, kwargs)`` after ``step``."""
+        return add_hook(self._get_step_hooks().post, hook)
+
+    def _get_step_hooks(self) -> _StepHooks:
+        if self._step_hooks is None:
+            self._step_hooks = _StepHooks()
+        return self._step_hooks
+
+    # --- saving and loading -----------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """``{"state": {index: ...}, "param_groups": [...]}``; parameters are counted from 0 through
+        all groups, and the tensors are those of the optimizer, not copies."""
+        index: dict[Any, int] = {}
+        groups = []
+        for group in self.param_groups:
+            for p in group["params"]:
+                index.setdefault(p, len(index))
+            packed = {key: value for key, value in group.items() if key != "params"}
+            packed["params"] = [index[p] for p in group["params"]]
+            groups.append(packed)
+        state = {index.get(p, p): value for p, value in self.state.items()}
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes over options and state from :meth:`state_dict` of an optimizer of equal groups.
+
+        Raises ValueError if the numbers of groups or of parameters differ.
+        """
+        saved_groups = deepcopy(state_dict["param_groups"])
+        if len(saved_groups) != len(self.param_groups):
+            raise ValueError("loaded state dict has a different number of parameter groups")
+        by_index: dict[Any, Any] = {}
+        for group, saved in zip(self.param_groups, saved_groups, strict=True):
+            if len(group["params"]) != len(saved["params"]):
+                raise ValueError(
+                    "loaded state dict contains a parameter group that doesn't match the size of "
+                    "optimizer's group"
+                )
+            by_index.update(zip(saved["params"], group["params"], strict=True))
+        state: defaultdict[Any, Any] = defaultdict(dict)
+        with no_grad():
+            for key, value in state_dict["state"].items():
+                p = by_index.get(key)
+                if p is None:
+                    state[key] = value
+                else:
+                    state[p] = {name: _fitted(p, name, x) for name, x in value.items()}
+        for group, saved in zip(self.param_groups, saved_groups, strict=True):
+            saved["params"] = group["params"]
+            if "param_names" in group:
+                saved["param_names"] = group["param_names"]
+        self.__setstate__({"state": state, "param_groups": saved_groups})
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            "defaults": self.defaults,
+            "state": self.state,
+            "param_groups": self.param_groups,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    def __repr__(self) -> str:
+        text = f"{type(self).__name__} ("
+        for i, group in enumerate(self.param_groups):
+            text += f"\nParameter Group {i}\n"
+            for key in sorted(group):
+                if key != "params":
+                    text += f"    {key}: {group[key]}\n"
+        return text + ")"
+
+
+def _fitted(parameter: Any, name: str, value: Any) -> Any:
+    """A copy of a loaded state, in the dtype and on the device of its parameter; ``step`` stays."""
+    if not isinstance(value, Tensor):
+        return deepcopy(value)
+    copy = _C.clone(value)
+    if name == "step":
+        return copy
+    if parameter.dtype.is_floating_point:
+        copy = _C.to_dtype(copy, parameter.dtype)
+    return _C.to_device(copy, parameter.device)

@@ -1,0 +1,47 @@
+// What reads (src/ops/index.cpp) and writes (src/ops/scatter.cpp) through index tensors share.
+#pragma once
+
+#include "bind.h"
+
+namespace tilegrad {
+
+// The elements that an index names, as two tensors of the result's shape: `x` has stride 0 along the
+// dimensions that come from indices, and `offsets` holds the byte offsets to add there.
+struct IndexedView {
+  Tensor x;
+  Tensor offsets;  // int64
+};
+
+// One index tensor for one dimension of x.
+struct DimIndex {
+  const Tensor* index;  // int64
+  int dim;
+};
+
+struct IndexRules {
+  const char* op;
+  bool wrap;             // negative indices count from the end
+  ErrorKind error;       // of an index out of range
+};
+
+// Byte offsets of the elements that the indices (all of one shape) name, every one checked.
+Tensor checked_offsets(const Tensor& x, const DimIndex* indices, int count, const Dims& shape,
+                       const IndexRules& rules);
+
+// x[indices]: one tensor or None per dimension, masks allowed. The dimensions of the indices replace
+// the indexed ones where those are adjacent, and come first otherwise.
+IndexedView indexed_view(const char* op, const Tensor& x, const py::sequence& indices);
+
+// x with dimension `dim` replaced by `index` (0- or 1-dimensional).
+IndexedView indexed_along(const Tensor& x, int dim, const Tensor& index, const IndexRules& rules);
+
+// The elements x[i][index[i][j]][...] of gather and scatter: `index` names positions along `dim`.
+IndexedView gathered_view(const char* op, const Tensor& x, int dim, const Tensor& index);
+
+// RuntimeError unless the index is int32 or int64.
+void check_index_dtype(const char* op, const Tensor& index);
+
+// The view for a key of integers, slices, None and Ellipsis; false if the key holds anything else.
+bool basic_view(const Tensor& x, PyObject* key, Tensor& y);
+
+}  // namespace tilegrad

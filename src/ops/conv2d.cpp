@@ -1,0 +1,252 @@
+// conv2d and its gradients: argument rules, output sizes, workspace.
+#include "ops/conv2d.h"
+
+#include <algorithm>
+#include <string>
+#include <variant>
+
+#include "bind.h"
+#include "dispatch.h"
+
+namespace tilegrad {
+namespace {
+
+// The options as the caller wrote them: one number stands for both directions.
+struct Options {
+  Dims stride;
+  std::variant<std::string, Dims> padding;  // 'same', 'valid' or sizes
+  Dims dilation;
+  std::int64_t groups;
+};
+
+Dims pair(const char* name, const Dims& value) {
+  TILEGRAD_CHECK(value.n == 1 || value.n == 2, runtime, "conv2d: expected ", name,
+                 " to be a single integer value or a list of 2 values to match the convolution "
+                 "dimensions, but got ", name, "=", value.str());
+  return value.n == 2 ? value : Dims{value[0], value[0]};
+}
+
+Dims positive_pair(const char* name, const Dims& value) {
+  const Dims result = pair(name, value);
+  TILEGRAD_CHECK(result[0] > 0 && result[1] > 0, runtime, "conv2d: non-positive ", name,
+                 " is not supported: ", name, " should be greater than zero, but got ",
+                 result.str());
+  return result;
+}
+
+// Sizes along one direction, after every check.
+struct Axis {
+  std::int64_t out, stride, pad, dilation;
+};
+
+// 'same' pads so that the output is as large as the input, an odd zero going to the end.
+Axis make_axis(const Options& options, int d, std::int64_t in, std::int64_t kernel) {
+  Axis axis{0, positive_pair("stride", options.stride)[d], 0,
+            positive_pair("dilation", options.dilation)[d]};
+  constexpr std::int64_t largest = std::int64_t{1} << 40;  // keeps every sum below in 64 bits
+  TILEGRAD_CHECK(kernel > 0, runtime, "conv2d: argument 'weight': kernel size should be greater "
+                 "than zero, but got ", kernel, " in direction ", d);
+  TILEGRAD_CHECK(kernel == 1 || (axis.dilation < largest / kernel && kernel < largest), runtime,
+                 "conv2d: argument 'dilation': a kernel of size ", kernel, " with dilation ",
+                 axis.dilation, " overflows");
+  if (kernel == 1) axis.dilation = 1;  // without effect
+  const std::int64_t span = axis.dilation * (kernel - 1);
+  std::int64_t pad_end = 0;
+  if (const auto* text = std::get_if<std::string>(&options.padding)) {
+    TILEGRAD_CHECK(*text == "same" || *text == "valid", runtime, "conv2d: Invalid padding string: '",
+                   *text, "': expected 'same' or 'valid'");
+    TILEGRAD_CHECK(*text == "valid" || axis.stride == 1, runtime,
+                   "conv2d: padding='same' is not supported for strided convolutions");
+    if (*text == "same") axis.pad = span / 2, pad_end = span - axis.pad;
+  } else {
+    axis.pad = pad_end = pair("padding", std::get<Dims>(options.padding))[d];
+    TILEGRAD_CHECK(axis.pad >= 0, runtime, "conv2d: negative padding is not supported, got ",
+                   axis.pad);
+    TILEGRAD_CHECK(axis.pad < largest, runtime, "conv2d: expected padding to be at most ",
+                   largest - 1, ", got ", axis.pad);
+  }
+  const std::int64_t padded = in + axis.pad + pad_end;
+  TILEGRAD_CHECK(padded > span, runtime, "conv2d: Calculated padded input size per channel: ",
+                 padded, " in direction ", d, ". Kernel size: ", span + 1,
+                 " (with dilation). Kernel size can't be greater than actual input size");
+  axis.out = (padded - span - 1) / axis.stride + 1;
+  axis.stride = std::min(axis.stride, padded);  // a longer step has no effect
+  return axis;
+}
+
+void check_channels(const Dims& x, const Dims& weight, std::int64_t groups) {
+  TILEGRAD_CHECK(groups > 0, runtime, "conv2d: non-positive groups is not supported, got ", groups);
+  TILEGRAD_CHECK(x.n == 4, runtime,
+                 "conv2d: Expected 3D (unbatched) or 4D (batched) input to conv2d, but got input of "
+                 "size: ", x.str());
+  TILEGRAD_CHECK(weight.n == 4, runtime, "conv2d: argument 'weight': expected 4 dimensions "
+                 "(out_channels, in_channels / groups, height, width), got shape ", weight.str());
+  TILEGRAD_CHECK(weight[0] >= groups, runtime, "conv2d: Given groups=", groups,
+                 ", expected weight to be at least ", groups,
+                 " at dimension 0, but got weight of size ", weight.str());
+  TILEGRAD_CHECK(weight[0] % groups == 0, runtime, "conv2d: Given groups=", groups,
+                 ", expected weight to be divisible by ", groups,
+                 " at dimension 0, but got weight of size ", weight.str());
+  TILEGRAD_CHECK(x[1] % groups == 0 && x[1] / groups == weight[1], runtime,
+                 "conv2d: Given groups=", groups, ", weight of size ", weight.str(),
+                 ", expected input", x.str(), " to have ", weight[1], " * ", groups,
+                 " channels, but got ", x[1], " channels instead");
+  TILEGRAD_CHECK(x[2] > 0 && x[3] > 0, runtime, "conv2d: Only zero batch or zero channel inputs are "
+                 "supported, but got input shape: ", x.str());
+}
+
+// Everything about the convolution of an x of that shape with a weight of that shape but the arrays.
+Conv2d make_args(const Dims& x, const Dims& weight, DType dtype, const Options& options) {
+  check_channels(x, weight, options.groups);
+  checked_numel(x, dtype, "conv2d");
+  checked_numel(weight, dtype, "conv2d");
+  const Axis y_axis = make_axis(options, 0, x[2], weight[2]);
+  const Axis x_axis = make_axis(options, 1, x[3], weight[3]);
+  return {.dtype = dtype,
+          .batch = x[0],
+          .groups = options.groups,
+          .in_channels = weight[1],
+          .out_channels = weight[0] / options.groups,
+          .in_height = x[2],
+          .in_width = x[3],
+          .kernel_height = weight[2],
+          .kernel_width = weight[3],
+          .out_height = y_axis.out,
+          .out_width = x_axis.out,
+          .stride_y = y_axis.stride,
+          .stride_x = x_axis.stride,
+          .pad_y = y_axis.pad,
+          .pad_x = x_axis.pad,
+          .dilation_y = y_axis.dilation,
+          .dilation_x = x_axis.dilation};
+}
+
+Dims output_shape(const Conv2d& args) {
+  return {args.batch, args.groups * args.out_channels, args.out_height, args.out_width};
+}
+
+std::int64_t work(const Conv2d& args) {
+  const double steps = static_cast<double>(args.batch * args.groups * args.out_channels) *
+                       static_cast<double>(args.pixels()) * static_cast<double>(args.taps()) / 16;
+  return steps < 1e18 ? static_cast<std::int64_t>(steps) : std::int64_t{1} << 60;
+}
+
+void check_pair(const char* op, const Tensor& a, const char* name, const Tensor& b) {
+  TILEGRAD_CHECK(is_floating(a.dtype), not_implemented, op,
+                 ": expected a floating dtype, got ", info(a.dtype).name);
+  TILEGRAD_CHECK(a.dtype == b.dtype, runtime, op, ": argument '", name,
+                 "': expected scalar type ", info(a.dtype).name, " but found ",
+                 info(b.dtype).name);
+  TILEGRAD_CHECK(a.device() == b.device(), runtime, op,
+                 ": expected all tensors on one device, got ", a.device().str(), " and ",
+                 b.device().str());
+}
+
+void check_output_gradient(const char* op, const Conv2d& args, const Tensor& grad) {
+  TILEGRAD_CHECK(grad.shape == output_shape(args), runtime, op,
+                 ": argument 'grad_output': expected shape ", output_shape(args).str(), ", got ",
+                 grad.shape.str());
+}
+
+void zero(const Tensor& x) {
+  copy_into(x, scalar_tensor(Scalar{}, x.dtype, x.device()));
+}
+
+Tensor conv2d(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias,
+              const Options& options) {
+  check_pair("conv2d", x, "weight", weight);
+  Conv2d args = make_args(x.shape, weight.shape, x.dtype, options);
+  Tensor dense_bias;
+  if (bias) {
+    check_pair("conv2d", x, "bias", *bias);
+    TILEGRAD_CHECK(bias->ndim() == 1 && bias->shape[0] == weight.shape[0], runtime,
+                   "conv2d: Given weight of size ", weight.shape.str(),
+                   ", expected bias to be 1-dimensional with ", weight.shape[0],
+                   " elements, but got bias of size ", bias->shape.str());
+    dense_bias = contiguous(*bias);
+    args.bias = dense_bias.bytes();
+  }
+  const Tensor dense_x = contiguous(x), dense_weight = contiguous(weight);
+  Tensor y = empty(output_shape(args), x.dtype, x.device(), "conv2d");
+  args.x = dense_x.bytes();
+  args.weight = dense_weight.bytes();
+  args.y = y.bytes();
+  if (y.numel() > 0) run(conv2d_kernel, x.device(), args, work(args));
+  return y;
+}
+
+Tensor conv2d_grad_input(const Tensor& grad, const Tensor& weight, const Dims& input_shape,
+                         const Options& options) {
+  check_pair("conv2d_grad_input", grad, "weight", weight);
+  Conv2d args = make_args(input_shape, weight.shape, grad.dtype, options);
+  check_output_gradient("conv2d_grad_input", args, grad);
+  const Tensor dense_grad = contiguous(grad), dense_weight = contiguous(weight);
+  Tensor grad_input = empty(input_shape, grad.dtype, grad.device(), "conv2d_grad_input");
+  args.x = grad_input.bytes();
+  args.weight = dense_weight.bytes();
+  args.y = dense_grad.bytes();
+  if (grad_input.numel() > 0) run(conv2d_grad_input_kernel, grad.device(), args, work(args));
+  return grad_input;
+}
+
+// Into how many runs of images the sum over the batch is cut: enough for the threads of a large
+// machine, unless the weight alone gives work to them. Depends on sizes only.
+std::int64_t parts_of(const Conv2d& args, std::int64_t weight_size) {
+  constexpr std::int64_t tasks = 16, elements_per_task = 96 * 256, smallest = 1 << 16;
+  const std::int64_t blocks = std::max(args.groups, weight_size / elements_per_task);
+  const std::int64_t enough = work(args) / smallest + 1;  // a part must be worth its sum
+  return std::clamp<std::int64_t>(std::min(tasks / std::max<std::int64_t>(blocks, 1), enough), 1,
+                                  args.batch);
+}
+
+Tensor conv2d_grad_weight(const Tensor& grad, const Tensor& x, const Dims& weight_shape,
+                          const Options& options) {
+  check_pair("conv2d_grad_weight", grad, "input", x);
+  Conv2d args = make_args(x.shape, weight_shape, grad.dtype, options);
+  check_output_gradient("conv2d_grad_weight", args, grad);
+  const Tensor dense_grad = contiguous(grad), dense_x = contiguous(x);
+  Tensor grad_weight = empty(weight_shape, grad.dtype, grad.device(), "conv2d_grad_weight");
+  if (grad_weight.numel() == 0) return grad_weight;
+  if (args.batch == 0) {
+    zero(grad_weight);
+    return grad_weight;
+  }
+  args.parts = parts_of(args, grad_weight.numel());
+  Tensor partial_sums;
+  if (args.parts > 1) {
+    partial_sums = empty({args.parts, grad_weight.numel()}, grad.dtype, grad.device());
+    args.partial_sums = partial_sums.bytes();
+  }
+  args.x = dense_x.bytes();
+  args.weight = grad_weight.bytes();
+  args.y = dense_grad.bytes();
+  run(conv2d_grad_weight_kernel, grad.device(), args, work(args));
+  return grad_weight;
+}
+
+using Padding = std::variant<std::string, Dims>;
+
+}  // namespace
+
+void bind_conv2d(py::module_& module) {
+  module.def("conv2d", [](const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias,
+                          const Dims& stride, const Padding& padding, const Dims& dilation,
+                          std::int64_t groups) {
+    return conv2d(x, weight, bias, {stride, padding, dilation, groups});
+  });
+  module.def("conv2d_grad_input",
+             [](const Tensor& grad, const Tensor& weight, const Dims& input_shape,
+                const Dims& stride, const Padding& padding, const Dims& dilation,
+                std::int64_t groups) {
+               return conv2d_grad_input(grad, weight, input_shape,
+                                        {stride, padding, dilation, groups});
+             });
+  module.def("conv2d_grad_weight",
+             [](const Tensor& grad, const Tensor& x, const Dims& weight_shape, const Dims& stride,
+                const Padding& padding, const Dims& dilation, std::int64_t groups) {
+               return conv2d_grad_weight(grad, x, weight_shape,
+                                         {stride, padding, dilation, groups});
+             });
+}
+
+}  // namespace tilegrad

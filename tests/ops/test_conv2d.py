@@ -1,0 +1,175 @@
+"""conv2d: values and derivatives of first and second order against PyTorch, and complaints."""
+
+import numpy as np
+import pytest
+import torch
+
+import tilegrad as tg
+from tests.support import as_array, check, check_error, randn
+
+# (input shape, weight shape, options)
+CASES = {
+    "plain": ((2, 3, 7, 5), (4, 3, 3, 3), {}),
+    "one pixel": ((1, 1, 1, 1), (1, 1, 1, 1), {}),
+    "pointwise": ((3, 5, 4, 4), (7, 5, 1, 1), {}),
+    "odd sizes": ((3, 2, 11, 13), (5, 2, 2, 4), {"padding": (1, 2)}),
+    "stride": ((2, 3, 11, 9), (4, 3, 3, 3), {"stride": 2, "padding": 1}),
+    "stride skips pixels": ((2, 2, 12, 13), (3, 2, 2, 2), {"stride": (5, 3)}),
+    "stride beyond the image": ((2, 2, 5, 5), (3, 2, 2, 2), {"stride": 1 << 50}),
+    "dilation": ((2, 3, 13, 11), (4, 3, 3, 2), {"dilation": (2, 3), "padding": 2}),
+    "everything": ((2, 4, 17, 11), (6, 2, 3, 2), dict(stride=(2, 3), padding=3, dilation=2, groups=2)),
+    "groups": ((2, 6, 7, 7), (9, 2, 3, 3), {"groups": 3, "padding": 1}),
+    "depthwise": ((3, 5, 8, 6), (10, 1, 3, 3), {"groups": 5, "padding": 1}),
+    "padding wider than the image": ((1, 2, 3, 3), (2, 2, 3, 3), {"padding": 9, "stride": 2}),
+    "same": ((2, 2, 6, 7), (3, 2, 4, 3), {"padding": "same"}),
+    "same, dilated": ((2, 2, 6, 7), (3, 2, 4, 3), {"padding": "same", "dilation": (1, 2)}),
+    "valid": ((2, 2, 6, 7), (3, 2, 4, 3), {"padding": "valid"}),
+    "one-element tuples": ((2, 2, 6, 7), (3, 2, 3, 3), {"stride": (2,), "padding": (1,)}),
+    "unbatched": ((3, 7, 5), (4, 3, 3, 3), {"padding": 1}),
+    "empty batch": ((0, 3, 7, 5), (4, 3, 3, 3), {}),
+    "several strips": ((5, 2, 19, 23), (3, 2, 3, 3), {"padding": 1}),
+    "several blocks of taps": ((2, 131, 5, 5), (3, 131, 3, 3), {"padding": 1}),
+    "several blocks of filters": ((1, 2, 3, 4), (487, 2, 2, 2), {}),
+    "wide image": ((1, 1, 2, 701), (2, 1, 2, 5), {"padding": 2}),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same'")  # PyTorch, about even kernels
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["float64", "float32"])
+def test_values_and_gradients(case, dtype):
+    shape, weight_shape, options = case
+    x, weight = randn(*shape, dtype=dtype), randn(*weight_shape, dtype=dtype, seed=1)
+    bias = randn(weight_shape[0], dtype=dtype, seed=2)
+    # A float32 gradient sums up to a few thousand products of both signs.
+    tolerance = {"rtol": 1e-4, "atol": 1e-4} if dtype is np.float32 else {"atol": 1e-11}
+    check(lambda m, x, w, b: m.conv2d(x, w, b, **options), x, weight, bias, **tolerance)
+    check(lambda m, x, w: m.conv2d(x, w, **options), x, weight, **tolerance)
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+@pytest.mark.parametrize(
+    "name",
+    ["plain", "stride", "dilation", "everything", "groups", "depthwise", "same", "unbatched"],
+)
+def test_second_derivatives(name):
+    shape, weight_shape, options = CASES[name]
+    arrays = randn(*shape), randn(*weight_shape, seed=1), randn(weight_shape[0], seed=2)
+    results = []
+    for m in (tg, torch):
+        leaves = [m.from_numpy(a.copy()).requires_grad_() for a in arrays]
+        y = m.conv2d(*leaves, **options)
+        weights = m.from_numpy(randn(*y.shape, seed=3)).requires_grad_()
+        first = m.autograd.grad(y, leaves, weights, create_graph=True)
+        seeds = [m.from_numpy(randn(*g.shape, seed=4 + i)) for i, g in enumerate(first)]
+        second = m.autograd.grad(first, [*leaves[:2], weights], seeds)
+        results.append([*first, *second])
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_allclose(as_array(ours), as_array(theirs), rtol=1e-10, atol=1e-10)
+
+
+LAYOUTS = {
+    "channels last": lambda m, x: x.permute(0, 3, 1, 2),
+    "transposed images": lambda m, x: x.transpose(2, 3),
+    "expanded channels": lambda m, x: x.narrow(1, 0, 1).expand(2, 3, 7, 7),
+    "every other column": lambda m, x: x.narrow(3, 0, 6).unflatten(3, (3, 2)).select(4, 0),
+    "inner window": lambda m, x: x.narrow(2, 2, 4).narrow(3, 1, 4),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_any_strides(layout):
+    x, weight = randn(2, 7, 7, 7), randn(4, 7, 3, 3, seed=1)
+
+    def function(m, x, weight):
+        x = layout(m, x)
+        return m.conv2d(x, weight.narrow(1, 0, x.shape[1]).transpose(2, 3), padding=1)
+
+    check(function, x, weight, atol=1e-11)
+
+
+def test_infinity_stays_in_the_windows_that_see_it():
+    x = randn(1, 2, 6, 6)
+    x[0, 0, 0, 5], x[0, 1, 5, 0] = np.inf, np.nan
+    check(lambda m, x, w: m.conv2d(x, w, padding=1), x, randn(3, 2, 3, 3, seed=1), atol=1e-11)
+
+
+def test_no_channels_leaves_the_bias():
+    y = tg.conv2d(tg.zeros(1, 0, 4, 4), tg.zeros(2, 0, 3, 3), tg.tensor([1.5, -2.0]))
+    assert (as_array(y) == np.array([1.5, -2.0])[None, :, None, None]).all()
+    assert y.shape == (1, 2, 2, 2)
+
+
+def test_same_bits_for_every_number_of_threads():
+    x, weight = randn(37, 3, 13, 11, dtype=np.float32), randn(8, 3, 3, 3, dtype=np.float32, seed=1)
+    threads = tg.get_num_threads()
+    seen = set()
+    try:
+        for count in (1, 2, 3, 8):
+            tg.set_num_threads(count)
+            leaves = [tg.from_numpy(x).requires_grad_(), tg.from_numpy(weight).requires_grad_()]
+            y = tg.conv2d(*leaves, padding=1)
+            y.backward(y.detach())
+            seen.add(b"".join(as_array(t).tobytes() for t in (y, leaves[0].grad, leaves[1].grad)))
+    finally:
+        tg.set_num_threads(threads)
+    assert len(seen) == 1
+
+
+def z(*shape, dtype=None):
+    return tg.zeros(*shape, dtype=dtype)
+
+
+ERRORS = {
+    "stride 0": (RuntimeError, "stride", lambda: tg.conv2d(z(1, 3, 5, 5), z(2, 3, 3, 3), stride=0)),
+    "negative padding": (
+        RuntimeError, "padding", lambda: tg.conv2d(z(1, 3, 5, 5), z(2, 3, 3, 3), padding=-1)),
+    "dilation 0": (
+        RuntimeError, "dilation", lambda: tg.conv2d(z(1, 3, 5, 5), z(2, 3, 3, 3), dilation=0)),
+    "kernel too large": (
+        RuntimeError, "[Kk]ernel size", lambda: tg.conv2d(z(1, 3, 2, 2), z(2, 3, 3, 3))),
+    "channels": (RuntimeError, "channels", lambda: tg.conv2d(z(1, 4, 5, 5), z(2, 3, 3, 3))),
+    "groups do not divide": (
+        RuntimeError, "divisible", lambda: tg.conv2d(z(1, 4, 5, 5), z(3, 2, 3, 3), groups=2)),
+    "groups 0": (
+        RuntimeError, "groups", lambda: tg.conv2d(z(1, 4, 5, 5), z(2, 2, 3, 3), groups=0)),
+    "dtypes": (
+        RuntimeError, "scalar type",
+        lambda: tg.conv2d(z(1, 3, 5, 5), z(2, 3, 3, 3, dtype=tg.float64))),
+    "integers": (
+        NotImplementedError, "int64",
+        lambda: tg.conv2d(z(1, 3, 5, 5, dtype=tg.int64), z(2, 3, 3, 3, dtype=tg.int64))),
+    "bias size": (RuntimeError, "bias", lambda: tg.conv2d(z(1, 3, 5, 5), z(2, 3, 3, 3), z(3))),
+    "bias dims": (RuntimeError, "bias", lambda: tg.conv2d(z(1, 3, 5, 5), z(2, 3, 3, 3), z(2, 1))),
+    "bias dtype": (
+        RuntimeError, "bias",
+        lambda: tg.conv2d(z(1, 3, 5, 5), z(2, 3, 3, 3), z(2, dtype=tg.float64))),
+    "input dims": (RuntimeError, "input of size", lambda: tg.conv2d(z(3, 5), z(2, 3, 3, 3))),
+    "weight dims": (RuntimeError, "weight", lambda: tg.conv2d(z(1, 3, 5, 5), z(2, 3, 3))),
+    "no filters": (RuntimeError, "at least 1", lambda: tg.conv2d(z(1, 3, 5, 5), z(0, 3, 3, 3))),
+    "empty kernel": (
+        RuntimeError, "kernel size", lambda: tg.conv2d(z(1, 3, 5, 5), z(2, 3, 0, 3))),
+    "empty image": (
+        RuntimeError, "input shape", lambda: tg.conv2d(z(1, 3, 0, 5), z(2, 3, 3, 3), padding=2)),
+    "same with stride": (
+        RuntimeError, "padding='same'",
+        lambda: tg.conv2d(z(1, 3, 5, 5), z(2, 3, 3, 3), padding="same", stride=2)),
+    "unknown padding": (
+        RuntimeError, "padding", lambda: tg.conv2d(z(1, 3, 5, 5), z(2, 3, 3, 3), padding="half")),
+    "three strides": (
+        RuntimeError, "stride", lambda: tg.conv2d(z(1, 3, 5, 5), z(2, 3, 3, 3), stride=(1, 2, 3))),
+    "fractional stride": (
+        TypeError, "conv2d", lambda: tg.conv2d(z(1, 3, 5, 5), z(2, 3, 3, 3), stride=1.5)),
+    "huge padding": (
+        RuntimeError, "padding", lambda: tg.conv2d(z(1, 3, 5, 5), z(2, 3, 3, 3), padding=2**62)),
+    "huge dilation": (
+        RuntimeError, "dilation", lambda: tg.conv2d(z(1, 3, 5, 5), z(2, 3, 3, 3), dilation=2**62)),
+    "output overflows": (
+        RuntimeError, "overflows",
+        lambda: tg.conv2d(z(1, 3, 5, 5), z(2, 3, 3, 3), padding=2**39)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ERRORS.values(), ids=ERRORS)
+def test_complaints(case):
+    check_error(*case)

@@ -1,0 +1,380 @@
+"""Keys, gathers and scatters against PyTorch: values, gradients, in-place writes, complaints."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tilegrad as tg
+import torch
+from support import assert_same, check, check_error, randn
+
+
+def ints(m, *values, dtype="int64"):
+    return m.tensor(values[0] if len(values) == 1 else list(values), dtype=getattr(m, dtype))
+
+
+X = randn(4, 5, 6)
+MASK = X > 0.3
+ROW_MASK = np.array([True, False, True, True])
+
+BASIC = [
+    lambda m: 1,
+    lambda m: -1,
+    lambda m: slice(1, 3),
+    lambda m: slice(None, None, 2),
+    lambda m: slice(-3, None),
+    lambda m: slice(3, 1),
+    lambda m: slice(-100, 100, 3),
+    lambda m: (slice(None), 0),
+    lambda m: (0, 1, 2),
+    lambda m: (..., 2),
+    lambda m: (1, ..., slice(1, 5, 2)),
+    lambda m: None,
+    lambda m: (None, 1, None, slice(2)),
+    lambda m: ...,
+    lambda m: (),
+    lambda m: (slice(None), None, ..., None),
+    lambda m: np.int64(2),
+    lambda m: (np.int32(1), slice(np.int64(1), np.int64(3))),
+    lambda m: ints(m, 2),
+    lambda m: (slice(ints(m, 1), ints(m, 3)), ints(m, -1)),
+]
+
+ADVANCED = [
+    lambda m: True,
+    lambda m: False,
+    lambda m: (True, slice(1), None),
+    lambda m: (slice(None), True, 0),
+    lambda m: m.tensor(True),
+    lambda m: ints(m, 0, 2, 2, -1),
+    lambda m: ints(m, [[0, 1], [3, 3]]),
+    lambda m: ints(m, 0, 2, dtype="int32"),
+    lambda m: [0, 3, 0],
+    lambda m: [],
+    lambda m: [True, False, True, False],
+    lambda m: np.array([1, -2]),
+    lambda m: (ints(m, 0, 2), ints(m, 1, 3)),
+    lambda m: (ints(m, [[0], [2]]), ints(m, 1, 3, 4)),
+    lambda m: (ints(m, 0, 2), slice(1, 3), ints(m, 1, 3)),
+    lambda m: (ints(m, 0, 2), slice(1, 3)),
+    lambda m: (slice(None), ints(m, 0, 2), ints(m, 1, 3)),
+    lambda m: (slice(None), slice(None), ints(m, 0, 2)),
+    lambda m: (..., ints(m, [[0, 2], [5, -6]])),
+    lambda m: (0, slice(None), ints(m, 0, 2)),
+    lambda m: (ints(m, 0, 2), None, 1),
+    lambda m: (ints(m, 1), ints(m, 0, 2)),
+    lambda m: ([0, 1], np.array([2, 2]), slice(None, None, 2)),
+    lambda m: (slice(None), [1, 2], None, [0, 3]),
+    lambda m: m.from_numpy(MASK),
+    lambda m: m.from_numpy(ROW_MASK),
+    lambda m: ROW_MASK,
+    lambda m: (m.from_numpy(ROW_MASK), 1),
+    lambda m: (m.from_numpy(ROW_MASK), ints(m, 0, 1, 2)),
+    lambda m: (slice(None), m.from_numpy(MASK[0])),
+    lambda m: m.from_numpy(np.zeros((4, 5), dtype=bool)),
+    lambda m: (m.from_numpy(MASK[:, :, 0]), slice(0, 2)),
+    lambda m: m.zeros(0, 3, dtype=m.int64),
+]
+
+
+@pytest.mark.parametrize("key", BASIC + ADVANCED)
+def test_getitem(key):
+    check(lambda m, x: x[key(m)], X)
+    check(lambda m, x: x.transpose(0, 2).transpose(0, 2)[key(m)], X)
+    check(lambda m, x: x[key(m)], X.astype(np.float32).transpose(2, 1, 0).copy().transpose(2, 1, 0))
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int8", "int16", "int32", "int64", "float32"])
+def test_getitem_dtypes(dtype):
+    x = (X * 10).astype(dtype)
+    check(lambda m, x: (x[1:, 2], x[[2, 0]], x[:, [1, 2], 3]), x)
+
+
+@pytest.mark.parametrize("key", BASIC)
+def test_basic_getitem_is_a_view(key):
+    x = tg.zeros(4, 5, 6)
+    y = x[key(tg)]
+    y.fill_(1)
+    assert float(x.sum()) == y.numel()
+
+
+@pytest.mark.parametrize("key", BASIC + ADVANCED)
+def test_setitem(key):
+    def fill(m, x):
+        y = x.clone()
+        y[key(m)] = 2.5
+        return y
+
+    def write(m, x, values):
+        y = x * 1
+        y[key(m)] = y[key(m)].detach().clone() * values
+        return y
+
+    def write_plain(m, x):
+        y = m.zeros(4, 5, 6, dtype=m.float64)
+        part = y[key(m)]
+        y[key(m)] = m.ones(tuple(part.shape), dtype=m.float64)
+        return y
+
+    check(fill, X)
+    check(write, X, randn(1, seed=3))
+    check(write_plain, X)
+
+
+def test_setitem_keeps_the_gradient_of_the_value():
+    def function(m, x, value):
+        y = x * 2
+        y[1:3, 0] = value * 3
+        y[m.tensor([0, 3])] = value[:5, None]
+        return y
+
+    check(function, X, randn(6))
+
+    def through_a_leaf_buffer(m, value):
+        y = m.zeros(3, 6, dtype=m.float64)
+        y[1] = value
+        y[ints(m, 0, 2)] = value * 2
+        return y * y
+
+    check(through_a_leaf_buffer, randn(6))
+
+
+def test_setitem_ignores_leading_ones_and_converts():
+    def function(m, x):
+        y = x.clone()
+        y[0, 0] = m.ones(1, 1, 6, dtype=m.float64)
+        y[1] = m.ones(1, 5, 1, dtype=m.int64) * 3
+        y[2, ints(m, 0, 1)] = m.ones(1, 1, 1, 6, dtype=m.float64)
+        return y
+
+    check(function, X)
+
+
+def test_overlapping_assignment():
+    x, expected = tg.from_numpy(X.copy()), X.copy()
+    x[1:] = x[:-1]
+    expected[1:] = expected[:-1].copy()
+    x[[0, 1, 2]] = x[1:]
+    expected[[0, 1, 2]] = expected[1:].copy()
+    np.testing.assert_array_equal(x.numpy(), expected)
+
+
+def test_zero_size_and_scalars():
+    empty = np.zeros((0, 3))
+    check(lambda m, x: (x[:, 1], x[:0], x[m.zeros(0, dtype=m.int64)], x[x > 0]), empty)
+    check(lambda m, x: (x[...], x[None], x[True], x[()], x[x > -1e9]), np.array(2.0))
+
+
+def test_nested_lists_are_one_index_tensor():
+    x = tg.from_numpy(X.copy())
+    np.testing.assert_array_equal(x[[[0, 3], [1, 1]]].numpy(), X[np.array([[0, 3], [1, 1]])])
+
+
+def test_double_backward():
+    for key in [(slice(1, None), 0), (slice(None), [0, 0, 2])]:
+        x = tg.from_numpy(X.copy()).requires_grad_()
+        theirs = torch.from_numpy(X.copy()).requires_grad_()
+        for m, leaf in ((tg, x), (torch, theirs)):
+            y = (leaf * leaf * leaf)[key].sum()
+            (first,) = m.autograd.grad(y, leaf, create_graph=True)
+            (first * first).sum().backward()
+        assert_same(x.grad, theirs.grad, None, None, str(key))
+
+
+@pytest.mark.parametrize(
+    ("key", "exception"),
+    [
+        (lambda m: 4, IndexError),
+        (lambda m: -5, IndexError),
+        (lambda m: (0, 0, 6), IndexError),
+        (lambda m: (0, 0, 0, 0), IndexError),
+        (lambda m: (slice(None),) * 4, IndexError),
+        (lambda m: slice(None, None, -1), ValueError),
+        (lambda m: slice(None, None, 0), ValueError),
+        (lambda m: slice(1.5, 2), TypeError),
+        (lambda m: 1.5, IndexError),
+        (lambda m: "a", TypeError),
+        (lambda m: [4], IndexError),
+        (lambda m: ints(m, 0, -5), IndexError),
+        (lambda m: (ints(m, 0, 1), ints(m, 0, 1, 2)), IndexError),
+        (lambda m: m.zeros(2), IndexError),
+        (lambda m: ints(m, 0, 1, dtype="int16"), IndexError),
+        (lambda m: m.zeros(3, dtype=m.bool), IndexError),
+        (lambda m: m.zeros(4, 6, dtype=m.bool), IndexError),
+        (lambda m: m.zeros(4, 5, 6, 1, dtype=m.bool), IndexError),
+        (lambda m: (0, 0, 0, ints(m, 0, 1)), IndexError),
+    ],
+)
+def test_bad_keys(key, exception):
+    for m in (tg, torch):
+        x = m.from_numpy(X.copy())
+        with pytest.raises(exception):
+            x[key(m)]
+        with pytest.raises(exception):
+            x[key(m)] = 1.0
+        if m is tg:  # PyTorch may have written before it found the bad index
+            np.testing.assert_array_equal(x.numpy(), X)
+
+
+def test_messages():
+    x = tg.zeros(3, 2)
+    check_error(IndexError, "index 5 is out of bounds for dimension 0 with size 3", lambda: x[5])
+    check_error(IndexError, "too many indices for tensor of dimension 2", lambda: x[0, 0, 0])
+    check_error(IndexError, "index 7 is out of bounds for dimension 1 with size 2", lambda: x[:, [7]])
+    check_error(IndexError, "shape of the mask", lambda: x[tg.zeros(2, dtype=tg.bool)])
+    check_error(IndexError, "invalid index of a 0-dim tensor", lambda: tg.tensor(1.0)[0])
+    check_error(TypeError, "can't assign a list", lambda: x.__setitem__(0, [1, 2]))
+    check_error(RuntimeError, "broadcast", lambda: x.__setitem__(0, tg.zeros(3)))
+    check_error(RuntimeError, "shape mismatch", lambda: x.__setitem__([0, 1], tg.zeros(3)))
+    leaf = tg.zeros(3, requires_grad=True)
+    check_error(RuntimeError, "leaf", lambda: leaf.__setitem__(0, 1.0))
+
+
+def test_a_bad_index_writes_nothing():
+    x = tg.zeros(3, 2)
+    for write in [
+        lambda: x.__setitem__([0, 1, 3], 1.0),
+        lambda: x.index_add_(0, tg.tensor([0, 3]), tg.ones(2, 2)),
+        lambda: x.scatter_(0, tg.tensor([[0, 3]]), 1.0),
+    ]:
+        with pytest.raises((IndexError, RuntimeError)):
+            write()
+        assert float(x.sum()) == 0
+
+
+INDEX = np.array([[0, 3, 1], [2, 2, 0]])
+
+
+def test_gather_family():
+    x = randn(4, 3)
+    check(lambda m, x, i: m.gather(x, 0, i), x, INDEX)
+    check(lambda m, x, i: x.t().gather(1, i.t()), x, INDEX)
+    check(lambda m, x, i: x.gather(-1, i % 3), x, INDEX)
+    check(lambda m, x, i: m.index_select(x, 0, i[0]), x, INDEX)
+    check(lambda m, x, i: x.t().index_select(-1, i[1]), x, INDEX)
+    check(lambda m, x, i: m.take(x, i - 3), x, INDEX)
+    check(lambda m, x, i: m.take_along_dim(x, i, 0), x, INDEX)
+    check(lambda m, x, i: m.take_along_dim(x, i[:, :1], dim=0), x, INDEX)
+    check(lambda m, x, i: m.take_along_dim(x, i), x, INDEX)
+    check(lambda m, x: m.masked_select(x, x > 0), x)
+    check(lambda m, x: x.masked_select(x[:1] > 0), x)
+    check(lambda m, x: m.gather(x, 0, m.tensor(0)), np.array(3.0))
+
+
+def test_nonzero():
+    for array in (MASK, X, np.array(2.0), np.zeros((0, 2)), np.array([np.nan, 0.0, -0.0])):
+        check(lambda m, x: m.nonzero(x), array, grad=False)
+        check(lambda m, x: m.nonzero(x, as_tuple=True), array, grad=False)
+        check(lambda m, x: m.argwhere(x), array, grad=False)
+
+
+def test_writes_along_a_dimension():
+    x, source = randn(4, 3), randn(2, 3, seed=1)
+    i = np.array([3, 3])
+    j = np.array([3, 0])
+    check(lambda m, x, s, i: m.index_add(x, 0, i, s), x, source, i)
+    check(lambda m, x, s, i: x.t().index_add(1, i, s.t(), alpha=2), x, source, i)
+    check(lambda m, x, s, i: m.index_copy(x, 0, i, s), x, source, j)
+    check(lambda m, x, i: m.index_fill(x, 0, i, 7.0), x, j)
+    check(lambda m, x, i, v: x.index_fill(0, i - 4, v), x, j, np.array(2.0))
+    check(lambda m, x, i: (x * 1).index_fill_(1, i % 2, 7.0), x, j)
+    check(lambda m, x, s, i: (x * 1).index_add_(0, i, s), x, source, i)
+    check(lambda m, x, s, i: (x * 1).index_copy_(0, i, s), x, source, j)
+    check(lambda m, x, s, i: m.index_put(x, (i,), s), x, source, j)
+    check(lambda m, x, s, i: x.index_put((i,), s, accumulate=True), x, source, i)
+    check(lambda m, x, s, i: (x * 1).index_put_((i,), s, True), x, source, i)
+    check(lambda m, x, s: m.masked_scatter(x, x > 0, s), x, randn(5, 3))
+
+
+def test_scatter():
+    x, source = randn(4, 3), randn(3, 4, seed=1)
+    check(lambda m, x, s, i: m.scatter_add(x, 0, i, s[:2, :3]), x, source, INDEX)
+    check(lambda m, x, s, i: (x * 1).scatter_add_(0, i, s[:2, :3]), x, source, INDEX)
+    i = np.array([[0, 3, 1], [2, 1, 0]])
+    check(lambda m, x, s, i: m.scatter(x, 0, i, s[:2, :3]), x, source, i)
+    check(lambda m, x, i: x.scatter(0, i, 1.5), x, i)
+    check(lambda m, x, i: (x * 1).scatter_(0, i, value=1.5), x, i)
+    check(lambda m, x, i: m.scatter(x, 0, i, 2.0, reduce="multiply"), x, INDEX, grad=False)
+    ours = tg.from_numpy(source.copy()).requires_grad_()  # PyTorch cannot differentiate this one
+    tg.from_numpy(x).scatter_add(0, tg.from_numpy(INDEX), ours[:, :3]).sum().backward()
+    assert ours.grad.tolist() == [[1, 1, 1, 0], [1, 1, 1, 0], [0, 0, 0, 0]]
+    for reduce in ("sum", "prod", "mean", "amax", "amin"):
+        for include_self in (True, False):
+            check(
+                lambda m, x, s, i, r=reduce, f=include_self: m.scatter_reduce(
+                    x, 0, i, s[:2, :3], r, include_self=f
+                ),
+                x,
+                source,
+                INDEX,
+                grad=reduce == "sum",
+            )
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda m, x: m.gather(x, 0, m.tensor([[4, 0, 0]])),
+        lambda m, x: m.gather(x, 0, m.tensor([[-1, 0, 0]])),
+        lambda m, x: m.gather(x, 0, m.tensor([0])),
+        lambda m, x: m.gather(x, 0, m.tensor([[0, 0, 0, 0]])),
+        lambda m, x: m.gather(x, 0, m.tensor([[0.0]])),
+        lambda m, x: m.gather(x, 2, m.tensor([[0]])),
+        lambda m, x: m.index_select(x, 0, m.tensor([4])),
+        lambda m, x: m.index_select(x, 0, m.tensor([[0]])),
+        lambda m, x: m.take(x, m.tensor([12])),
+        lambda m, x: x.scatter(0, m.tensor([[4]]), 1.0),
+        lambda m, x: x.scatter(0, m.tensor([[0]]), m.ones(1, 1, dtype=m.float32)),
+        lambda m, x: x.scatter_add(0, m.tensor([[0, 0]]), m.ones(1, 1, dtype=m.float64)),
+        lambda m, x: x.index_add(0, m.tensor([0]), m.ones(2, 3, dtype=m.float64)),
+        lambda m, x: x.index_add(0, m.tensor([4]), m.ones(1, 3, dtype=m.float64)),
+        lambda m, x: x.index_put((m.tensor([0]),), m.ones(3)),
+        lambda m, x: x.index_put((m.tensor([0]),), m.ones(2, dtype=m.float64)),
+        lambda m, x: m.masked_select(x, m.tensor([1])),
+    ],
+)
+def test_complaints_have_pytorch_types(function):
+    raised = []
+    for m in (tg, torch):
+        with pytest.raises((RuntimeError, IndexError, ValueError, TypeError)) as caught:
+            function(m, m.from_numpy(randn(4, 3)))
+        raised.append(caught.type)
+    assert raised[0] is raised[1]
+
+
+def test_embedding_and_one_hot():
+    from tilegrad.ops.index import embedding, one_hot
+
+    def embed(m, weight, ids, **options):
+        function = embedding if m is tg else torch.nn.functional.embedding
+        return function(ids, weight, **options)
+
+    ids = np.array([[0, 3, 3], [1, 0, 3]])
+    check(embed, randn(5, 4), ids)
+    check(lambda m, w, i: embed(m, w, i, padding_idx=3), randn(5, 4), ids)
+    check(lambda m, w, i: embed(m, w, i, padding_idx=-2), randn(5, 4, dtype=np.float32), ids)
+    check(embed, randn(5, 4), np.zeros((0, 2), dtype=np.int64))
+    check_error(IndexError, "", lambda: embedding(tg.tensor([5]), tg.zeros(5, 2)))
+    for classes in (-1, 6):
+        check(
+            lambda m, i, c=classes: (one_hot if m is tg else torch.nn.functional.one_hot)(i, c), ids
+        )
+    check_error(RuntimeError, "smaller than num_classes", lambda: one_hot(tg.tensor([3]), 3))
+
+
+def test_large_gather_and_accumulation_are_reproducible():
+    generator = np.random.default_rng(0)
+    table = tg.from_numpy(generator.standard_normal((500, 64)).astype(np.float32))
+    ids = tg.from_numpy(generator.integers(0, 500, 20000))
+    rows = table[ids]
+    np.testing.assert_array_equal(rows.numpy(), table.numpy()[ids.numpy()])
+    expected = np.zeros((500, 64), np.float32)
+    np.add.at(expected, ids.numpy(), rows.numpy())  # in order, like ours
+    threads = tg.get_num_threads()
+    try:
+        for count in (1, 3):
+            tg.set_num_threads(count)
+            total = tg.zeros(500, 64).index_put_((ids,), rows, accumulate=True)
+            np.testing.assert_array_equal(total.numpy(), expected)
+    finally:
+        tg.set_num_threads(threads)
