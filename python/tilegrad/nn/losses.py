@@ -134,7 +134,8 @@ def huber_loss(
     """``d**2 / 2`` for ``d = abs(input - target)`` up to ``delta``, else ``delta * (d - delta/2)``.
 
     Raises RuntimeError unless ``delta`` is positive. ``weight`` has the shape of the losses; unlike
-    in :func:`mse_loss`, the mean then still divides by their number. Huber, "Robust Estimation of a Location Parameter" (1964).
+    in :func:`mse_loss`, the mean still divides by their number. Huber, "Robust Estimation of a
+    Location Parameter" (1964).
     """
     _warn_about_shapes(input, target)
     if not delta > 0:
