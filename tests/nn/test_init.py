@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from support import as_array, assert_same, check_error
 
 import tilegrad as tg
+from support import as_array, assert_same, check_error
 
 CASES = [
     ("uniform_", (), {}),

@@ -8,9 +8,9 @@ from collections import OrderedDict
 
 import pytest
 import torch
-from support import check_error
 
 import tilegrad as tg
+from support import check_error
 
 
 def make_scale(m):
@@ -134,7 +134,7 @@ def test_attributes_follow_registration():
 def test_refused(act):
     errors = []
     for m in (tg, torch):
-        with pytest.raises(Exception) as caught:  # noqa: B017 - the type is compared below
+        with pytest.raises(Exception) as caught:
             act(m, make_scale(m)())
         errors.append(type(caught.value))
     assert errors[0] is errors[1]
@@ -396,8 +396,12 @@ def test_backward_hooks_of_several_inputs_and_outputs():
         model, log = Two(), []
 
         def hook(mod, grad_input, grad_output):
-            log.append([[None if g is None else g.tolist() for g in gs]
-                        for gs in (grad_input, grad_output)])
+            log.append(
+                [
+                    [None if g is None else g.tolist() for g in gs]
+                    for gs in (grad_input, grad_output)
+                ]
+            )
 
         model.register_full_backward_hook(hook)
         x, y = m.ones(2, requires_grad=True), m.full((2,), 3.0)

@@ -1,7 +1,7 @@
 """Hooks of a module: functions called before and after ``forward`` and ``backward``.
 
-A module without hooks has ``_hooks = None`` and calls ``forward`` directly; the first registered hook
-gives it a :class:`ModuleHooks`, and its calls go through :func:`call_with_hooks`.
+A module without hooks has ``_hooks = None`` and calls ``forward`` directly; the first registered
+hook gives it a :class:`ModuleHooks`, and its calls go through :func:`call_with_hooks`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Filling parameters with their first values: the functions of ``torch.nn.init``.
 
-All write in place, unrecorded, and return the tensor. Given the same seed they draw the same numbers
-as PyTorch, in the same order.
+All write in place, unrecorded, and return the tensor. Given the same seed they draw the same
+numbers as PyTorch, in the same order.
 """
 
 from __future__ import annotations
@@ -132,7 +132,8 @@ def eye_(tensor: Any) -> Any:
 
 
 def dirac_(tensor: Any, groups: int = 1) -> Any:
-    """A convolution weight (3 to 5 dimensions) that passes as many channels on as it can, per group.
+    """A convolution weight (3 to 5 dimensions) that passes as many channels on as it can, per
+    group.
 
     Raises ValueError for other numbers of dimensions and for channels that groups do not divide.
     """
@@ -160,9 +161,7 @@ def calculate_gain(nonlinearity: str, param: Any = None) -> float:
     1 for linear layers and sigmoid, 5/3 for tanh, sqrt(2) for relu, sqrt(2 / (1 + slope^2)) for
     leaky_relu (``param`` is the slope, 0.01 by default), 3/4 for selu. ValueError for other names.
     """
-    linear = ["linear"] + [
-        f"conv{way}{n}d" for way in ("", "_transpose") for n in (1, 2, 3)
-    ]
+    linear = ["linear"] + [f"conv{way}{n}d" for way in ("", "_transpose") for n in (1, 2, 3)]
     if nonlinearity in linear or nonlinearity == "sigmoid":
         return 1
     if nonlinearity == "tanh":

@@ -11,7 +11,7 @@ __all__ = ["data", "hooks"]
 
 
 def __getattr__(name: str) -> Any:
-    """Imports ``data`` when it is first used: it stands on the operations, and they on ``hooks``."""
+    """Imports ``data`` when first used: it stands on the operations, and they on ``hooks``."""
     if name in __all__:
         from importlib import import_module
 
