@@ -62,9 +62,8 @@ def needed_libraries() -> list[str]:
 
 def test_the_module_needs_system_libraries_only():
     """No OpenMP runtime, no BLAS, no shared CUDA runtime: a wheel must run where it lands."""
-    system = {"libstdc++.so.6", "libm.so.6", "libgcc_s.so.1", "libc.so.6", "libpthread.so.0",
-              "libdl.so.2", "librt.so.1", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"}  # fmt: skip
-    assert set(needed_libraries()) <= system
+    system = r"lib(stdc\+\+|m|gcc_s|c|pthread|dl|rt)\.so\.\d+|ld-linux-.*"
+    assert [name for name in needed_libraries() if not re.fullmatch(system, name)] == []
 
 
 def test_the_module_exports_its_init_function_only():

@@ -1,4 +1,4 @@
-"""The thread pool: bit-identical results for every number of threads, and where the number comes from."""
+"""Threads: bit-identical results for every number of them, and where the number comes from."""
 
 from __future__ import annotations
 

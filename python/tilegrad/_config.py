@@ -14,8 +14,8 @@ def config() -> dict[str, Any]:
         A dictionary with ``version``, ``compiler`` and ``build_type`` (of the C++ build), ``isa``
         (the instruction set whose kernels run), ``isas`` (those that this processor supports),
         ``compiled_isas``, ``num_threads``, ``cuda`` ("on" or "off": what was built),
-        ``cuda_reason`` (why), ``cuda_architectures`` (for which cards) and ``cuda_devices`` (how many
-        this process can use).
+        ``cuda_reason`` (why), ``cuda_architectures`` (for which cards) and ``cuda_devices`` (how
+        many this process can use).
     """
     return {
         **_C.build_info(),

@@ -25,7 +25,7 @@ __all__ = [
 
 
 def is_available() -> bool:
-    """True if tensors can live on a CUDA device: built with CUDA, and a driver and a card are here."""
+    """True if tensors can live on a CUDA device: with CUDA in the build, a driver and a card."""
     return _C.cuda_device_count() > 0
 
 
@@ -48,7 +48,7 @@ def get_device_name(device: Any = None) -> str:
     """The name of a card, for example ``"NVIDIA H200"``.
 
     Args:
-        device: A ``device``, a string such as ``"cuda:1"``, or an index; ``None`` is the first card.
+        device: A ``device``, a string such as ``"cuda:1"``, or an index; ``None`` is the first.
 
     Raises:
         RuntimeError: There is no such device; the message says why.
