@@ -121,7 +121,6 @@ PyObject* record(PyObject*, PyObject* const* args, Py_ssize_t count) {
     Py_DECREF(self);
     return nullptr;
   };
-  node->sequence = next_sequence++;
   node->backward = Py_NewRef(args[1]);
 
   const auto inputs = static_cast<std::size_t>(PyTuple_GET_SIZE(args[2]));
@@ -132,6 +131,7 @@ PyObject* record(PyObject*, PyObject* const* args, Py_ssize_t count) {
   for (std::size_t i = 0; i < inputs; ++i)
     if (!set_edge(node->edges[i], PyTuple_GET_ITEM(args[2], static_cast<Py_ssize_t>(i))))
       return fail();
+  node->sequence = next_sequence++;  // after the edges: a refreshed view gets a node, an older one
 
   PyObject* const* outputs = args;
   Py_ssize_t output_count = 1;

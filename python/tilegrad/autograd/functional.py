@@ -5,8 +5,8 @@ tuple. Reverse mode alone gives v^T J. The product J u comes from differentiatin
 linear in v, once more with respect to v (J. Townsend, "A new trick for calculating Jacobian vector
 products", 2017): no forward-mode formulas are needed.
 
-Results do not require grad unless ``create_graph``. With ``strict``, a RuntimeError reports an output
-that does not depend on an input; otherwise its derivative is zero.
+Results do not require grad unless ``create_graph``. With ``strict``, a RuntimeError reports an
+output that does not depend on an input; otherwise its derivative is zero.
 """
 
 from __future__ import annotations
