@@ -152,6 +152,7 @@ PyObject* record(PyObject*, PyObject* const* args, Py_ssize_t count) {
     Py_XSETREF(y->grad_fn, Py_NewRef(self));
     y->requires_grad = true;
     y->view_version = y->tensor.storage->version;
+    y->is_untracked_view = false;  // a custom function's: made without recording, now recorded
   }
   return self;
 }
@@ -167,6 +168,45 @@ PyObject* needs_grad(PyObject*, PyObject* const* args, Py_ssize_t count) {
   Py_RETURN_FALSE;
 }
 
+// Refuses writes that recorded operations would miss. False with a Python error set.
+bool check_write(const PyTensor* x) {
+  if (x->is_inference && !inference_mode) {
+    PyErr_SetString(PyExc_RuntimeError,
+                    "Inplace update to inference tensor outside InferenceMode is not allowed. You "
+                    "can make a clone to get a normal tensor before doing inplace update.");
+    return false;
+  }
+  if (grad_enabled && x->is_untracked_view && as_py(x->base)->requires_grad) {
+    PyErr_SetString(PyExc_RuntimeError,
+                    "A view was created in no_grad mode and is being modified inplace with grad "
+                    "mode enabled. Move both inside the no_grad block if the write should not be "
+                    "recorded, or both outside if it should.");
+    return false;
+  }
+  return true;
+}
+
+// needs_grad_in_place(written, *others): needs_grad for an op that writes to its first argument.
+PyObject* needs_grad_in_place(PyObject* module, PyObject* const* args, Py_ssize_t count) {
+  if (count > 0 && is_tensor(args[0]) && !check_write(as_py(args[0]))) return nullptr;
+  return needs_grad(module, args, count);
+}
+
+// While a node is differentiated for autograd.grad, which of its inputs lead to what was asked for.
+thread_local PyObject* limited_node = nullptr;  // borrowed
+thread_local std::uint64_t limited_needs = 0;   // bit i: input i
+
+// limit_needs(node, bits): until the next call, node.needs(i) is bit i. limit_needs(None, 0): ends.
+PyObject* limit_needs(PyObject*, PyObject* const* args, Py_ssize_t count) {
+  if (count != 2 || !PyLong_Check(args[1])) {
+    PyErr_SetString(PyExc_TypeError, "limit_needs: expected (node, bits)");
+    return nullptr;
+  }
+  limited_node = args[0];
+  limited_needs = PyLong_AsUnsignedLongLongMask(args[1]);
+  Py_RETURN_NONE;
+}
+
 // needs(i): does input i want a gradient?
 PyObject* node_needs(PyObject* self, PyObject* index) {
   const Py_ssize_t i = PyLong_AsSsize_t(index);
@@ -174,6 +214,7 @@ PyObject* node_needs(PyObject* self, PyObject* index) {
     if (!PyErr_Occurred()) PyErr_SetString(PyExc_IndexError, "Node.needs: no such input");
     return nullptr;
   }
+  if (self == limited_node && i < 64 && !(limited_needs >> i & 1)) Py_RETURN_FALSE;
   return PyBool_FromLong(as_node(self)->edges[i].target != nullptr);
 }
 
@@ -330,6 +371,10 @@ PyType_Spec node_spec = {"tilegrad._C.Node", sizeof(PyNode), 0,
 PyMethodDef functions[] = {
     {"needs_grad", as_method(needs_grad), METH_FASTCALL,
      "needs_grad(*inputs): True if gradients are enabled and one of the tensors requires one."},
+    {"needs_grad_in_place", as_method(needs_grad_in_place), METH_FASTCALL,
+     "needs_grad(written, *others), which also refuses writes that the graph would miss."},
+    {"limit_needs", as_method(limit_needs), METH_FASTCALL,
+     "limit_needs(node, bits): until the next call, node.needs(i) is bit i."},
     {"record", as_method(record), METH_FASTCALL,
      "record(output, backward, inputs, saved=()): makes output the result of a differentiable op."},
     {nullptr, nullptr, 0, nullptr}};
@@ -338,10 +383,12 @@ PyMethodDef functions[] = {
 
 bool refresh_view(PyTensor* x) {
   if (x->base == nullptr || x->view_version == x->tensor.storage->version) return true;
-  x->view_version = x->tensor.storage->version;
+  if (x->is_untracked_view) return true;
+  const std::uint32_t seen = std::exchange(x->view_version, x->tensor.storage->version);
   if (!as_py(x->base)->requires_grad) return true;
   PyObject* done = PyObject_CallOneArg(view_refresher, reinterpret_cast<PyObject*>(x));
   Py_XDECREF(done);
+  if (done == nullptr) x->view_version = seen;
   return done != nullptr;
 }
 

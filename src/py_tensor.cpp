@@ -156,6 +156,8 @@ py::object wrap_view(PyTensor* x, Tensor&& tensor) {
   if (self == nullptr) throw py::error_already_set();
   as_py(self)->base = Py_NewRef(x->base ? x->base : reinterpret_cast<PyObject*>(x));
   as_py(self)->view_version = x->tensor.storage->version;
+  as_py(self)->is_untracked_view = !grad_enabled || x->is_untracked_view;
+  as_py(self)->is_inference = x->is_inference;
   return py::reinterpret_steal<py::object>(self);
 }
 

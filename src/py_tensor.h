@@ -26,6 +26,7 @@ struct PyTensor {
   std::uint32_t view_version;  // storage version when grad_fn was last right (views only)
   bool requires_grad;
   bool is_inference;
+  bool is_untracked_view;  // a view made while recording was off: it never gets a history
 };
 
 extern PyTypeObject* tensor_base_type;

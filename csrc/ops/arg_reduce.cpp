@@ -23,8 +23,7 @@ template <bool largest, class T>
 static bool better(T x, T best) {
   if constexpr (std::is_floating_point_v<T>)
     return (largest ? x > best : x < best) || (x != x && best == best);
-  else
-    return largest ? x > best : x < best;
+  else return largest ? x > best : x < best;
 }
 
 template <class T>

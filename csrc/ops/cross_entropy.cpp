@@ -69,8 +69,8 @@ static void forward(const CrossEntropy& args) {
       if (!in.normalized) lse[n] = log_sum_exp(x, in.classes);
       losses[n] = (1 - smoothing) * (weight ? weight[t] : T{1}) * (lse[n] - x[t]);
       if (smoothing != 0)
-        losses[n] += smoothing / static_cast<T>(in.classes) *
-                     smoothing_term(x, weight, lse[n], in.classes);
+        losses[n] +=
+            smoothing / static_cast<T>(in.classes) * smoothing_term(x, weight, lse[n], in.classes);
     }
   });
   double loss = 0, total = 0;  // in order, and few compared with the scores
@@ -113,8 +113,7 @@ static void backward(const CrossEntropyBackward& args) {
     weight_sum = 0;
     for (std::int64_t c = 0; c < in.classes; ++c) weight_sum += weight[c];
   }
-  const T divisor =
-      in.reduction == Reduction::mean ? *static_cast<const T*>(args.total) : T{1};
+  const T divisor = in.reduction == Reduction::mean ? *static_cast<const T*>(args.total) : T{1};
   parallel_for(in.rows, rows_per_task(in.classes), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t n = begin; n < end; ++n) {
       T* grad_x = static_cast<T*>(args.grad_x) + n * in.classes;

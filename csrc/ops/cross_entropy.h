@@ -14,7 +14,7 @@ enum class Reduction : std::uint8_t { none, mean, sum };
 // where lse = log(sum(exp(x))), or 0 if `normalized`: then x holds log-probabilities (nll_loss).
 // Rows whose target is ignore_index count nothing. The mean divides by the sum of w[t].
 struct CrossEntropyRows {
-  DType dtype;                 // float32 or float64, of every floating array
+  DType dtype;  // float32 or float64, of every floating array
   bool normalized;
   Reduction reduction;
   const void* x;               // (rows, classes)

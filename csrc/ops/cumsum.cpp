@@ -1,5 +1,5 @@
-// Cumulative sums: one running sum per column, a block of columns side by side. float32 is summed in
-// double, because a running sum cannot be arranged as a tree.
+// Cumulative sums: one running sum per column, a block of columns side by side. float32 is summed
+// in double, because a running sum cannot be arranged as a tree.
 #include "cumsum.h"
 
 #include <algorithm>

@@ -2,12 +2,13 @@
 //
 // The reduced elements of one output are cut into leaves of a fixed size, and the results of the
 // leaves are combined pairwise. Within a leaf many accumulators share the elements. Leaves are the
-// unit of parallel work, so the tree, and with it every rounding, depends on sizes and strides alone;
-// and a float32 sum errs about as little as pairwise summation (Higham, "The Accuracy of Floating
-// Point Summation", 1993). Two ways through memory:
+// unit of parallel work, so the tree, and with it every rounding, depends on sizes and strides
+// alone; and a float32 sum errs about as little as pairwise summation (Higham, "The Accuracy of
+// Floating Point Summation", 1993). Two ways through memory:
 //
 //   rows     the reduced elements lie side by side: kLanes accumulators for one output;
-//   columns  the kept elements lie side by side: one accumulator per output, a block of outputs at once.
+//   columns  the kept elements lie side by side: one accumulator per output, and a block of
+//            outputs at once.
 #include "reduce.h"
 
 #include <algorithm>
@@ -19,11 +20,11 @@
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
-static constexpr std::int64_t kLanes = 64;          // accumulators of one leaf of a row
-static constexpr std::int64_t kRowLeaf = 4096;      // elements: 64 per accumulator
-static constexpr std::int64_t kColumnBlock = 256;   // outputs side by side
-static constexpr std::int64_t kColumnRun = 64;      // rows summed one after the other ...
-static constexpr std::int64_t kColumnLeaf = 1024;   // ... and rows of a leaf
+static constexpr std::int64_t kLanes = 64;         // accumulators of one leaf of a row
+static constexpr std::int64_t kRowLeaf = 4096;     // elements: 64 per accumulator
+static constexpr std::int64_t kColumnBlock = 256;  // outputs side by side
+static constexpr std::int64_t kColumnRun = 64;     // rows summed one after the other ...
+static constexpr std::int64_t kColumnLeaf = 1024;  // ... and rows of a leaf
 
 static constexpr std::int64_t ceil_divide(std::int64_t size, std::int64_t step) {
   return (size + step - 1) / step;
@@ -100,8 +101,8 @@ static std::int64_t offset_of(std::int64_t index, int ndim, const std::int64_t* 
   return offset;
 }
 
-// Calls segment(first, count) for the pieces of the reduced elements [begin, end) that lie along the
-// innermost reduced dimension.
+// Calls segment(first, count) for the pieces of the reduced elements [begin, end) that lie along
+// the innermost reduced dimension.
 template <class T, class Segment>
 static void walk_reduced(const ReduceShape& shape, const T* x, std::int64_t begin, std::int64_t end,
                          const Segment& segment) {
@@ -198,8 +199,7 @@ static void combine_leaves(const Reduce& args, A* partial, std::int64_t leaves) 
                  if (divides)
                    for (std::int64_t o = begin; o < end; ++o)
                      y[o] = static_cast<A>(partial[o] / static_cast<A>(args.divisor));
-                 else if (partial != y)
-                   std::copy(partial + begin, partial + end, y + begin);
+                 else if (partial != y) std::copy(partial + begin, partial + end, y + begin);
                });
 }
 
@@ -240,8 +240,8 @@ static void reduce_columns(const Reduce& args) {
   const std::int64_t leaves = std::max<std::int64_t>(1, ceil_divide(reduced, kColumnLeaf));
   const std::int64_t blocks = ceil_divide(columns, kColumnBlock);
   A* partial = leaf_results<A>(args, leaves);
-  const std::int64_t work = std::min(columns, kColumnBlock) *
-                            std::clamp<std::int64_t>(reduced, 1, kColumnLeaf);
+  const std::int64_t work =
+      std::min(columns, kColumnBlock) * std::clamp<std::int64_t>(reduced, 1, kColumnLeaf);
   const A* center = static_cast<const A*>(args.center);
   parallel_for(kept / columns * blocks * leaves, std::max<std::int64_t>(1, kGrain / work),
                [&](std::int64_t begin, std::int64_t end) {
@@ -265,8 +265,8 @@ static void reduce_by(const Reduce& args) {
   const ReduceShape& shape = args.shape;
   if (shape.kept() == 0) return;
   const bool columns = shape.kept_ndim > 0 && shape.kept_strides[0] != 0 &&
-                       (shape.reduced_ndim == 0 || shape.kept_strides[0] < shape.reduced_strides[0] ||
-                        shape.reduced_strides[0] == 0);
+                       (shape.reduced_ndim == 0 || shape.reduced_strides[0] == 0 ||
+                        shape.kept_strides[0] < shape.reduced_strides[0]);
   if (columns) return reduce_columns<Op>(args);
   reduce_rows<Op>(args);
 }

@@ -40,8 +40,8 @@ enum class ReduceOp : std::uint8_t {
 
 struct Reduce {
   ReduceOp op;
-  DType dtype;         // of x
-  void* y;             // contiguous, one element per kept index
+  DType dtype;  // of x
+  void* y;      // contiguous, one element per kept index
   const void* x;
   const void* center;  // like y: what sum_squared_deviations subtracts from x; null for the others
   double divisor;      // floating results are divided by it

@@ -39,8 +39,7 @@ static void softmax_row(const Softmax& args, T* y, const T* x) {
   const T shift = fold<T>(
       n, -std::numeric_limits<T>::infinity(), [=](std::int64_t i) { return x[i]; }, larger<T>);
   if (args.log) {
-    const T sum = fold<T>(
-        n, T{0}, [=](std::int64_t i) { return exponential(x[i] - shift); }, add);
+    const T sum = fold<T>(n, T{0}, [=](std::int64_t i) { return exponential(x[i] - shift); }, add);
     const T log_sum = std::log(sum);
     for (std::int64_t i = 0; i < n; ++i) y[i] = x[i] - shift - log_sum;
     return;

@@ -11,6 +11,7 @@ import numpy as np
 
 from . import _C
 from ._size import Size
+from .autograd import backward
 from .autograd.graph import Node
 from .autograd.views import regenerate
 
@@ -97,8 +98,6 @@ class Tensor(_C.TensorBase):
         ``gradient``, of this tensor's shape, is needed unless it has one element. See
         :func:`tilegrad.autograd.backward`.
         """
-        from .autograd import backward
-
         backward(self, gradient, retain_graph, create_graph, inputs=inputs)
 
     def register_hook(self, hook: Any) -> Any:

@@ -11,7 +11,8 @@ struct Extremes {
   Tensor values, indices;
 };
 
-// x as (outer, reduced, inner) around dimension `dim`; a 0-dimensional tensor counts as one element.
+// x as (outer, reduced, inner) around dimension `dim`; a 0-dimensional tensor counts as one
+// element.
 Extremes search(const char* op, bool largest, const Tensor& x, int dim, bool keepdim) {
   const bool scalar = x.ndim() == 0;
   TILEGRAD_CHECK(scalar || x.shape[dim] > 0, index, op, "(): Expected reduction dim ", dim,

@@ -171,9 +171,9 @@ void bind_reduce(py::module_& module) {
   module.def("prod", &prod);
   module.def("mean", &mean);
   module.def("var_mean", &var_mean);
-#define TILEGRAD_BIND(name, function, op)                                           \
-  module.def(#name, [](const Tensor& x, const OptionalDims& dims, bool keepdim) {   \
-    return function(ReduceOp::op, #name, x, dims, keepdim);                         \
+#define TILEGRAD_BIND(name, function, op)                                         \
+  module.def(#name, [](const Tensor& x, const OptionalDims& dims, bool keepdim) { \
+    return function(ReduceOp::op, #name, x, dims, keepdim);                       \
   });
   TILEGRAD_BIND(amax, extremum, amax)
   TILEGRAD_BIND(amin, extremum, amin)

@@ -19,8 +19,8 @@ void set_sizes(Args& args, const Tensor& x, int dim) {
 }
 
 Tensor forward(const char* op, bool log, const Tensor& x, std::int64_t dim) {
-  TILEGRAD_CHECK(is_floating(x.dtype), not_implemented, op,
-                 ": not implemented for dtype ", info(x.dtype).name, "; expected a floating one");
+  TILEGRAD_CHECK(is_floating(x.dtype), not_implemented, op, ": not implemented for dtype ",
+                 info(x.dtype).name, "; expected a floating one");
   const int at = normalize_dim(dim, x.ndim(), op);
   const Tensor input = contiguous(x);
   Tensor y = empty_like(input);
@@ -57,11 +57,11 @@ Tensor backward(const char* op, bool log, const Tensor& grad, const Tensor& y, s
 }  // namespace
 
 void bind_softmax(py::module_& module) {
-#define TILEGRAD_BIND(name, log)                                                            \
-  module.def(#name,                                                                         \
+#define TILEGRAD_BIND(name, log)                                                             \
+  module.def(#name,                                                                          \
              [](const Tensor& x, std::int64_t dim) { return forward(#name, log, x, dim); }); \
-  module.def(#name "_backward", [](const Tensor& grad, const Tensor& y, std::int64_t dim) { \
-    return backward(#name "_backward", log, grad, y, dim);                                  \
+  module.def(#name "_backward", [](const Tensor& grad, const Tensor& y, std::int64_t dim) {  \
+    return backward(#name "_backward", log, grad, y, dim);                                   \
   });
   TILEGRAD_BIND(softmax, false)
   TILEGRAD_BIND(log_softmax, true)

@@ -8,7 +8,7 @@ import tilegrad as tg
 from tests.support import as_array, check, check_error, randn
 
 SHAPES = [(5, 3), (2, 1), (67, 45), (4, 3, 7), (3, 2, 5, 6), (2, 33, 3, 3), (2, 2, 2, 3, 2)]
-SHAPES += [(3, 2, 40, 41), (1, 2, 3), (2, 0, 3)]
+SHAPES += [(3, 2, 40, 41), (1, 2, 3)]
 
 
 def functional(m):
@@ -84,7 +84,8 @@ def test_any_strides():
 def test_running_statistics_that_are_views():
     for m in (tg, torch):
         both = m.zeros(3, 2)
-        functional(m)(m.from_numpy(randn(4, 3, dtype=np.float32)), both.t()[0], both.t()[1], training=True)
+        mean, var = both.select(1, 0), both.select(1, 1)
+        functional(m)(m.from_numpy(randn(4, 3, dtype=np.float32)), mean, var, training=True)
         if m is tg:
             ours = as_array(both)
     np.testing.assert_allclose(ours, both.numpy(), rtol=1e-6)
@@ -106,6 +107,13 @@ def test_empty_batch_leaves_the_running_statistics():
     mean, var = tg.zeros(3), tg.ones(3)
     assert tg.batch_norm(tg.zeros(0, 3), mean, var, training=True).shape == (0, 3)
     assert as_array(mean).tolist() == [0, 0, 0] and as_array(var).tolist() == [1, 1, 1]
+
+
+def test_no_channels():
+    x = tg.zeros(2, 0, 3).requires_grad_()
+    y = tg.batch_norm(x, tg.zeros(0), tg.zeros(0), training=True)
+    y.sum().backward()
+    assert y.shape == (2, 0, 3) and x.grad.shape == (2, 0, 3)
 
 
 def test_same_bits_for_every_number_of_threads():

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional
-from support import check, check_error, randn
 
 import tilegrad as tg
+from support import check, check_error, randn
 from tilegrad.nn import losses
 
 
@@ -88,10 +88,16 @@ def test_float32_and_layouts() -> None:
 
 def test_one_row_and_no_rows() -> None:
     check(lambda m, x, t: functional(m).cross_entropy(x, t), randn(5), np.array(3))
-    check(lambda m, x, t: functional(m).cross_entropy(x, t, reduction="none"), randn(5), np.array(3))
+    check(
+        lambda m, x, t: functional(m).cross_entropy(x, t, reduction="none"), randn(5), np.array(3)
+    )
     none = np.zeros(0, np.int64)
     for reduction in ("none", "mean", "sum"):
-        check(lambda m, x, t: functional(m).cross_entropy(x, t, reduction=reduction), randn(0, 5), none)
+        check(
+            lambda m, x, t: functional(m).cross_entropy(x, t, reduction=reduction),
+            randn(0, 5),
+            none,
+        )
 
 
 def test_everything_ignored() -> None:
@@ -139,7 +145,9 @@ def test_complaints() -> None:
     check_error(RuntimeError, "label_smoothing.*Got: 2", lambda: call(x, t, label_smoothing=2.0))
     check_error(ValueError, "most is not a valid value", lambda: call(x, t, reduction="most"))
     check_error(NotImplementedError, "int64", lambda: call(x.long(), t))
-    check_error(RuntimeError, r"target size \[4, 2\], got \[4\]", lambda: call(tg.zeros(4, 3, 2), t))
+    check_error(
+        RuntimeError, r"target size \[4, 2\], got \[4\]", lambda: call(tg.zeros(4, 3, 2), t)
+    )
     check_error(RuntimeError, "ignore_index", lambda: call(x, x, ignore_index=1))
     check_error(ValueError, "scalar", lambda: call(tg.tensor(1.0), tg.tensor(0)))
 
@@ -192,7 +200,12 @@ def test_losses_of_probabilities() -> None:
     check(bce, p, grad=False)
     check(bce, np.clip(p, 0.01, 0.99))
     check(bce_logits, 50 * randn(4, 5))
-    check(lambda m, x, t: functional(m).kl_div(x, t, reduction="batchmean"), randn(4, 5), t, grad=False)
+    check(
+        lambda m, x, t: functional(m).kl_div(x, t, reduction="batchmean"),
+        randn(4, 5),
+        t,
+        grad=False,
+    )
     check(lambda m, x, t: functional(m).kl_div(x, t, reduction="sum"), randn(4, 5), t + 0.1)
 
 

@@ -7,9 +7,9 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from support import check, check_error, randn
 
 import tilegrad as tg
+from support import check, check_error, randn
 
 SHAPES = [(), (1,), (7,), (3, 4, 5), (0, 3), (70, 129), (3, 9001), (4, 1, 6, 2, 3)]
 DTYPES = ["float32", "float64", "int64", "int32", "uint8", "bool"]
@@ -132,3 +132,101 @@ def test_complaints() -> None:
     check_error(IndexError, "amax.*dim 0 to have non-zero size", lambda: empty.amax(0))
     check_error(RuntimeError, "amin.*numel.. == 0", lambda: empty.amin())
     assert empty.amax(1).shape == torch.zeros(0, 3).amax(1).shape
+
+
+def test_gradients_of_extremes() -> None:
+    tied = np.array([[1.0, 3.0, 3.0], [2.0, 2.0, 2.0], [0.0, -1.0, 4.0]])
+    for name, dim, keepdim in itertools.product(["amax", "amin"], [0, -1, (0, 1)], [False, True]):
+        check(lambda m, x: getattr(m, name)(x, dim, keepdim), tied)
+        check(lambda m, x: getattr(m, name)(x, dim, keepdim), randn(4, 5))
+
+
+def test_prod() -> None:
+    some_zeros = randn(4, 5)
+    some_zeros[0, 1] = some_zeros[2, 2] = some_zeros[2, 4] = 0
+    for x in (randn(4, 5), some_zeros, np.zeros((3, 2)), randn(3, 0)):
+        check(lambda m, x: m.prod(x), x)
+        for dim, keepdim in itertools.product([0, 1, -2], [False, True]):
+            check(lambda m, x: m.prod(x, dim, keepdim), x)
+    for value in (0.0, 2.0):
+        check(lambda m, x: m.prod(x), np.array(value))
+    check(lambda m, x: m.prod(x, 1), np.arange(12, dtype=np.int32).reshape(3, 4))
+    check(lambda m, x: m.prod(x), np.array([True, True]))
+
+
+def test_second_derivative_of_prod() -> None:
+    def slope(m, x):
+        return m.autograd.grad(m.prod(x, 1).sum(), x, create_graph=True)[0]
+
+    with_zeros = randn(3, 4)
+    with_zeros[0, 1] = with_zeros[1, 2] = with_zeros[1, 3] = 0
+    check(slope, randn(3, 4))
+    check(slope, with_zeros)
+
+
+@pytest.mark.parametrize("name", ["var", "std", "var_mean", "std_mean"])
+def test_variance(name: str) -> None:
+    for dim in [None, 0, (0, 2), -1]:
+        check(lambda m, x: getattr(m, name)(x, dim), randn(3, 4, 5))
+        check(lambda m, x: getattr(m, name)(x, dim, keepdim=True, correction=0), randn(3, 4, 5))
+        check(lambda m, x: getattr(m, name)(x, dim, correction=1.5), randn(3, 4, 5))
+    check(lambda m, x: getattr(m, name)(x, unbiased=False), randn(3, 4))
+    check(lambda m, x: getattr(m, name)(x, False), randn(3, 4))
+    check(lambda m, x: getattr(m, name)(x, 1, False), randn(3, 4))
+    check(lambda m, x: getattr(m, name)(x, 1), 1e4 + randn(6, 50, dtype=np.float32), rtol=2e-4)
+    message = "only support floating point"
+    check_error(RuntimeError, message, lambda: getattr(tg, name)(tg.arange(3)))
+
+
+def test_too_few_elements_for_a_variance() -> None:
+    with pytest.warns(UserWarning, match="degrees of freedom"):
+        check(lambda m, x: m.var(x, 1), randn(3, 1), grad=False)
+        check(lambda m, x: m.std(x, 1, correction=3), randn(3, 2), grad=False)
+    check(lambda m, x: m.std(x, 1), np.ones((2, 3)))  # no slope where all are equal
+
+
+@pytest.mark.parametrize("p", [2, 1, 0, 3, 1.5, -1, np.inf, -np.inf, "fro"])
+def test_norm(p) -> None:
+    for dim, keepdim in itertools.product([None, 0, -1, (0, 1)], [False, True]):
+        check(lambda m, x: m.norm(x, p, dim=dim, keepdim=keepdim), randn(4, 5))
+    if p != -1:
+        check(lambda m, x: x.norm(p), np.zeros(3))
+    check_error(RuntimeError, "norm: Expected a floating", lambda: tg.arange(3).norm(p))
+
+
+def test_norm_names() -> None:
+    check_error(ValueError, "norm: argument 'p'.*'nuclear'", lambda: tg.ones(3).norm("nuclear"))
+
+
+def test_logsumexp() -> None:
+    for dim, keepdim in itertools.product([0, -1, (0, 1)], [False, True]):
+        check(lambda m, x: m.logsumexp(x, dim, keepdim), 1000 * randn(4, 5))
+        check(lambda m, x: m.logsumexp(x, dim, keepdim), randn(4, 5, dtype=np.float32))
+    x = np.array([[-np.inf, -np.inf], [np.inf, 1], [np.inf, -np.inf], [np.nan, 1], [-np.inf, 2]])
+    check(lambda m, x: m.logsumexp(x, 1), x, grad=False)
+    check(lambda m, x: m.logsumexp(x, 1), np.zeros((3, 0)))
+    check(lambda m, x: m.logsumexp(x, 0), np.arange(4))
+    check_error(TypeError, "'dim'", lambda: tg.ones(3).logsumexp())
+
+
+def test_truth_and_counts() -> None:
+    x = np.array([[0, 2, 0], [0, 0, 0], [1, 5, 256]])
+    for dtype in (np.int64, np.int32, np.float32, np.uint8, np.bool_):
+        for dim in (0, 1, (0, 1)):
+            check(lambda m, x: m.any(x, dim), x.astype(dtype), grad=False)
+            check(lambda m, x: m.all(x, dim), x.astype(dtype), grad=False)
+            check(lambda m, x: m.count_nonzero(x, dim), x.astype(dtype), grad=False)
+        check(lambda m, x: m.count_nonzero(x), x.astype(dtype), grad=False)
+
+
+def test_second_derivatives() -> None:
+    functions = [
+        lambda m, x: m.std(x, 1).sum(),
+        lambda m, x: m.var(x) ** 2,
+        lambda m, x: m.norm(x, 2, dim=0).sum(),
+        lambda m, x: m.norm(x, 3),
+        lambda m, x: m.logsumexp(x, 1).sum(),
+        lambda m, x: (m.mean(x, 0) ** 3).sum(),
+    ]
+    for function in functions:
+        check(lambda m, x: m.autograd.grad(function(m, x), x, create_graph=True)[0], randn(3, 4))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support import check, check_error, randn
 
 import tilegrad as tg
+from support import check, check_error, randn
 
 NAMES = ["softmax", "log_softmax"]
 

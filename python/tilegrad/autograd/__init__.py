@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .engine import Captures, run_backward
+from .. import _C
+from . import functional
+from .engine import Captures, accumulate, run_backward
+from .function import Function, FunctionCtx
+from .gradcheck import GradcheckError, gradcheck, gradgradcheck
 from .graph import Node
 from .mode import (
     enable_grad,
@@ -17,10 +21,16 @@ from .mode import (
 )
 
 __all__ = [
+    "Function",
+    "FunctionCtx",
+    "GradcheckError",
     "Node",
     "backward",
     "enable_grad",
+    "functional",
     "grad",
+    "gradcheck",
+    "gradgradcheck",
     "inference_mode",
     "is_grad_enabled",
     "is_inference_mode_enabled",
@@ -34,21 +44,19 @@ def _as_list(tensors: Any) -> list[Any]:
 
 
 def _root_gradients(op: str, tensors: list[Any], grads: Any) -> list[Any]:
-    from ..ops.fill import ones_like
-
     grads = [None] * len(tensors) if grads is None else _as_list(grads)
     if len(grads) != len(tensors):
         raise RuntimeError(f"got {len(tensors)} tensors and {len(grads)} gradients")
     result = []
-    for tensor, grad in zip(tensors, grads, strict=True):
+    for i, (tensor, grad) in enumerate(zip(tensors, grads, strict=True)):
         if not tensor.requires_grad:
             raise RuntimeError(
-                f"{op}: element 0 of tensors does not require grad and does not have a grad_fn"
+                f"{op}: element {i} of tensors does not require grad and does not have a grad_fn"
             )
         if grad is None:
             if tensor.numel() != 1:
                 raise RuntimeError("grad can be implicitly created only for scalar outputs")
-            grad = ones_like(tensor)
+            grad = _C.full(tensor.shape, 1, tensor.dtype, tensor.device)
         elif grad.shape != tensor.shape:
             raise RuntimeError(
                 f"{op}: Mismatch in shape: grad_output has a shape of {list(grad.shape)} and "
@@ -78,8 +86,9 @@ def backward(
     modified in place after being saved, and a graph that was already released.
     """
     tensors = _as_list(tensors)
-    grad_tensors = grad_variables if grad_tensors is None else grad_tensors
-    grads = _root_gradients("backward", tensors, grad_tensors)
+    grads = _root_gradients(
+        "backward", tensors, grad_variables if grad_tensors is None else grad_tensors
+    )
     retain = create_graph if retain_graph is None else retain_graph
     if inputs is None:
         run_backward(tensors, grads, retain, create_graph)
@@ -87,12 +96,11 @@ def backward(
     inputs = _as_list(inputs)
     if not inputs:
         raise RuntimeError("'inputs' argument to backward() cannot be empty.")
-    for tensor, gradient in zip(
-        inputs, _captured(tensors, grads, inputs, retain, create_graph), strict=True
-    ):
-        if gradient is not None:
-            known = tensor.grad
-            tensor.grad = gradient.clone() if known is None else known + gradient
+    gradients = _captured(tensors, grads, inputs, retain, create_graph)
+    with set_grad_enabled(create_graph):
+        for tensor, gradient in zip(inputs, gradients, strict=True):
+            if gradient is not None:
+                accumulate(tensor, gradient)
 
 
 def grad(
@@ -112,8 +120,6 @@ def grad(
     """
     if is_grads_batched:
         raise NotImplementedError("grad: is_grads_batched is not supported")
-    from ..ops.fill import zeros_like
-
     outputs, inputs = _as_list(outputs), _as_list(inputs)
     roots = _root_gradients("grad", outputs, grad_outputs)
     for tensor in inputs:
@@ -123,7 +129,7 @@ def grad(
     results = _captured(outputs, roots, inputs, retain, create_graph)
     if materialize_grads:
         return tuple(
-            zeros_like(t) if g is None else g for t, g in zip(inputs, results, strict=True)
+            t.new_zeros(t.shape) if g is None else g for t, g in zip(inputs, results, strict=True)
         )
     if not allow_unused and any(gradient is None for gradient in results):
         raise RuntimeError(

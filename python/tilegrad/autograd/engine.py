@@ -3,9 +3,9 @@
 Every node is younger than the nodes that feed it, so taking the youngest pending node first visits
 each node after all of its consumers: no dependency counts, no recursion, any depth.
 
-The queue of pending nodes is C++ (src/py_queue.cpp): it finds the target of each edge, calls ``_fit``
-for a gradient that has not the input's shape and dtype, and sums what arrives at one place. Leaves
-get the sum of a pass at its end, so a pass that fails leaves no ``.grad`` half done.
+The queue of pending nodes is C++ (src/py_queue.cpp): it finds the target of each edge, calls
+``_fit`` for a gradient that has not the shape and dtype of its input, and sums what arrives at one
+place. Leaves get the sum of a pass at its end, so a pass that fails leaves no ``.grad`` half done.
 """
 
 from __future__ import annotations
@@ -42,29 +42,34 @@ class Captures:
         return self.outputs[tensor.grad_fn][tensor.output_nr]
 
     def take(self, node: Node, grads: Sequence[Any]) -> bool:
-        """Keeps what was asked for of a node's gradients; True if the pass goes on behind it."""
+        """Keeps what was asked for of a node's gradients; False if the pass ends at this node."""
         for output_nr in self.outputs.get(node, ()):
             self.outputs[node][output_nr] = grads[output_nr]
-        return node in self.needed
+        bits = self.needed.get(node, 0)
+        _C.limit_needs(node, bits)
+        return bits != 0
 
-    def _needed_nodes(self, roots: set[Node]) -> set[Node]:
-        """The nodes from which an input can be reached; the pass differentiates no others."""
+    def _needed_nodes(self, roots: set[Node]) -> dict[Node, int]:
+        """The nodes from which an input can be reached; the pass differentiates no others. With
+        each, a bit per input of the node through which that is so."""
         seen, stack = set(roots), list(roots)
         while stack:
             for target, _ in stack.pop().edges():
                 if isinstance(target, Node) and target not in seen:
                     seen.add(target)
                     stack.append(target)
-        needed: set[Node] = set()
+        needed: dict[Node, int] = {}
         for node in sorted(seen, key=lambda node: node.sequence):  # producers before consumers
-            for target, output_nr in node.edges():
+            bits = 0
+            for i, (target, output_nr) in enumerate(node.edges()):
                 if (
                     (target in needed or output_nr in self.outputs.get(target, ()))
                     if isinstance(target, Node)
-                    else target in self.leaves
+                    else target is not None and target in self.leaves
                 ):
-                    needed.add(node)
-                    break
+                    bits |= 1 << i
+            if bits:
+                needed[node] = bits
         return needed
 
 
@@ -86,6 +91,7 @@ def run_backward(
         _finish_leaves(queue.leaves, captures)
     finally:
         _C.set_grad_enabled(previous)
+        _C.limit_needs(None, 0)
 
 
 def _visit_nodes(queue: Any, retain_graph: bool, captures: Captures | None) -> None:

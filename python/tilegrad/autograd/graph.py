@@ -18,9 +18,9 @@ input, ``None`` where there is none; a single input may return its gradient bare
 public ops, so with ``create_graph`` it is recorded in turn and can itself be differentiated. Shapes
 that the op broadcast and dtypes that it promoted are undone by the engine, not by each formula.
 
-``record`` and ``needs_grad`` are C++ (src/py_node.cpp): every recorded op pays for them. A node keeps
-an edge per input (to the node that produced it, or to the leaf itself), the saved values with their
-version counters, and its place in the order of creation.
+``record`` and ``needs_grad`` are C++ (src/py_node.cpp): every recorded op pays for them. A node
+keeps an edge per input (to the node that produced it, or to the leaf itself), the saved values with
+their version counters, and its place in the order of creation.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from __future__ import annotations
 from typing import Any
 
 from .. import _C
-from .._C import needs_grad, record
+from .._C import needs_grad, needs_grad_in_place, record
 
-__all__ = ["AccumulateGrad", "Node", "needs_grad", "record"]
+__all__ = ["AccumulateGrad", "Node", "needs_grad", "needs_grad_in_place", "record"]
 
 
 class Node(_C.Node):
@@ -47,9 +47,9 @@ class Node(_C.Node):
         return "".join(word.capitalize() for word in stem.split("_")) + "Backward0"
 
     def edges(self) -> list[tuple[Any, int]]:
-        """Per input that wants a gradient: the node or leaf it goes to, and which output of it."""
-        found = (self.edge(i) for i in range(self.edge_count))
-        return [edge for edge in found if edge is not None]
+        """Per input: the node or leaf its gradient goes to, and which output of it; (None, 0) where
+        none is wanted."""
+        return [self.edge(i) or (None, 0) for i in range(self.edge_count)]
 
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:

@@ -52,9 +52,7 @@ def register_tensor_hook(tensor: Any, hook: Callable[[Any], Any]) -> RemovableHa
     return handle
 
 
-def register_post_accumulate_grad_hook(
-    tensor: Any, hook: Callable[[Any], None]
-) -> RemovableHandle:
+def register_post_accumulate_grad_hook(tensor: Any, hook: Callable[[Any], None]) -> RemovableHandle:
     """Calls ``hook(tensor)`` after a backward pass has added to the ``.grad`` of this leaf.
 
     Raises RuntimeError for a tensor that is not a leaf or requires no gradient.

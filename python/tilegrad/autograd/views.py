@@ -11,6 +11,7 @@ from typing import Any
 
 from .. import _C
 from .graph import needs_grad, record
+from .hooks import move_retained
 
 __all__ = ["check_writable", "in_place", "layout", "regenerate", "same_memory_order", "write_back"]
 
@@ -24,9 +25,23 @@ def check_writable(tensor: Any) -> None:
             "a leaf Variable that requires grad is being used in an in-place operation."
         )
     base = tensor._base
+    if base is not None:
+        _refuse_custom(tensor)
     if base is not None and base._get_requires_grad and base.is_leaf:
         raise RuntimeError(
             "a view of a leaf Variable that requires grad is being used in an in-place operation."
+        )
+
+
+def _refuse_custom(view: Any) -> None:
+    """A view that a custom Function returned must keep the Function's own backward."""
+    node = view.grad_fn
+    if node is not None and getattr(node.backward, "is_custom", False):
+        raise RuntimeError(
+            f"Output {view.output_nr} of {node.name()} is a view and it or its base is being "
+            "modified inplace. This view was created inside a custom Function (or because an input "
+            "was returned as-is) and the autograd logic to handle view+inplace would override the "
+            "custom backward. You can fix this by cloning the output of the custom Function."
         )
 
 
@@ -52,16 +67,24 @@ def write_back(tensor: Any, result: Any) -> Any:
             )
         result = result.to(tensor.dtype)
     if result.grad_fn is not None:
-        result.grad_fn.replace_saved(tensor, _C.clone)
+        result.grad_fn.replace_saved(tensor, _clone_with_history)
     base = tensor._base
     if base is None:
         _C.copy_(tensor, result)
+        move_retained(tensor, result)
         _C.adopt_history(tensor, result)
         return tensor
     _C.copy_(tensor, result)
     if needs_grad(base, result):
         record(base, copy_slices_backward, (base, result), (layout(base), layout(tensor)))
     return tensor
+
+
+def _clone_with_history(tensor: Any) -> Any:
+    """What an op saved of a tensor that is about to be overwritten."""
+    copy = _C.clone(tensor)
+    _C.adopt_history(copy, tensor)
+    return copy
 
 
 def layout(tensor: Any) -> tuple:
@@ -103,5 +126,6 @@ def regenerate(view: Any) -> None:
     """Gives a view whose base was written to a history that starts at the base as it is now."""
     from ..ops.view import as_strided_backward
 
+    _refuse_custom(view)
     base = view._base
     record(view, as_strided_backward, (base,), (layout(base), layout(view)))

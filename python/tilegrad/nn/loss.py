@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..ops.cross_entropy import legacy_reduction
 from . import functional as F  # noqa: N812
 from .module import Module
 
@@ -27,12 +28,7 @@ class _Loss(Module):
         self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
     ) -> None:
         super().__init__()
-        if size_average is not None or reduce is not None:
-            if reduce is False:
-                reduction = "none"
-            else:
-                reduction = "sum" if size_average is False else "mean"
-        self.reduction = reduction
+        self.reduction = legacy_reduction(size_average, reduce, reduction)
 
 
 class _WeightedLoss(_Loss):

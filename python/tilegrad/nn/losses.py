@@ -1,8 +1,8 @@
 """Losses as compositions of differentiable ops; :mod:`tilegrad.nn.functional` makes them public.
 
-All compare ``input`` with ``target`` element by element, shapes broadcasting, and reduce the elementwise
-losses by ``reduction``: 'mean', 'sum' or 'none'. They raise ValueError for another reduction. The
-deprecated ``size_average`` and ``reduce`` are understood as in PyTorch.
+All compare ``input`` with ``target`` element by element, shapes broadcasting, and reduce the
+elementwise losses by ``reduction``: 'mean', 'sum' or 'none'. They raise ValueError for another
+reduction. The deprecated ``size_average`` and ``reduce`` are understood as in PyTorch.
 """
 
 from __future__ import annotations
@@ -111,15 +111,13 @@ def smooth_l1_loss(
 ) -> Any:
     """``d**2 / (2 * beta)`` for ``d = abs(input - target)`` below ``beta``, else ``d - beta / 2``.
 
-    ``beta = 0`` is :func:`l1_loss`. Raises RuntimeError for a negative ``beta``. Girshick, "Fast R-CNN"
-    (2015).
+    ``beta = 0`` is :func:`l1_loss`. Raises RuntimeError for a negative ``beta``. Girshick, "Fast
+    R-CNN" (2015).
     """
     reduction = legacy_reduction(size_average, reduce, reduction)
     _warn_about_shapes(input, target)
     if beta < 0:
-        raise RuntimeError(
-            f"smooth_l1_loss does not support negative values for beta. Got: {beta}"
-        )
+        raise RuntimeError(f"smooth_l1_loss does not support negative values for beta. Got: {beta}")
     distance = (input - target).abs()
     if beta == 0:
         return _reduced("smooth_l1_loss", distance, reduction)
@@ -131,10 +129,10 @@ def smooth_l1_loss(
 def huber_loss(
     input: Any, target: Any, reduction: str = "mean", delta: float = 1.0, weight: Any = None
 ) -> Any:
-    """``d**2 / 2`` for ``d = abs(input - target)`` up to ``delta``, else ``delta * (d - delta / 2)``.
+    """``d**2 / 2`` for ``d = abs(input - target)`` up to ``delta``, else ``delta * (d - delta/2)``.
 
-    Raises RuntimeError unless ``delta`` is positive; ``weight`` as in :func:`mse_loss`. Huber, "Robust
-    Estimation of a Location Parameter" (1964).
+    Raises RuntimeError unless ``delta`` is positive; ``weight`` as in :func:`mse_loss`. Huber,
+    "Robust Estimation of a Location Parameter" (1964).
     """
     _warn_about_shapes(input, target)
     if not delta > 0:
@@ -157,8 +155,8 @@ def binary_cross_entropy(
 ) -> Any:
     """``-(target * log(input) + (1 - target) * log(1 - input))`` of probabilities.
 
-    Logarithms are cut off at -100, so the loss is finite at 0 and 1. ``weight`` multiplies the losses.
-    Raises ValueError unless the shapes agree, RuntimeError for an input outside [0, 1].
+    Logarithms are cut off at -100, so the loss is finite at 0 and 1. ``weight`` multiplies the
+    losses. Raises ValueError unless the shapes agree, RuntimeError for an input outside [0, 1].
     """
     reduction = legacy_reduction(size_average, reduce, reduction)
     if input.shape != target.shape:
@@ -167,9 +165,7 @@ def binary_cross_entropy(
             f"input size ({input.shape}) is deprecated. Please ensure they have the same size."
         )
     if input.numel() and not bool(((input >= 0) & (input <= 1)).all()):
-        raise RuntimeError(
-            "binary_cross_entropy: all elements of input should be between 0 and 1"
-        )
+        raise RuntimeError("binary_cross_entropy: all elements of input should be between 0 and 1")
     losses = -(target * _bounded_log(input) + (1 - target) * _bounded_log(1 - input))
     return _reduced("binary_cross_entropy", _weighted(losses, weight), reduction)
 
@@ -218,10 +214,11 @@ def kl_div(
     reduction: str = "mean",
     log_target: bool = False,
 ) -> Any:
-    """``target * (log(target) - input)``: the divergence of log-probabilities ``input`` from ``target``.
+    """``target * (log(target) - input)``, where ``input`` holds log-probabilities.
 
-    With ``log_target`` the target holds log-probabilities too. ``reduction='batchmean'`` divides the sum
-    by the first size, which is the divergence of Kullback and Leibler (1951); 'mean' divides by all.
+    With ``log_target`` the target holds log-probabilities too. ``reduction='batchmean'`` divides
+    the sum by the first size, which is the divergence of Kullback and Leibler (1951); 'mean'
+    divides by all.
     """
     reduction = legacy_reduction(size_average, reduce, reduction)
     if log_target:

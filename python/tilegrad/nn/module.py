@@ -49,7 +49,8 @@ class Module(StateDictMixin):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._hooks is None:
-            return self.forward(*args, **kwargs)
+            # Without keywords, Python skips building a dict for them.
+            return self.forward(*args, **kwargs) if kwargs else self.forward(*args)
         return call_with_hooks(self, args, kwargs)
 
     # --- registering ------------------------------------------------------------------------

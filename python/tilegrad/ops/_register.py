@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .. import _C
-from ..autograd.graph import needs_grad
+from ..autograd.graph import needs_grad, needs_grad_in_place
 from ..autograd.views import in_place
 from ..tensor import Tensor
 
@@ -75,7 +75,7 @@ def in_place_method(
 
     @functools.wraps(op)
     def write(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if needs_grad(self, *args):
+        if needs_grad_in_place(self, *args):
             return in_place(name, op, self, *args, **kwargs)
         raw(self, *args, **kwargs)
         return self

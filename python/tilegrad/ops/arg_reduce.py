@@ -1,7 +1,7 @@
 """max and min, with the positions of the extremes; argmax and argmin.
 
-NaN counts as the largest (for minima: the smallest) number; of equal elements the first is taken. All
-raise IndexError for a dimension out of range or one of size 0.
+NaN counts as the largest (for minima: the smallest) number; of equal elements the first is taken.
+All raise IndexError for a dimension out of range or one of size 0.
 """
 
 from __future__ import annotations
@@ -23,12 +23,15 @@ MinResult = namedtuple("min", ["values", "indices"])
 
 
 @method()
-def max(input: Any, dim: Any = None, keepdim: bool = False, *, out: Any = None, **names: Any) -> Any:
+def max(
+    input: Any, dim: Any = None, keepdim: bool = False, *, out: Any = None, **names: Any
+) -> Any:
     """The maximum, in three forms.
 
-    ``max(input)`` is the largest element; equal ones share the gradient evenly. ``max(input, dim)`` is
-    the named tuple ``(values, indices)`` along ``dim``; the gradient goes to the index.
-    ``max(input, other)`` is :func:`maximum`. Raises RuntimeError for an empty input without ``dim``.
+    ``max(input)`` is the largest element; equal ones share the gradient evenly. ``max(input, dim)``
+    is the named tuple ``(values, indices)`` along ``dim``; the gradient goes to the index.
+    ``max(input, other)`` is :func:`maximum`. Raises RuntimeError for an empty input without
+    ``dim``.
     """
     other = names.pop("other", dim)
     if isinstance(other, Tensor):
@@ -42,7 +45,9 @@ def max(input: Any, dim: Any = None, keepdim: bool = False, *, out: Any = None, 
 
 
 @method()
-def min(input: Any, dim: Any = None, keepdim: bool = False, *, out: Any = None, **names: Any) -> Any:
+def min(
+    input: Any, dim: Any = None, keepdim: bool = False, *, out: Any = None, **names: Any
+) -> Any:
     """The minimum, in the three forms of :func:`max`."""
     other = names.pop("other", dim)
     if isinstance(other, Tensor):

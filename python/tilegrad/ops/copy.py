@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import _C
-from ..autograd.graph import needs_grad, record
+from ..autograd.graph import needs_grad, needs_grad_in_place, record
 from ..autograd.views import in_place
 from ._register import method
 
@@ -108,7 +108,7 @@ def type_as(input: Any, other: Any) -> Any:
 @method()
 def copy_(input: Any, src: Any, non_blocking: bool = False) -> Any:
     """Writes ``src``, broadcast and converted, into this tensor; returns it."""
-    if needs_grad(input, src):
+    if needs_grad_in_place(input, src):
         return in_place("copy_", _overwritten, input, src)
     _C.copy_(input, src)
     return input

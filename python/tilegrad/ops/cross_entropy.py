@@ -1,6 +1,7 @@
 """Cross-entropy and negative log-likelihood, of class indices (one kernel) and class probabilities.
 
-Public as ``tilegrad.nn.functional.cross_entropy`` and ``nll_loss``; PyTorch has them in the same place.
+Public as ``tilegrad.nn.functional.cross_entropy`` and ``nll_loss``; PyTorch has them in the same
+place.
 """
 
 from __future__ import annotations
@@ -198,8 +199,8 @@ def _soft_cross_entropy(
     classes = input.shape[at]
     if weight is not None and tuple(weight.shape) != (classes,):
         raise RuntimeError(
-            f"cross_entropy: weight tensor should be defined either for all {classes} classes or no "
-            f"classes but got weight tensor of shape: {list(weight.shape)}"
+            f"cross_entropy: weight tensor should be defined either for all {classes} classes "
+            f"or no classes but got weight tensor of shape: {list(weight.shape)}"
         )
     if label_smoothing > 0:
         target = target * (1 - label_smoothing) + label_smoothing / classes

@@ -17,8 +17,8 @@ def cumsum(
 ) -> Any:
     """``output[i] = input[0] + ... + input[i]`` along ``dim``; the shape stays.
 
-    bool and integers are summed in int64 unless ``dtype`` is given. Raises IndexError for a dimension
-    out of range.
+    bool and integers are summed in int64 unless ``dtype`` is given. Raises IndexError for a
+    dimension out of range.
     """
     output = _cumsum(input, dim if axis is None else axis, dtype, False)
     return output if out is None else put_out(out, output)

@@ -1,9 +1,9 @@
 """Reductions: sum, mean, prod, amax, any, var, norm, ... over all or some dimensions.
 
 Every function follows the function of the same name in PyTorch. ``dim`` is a dimension, a sequence
-of them, or None for all; reduced dimensions disappear, or stay with size 1 under ``keepdim``. NumPy's
-``axis`` and ``keepdims`` are accepted for both. Errors: IndexError for a dimension out of range,
-RuntimeError for one listed twice.
+of them, or None for all; reduced dimensions disappear, or stay with size 1 under ``keepdim``.
+NumPy's ``axis`` and ``keepdims`` are accepted for both. Errors: IndexError for a dimension out of
+range, RuntimeError for one listed twice.
 
 Results do not depend on the number of threads: elements are combined along a fixed tree.
 """
@@ -81,7 +81,7 @@ def sum(
     out: Any = None,
     **names: Any,
 ) -> Any:
-    """The sum; 0 for no elements. bool and integers are summed in int64 unless ``dtype`` is given."""
+    """The sum; 0 for no elements. bool and integers are summed in int64 without ``dtype``."""
     if names:
         dim, keepdim = numpy_names("sum", dim, keepdim, names)
     output = _C.sum(input, dim, keepdim, dtype)
@@ -106,9 +106,7 @@ def sum_to_size(input: Any, *size: Any) -> Any:
     if size == shape:
         return input
     lead = len(shape) - len(size)
-    if lead < 0 or builtins.any(
-        b not in (1, a) for a, b in zip(shape[lead:], size, strict=True)
-    ):
+    if lead < 0 or builtins.any(b not in (1, a) for a, b in zip(shape[lead:], size, strict=True)):
         raise RuntimeError(f"size {{{list(size)}}} is not expandable to size {{{list(shape)}}}.")
     dims = [d for d in range(len(shape)) if d < lead or (size[d - lead] == 1 and shape[d] != 1)]
     return reshape(sum(input, dims, True, dtype=input.dtype), size)
@@ -204,9 +202,7 @@ def _shifted(input: Any, dim: int, by: int) -> Any:
 
 
 @method()
-def amax(
-    input: Any, dim: Any = (), keepdim: bool = False, *, out: Any = None, **names: Any
-) -> Any:
+def amax(input: Any, dim: Any = (), keepdim: bool = False, *, out: Any = None, **names: Any) -> Any:
     """The maximum; NaN where there is one. Equal maxima share the gradient evenly.
 
     Raises IndexError for a reduced dimension of size 0, RuntimeError for an empty input.
@@ -227,9 +223,7 @@ def amax_backward(node: Any, grad: Any) -> Any:
 
 
 @method()
-def amin(
-    input: Any, dim: Any = (), keepdim: bool = False, *, out: Any = None, **names: Any
-) -> Any:
+def amin(input: Any, dim: Any = (), keepdim: bool = False, *, out: Any = None, **names: Any) -> Any:
     """The minimum; NaN where there is one. Equal minima share the gradient evenly.
 
     Raises IndexError for a reduced dimension of size 0, RuntimeError for an empty input.
@@ -246,7 +240,9 @@ amin_backward = amax_backward
 
 
 @method()
-def any(input: Any, dim: Any = None, keepdim: bool = False, *, out: Any = None, **names: Any) -> Any:
+def any(
+    input: Any, dim: Any = None, keepdim: bool = False, *, out: Any = None, **names: Any
+) -> Any:
     """True where an element is not zero; False for no elements. uint8 gives uint8."""
     if names:
         dim, keepdim = numpy_names("any", dim, keepdim, names)
@@ -255,7 +251,9 @@ def any(input: Any, dim: Any = None, keepdim: bool = False, *, out: Any = None, 
 
 
 @method()
-def all(input: Any, dim: Any = None, keepdim: bool = False, *, out: Any = None, **names: Any) -> Any:
+def all(
+    input: Any, dim: Any = None, keepdim: bool = False, *, out: Any = None, **names: Any
+) -> Any:
     """True where no element is zero; True for no elements. uint8 gives uint8."""
     if names:
         dim, keepdim = numpy_names("all", dim, keepdim, names)
@@ -270,7 +268,7 @@ def count_nonzero(input: Any, dim: Any = None) -> Any:
 
 
 def _correction(op: str, dim: Any, unbiased: bool | None, correction: Any) -> tuple[Any, Any]:
-    """(dim, correction). PyTorch also takes ``var(input, unbiased)``: a bool in the place of dim."""
+    """(dim, correction). PyTorch also takes ``var(input, unbiased)``: a bool as dim."""
     if isinstance(dim, bool):
         dim, unbiased = None, dim
     if unbiased is None:
@@ -293,8 +291,8 @@ def var(
 ) -> Any:
     """The variance: squared deviations from the mean, summed and divided by ``n - correction``.
 
-    ``correction`` is 1 (Bessel's); ``unbiased=False`` means 0. Raises RuntimeError unless the dtype is
-    floating. Fewer than ``correction + 1`` elements give NaN or infinity.
+    ``correction`` is 1 (Bessel's); ``unbiased=False`` means 0. Raises RuntimeError unless the dtype
+    is floating. Fewer than ``correction + 1`` elements give NaN or infinity.
     """
     if names:
         dim, keepdim = numpy_names("var", dim, keepdim, names)

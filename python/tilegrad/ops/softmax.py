@@ -15,8 +15,8 @@ __all__ = ["log_softmax", "softmax"]
 def softmax(input: Any, dim: int, dtype: Any = None) -> Any:
     """``exp(input) / sum(exp(input))`` along ``dim``: positive numbers with sum 1; the shape stays.
 
-    ``dtype`` converts the input first. The maximum is subtracted, so large inputs do not overflow; a
-    slice of nothing but minus infinity gives NaN. Raises IndexError for a dimension out of range,
+    ``dtype`` converts the input first. The maximum is subtracted, so large inputs do not overflow;
+    a slice of nothing but minus infinity gives NaN. Raises IndexError for a dimension out of range,
     NotImplementedError unless the dtype is floating.
     """
     if dtype is not None:

@@ -1,0 +1,149 @@
+// Activation functions and their derivatives. Those without a call into the C library (on float32:
+// all but elu, softplus and log_sigmoid) are vectorized by the compiler.
+#include "activation.h"
+
+#include <cmath>
+
+#include "../elementary.h"
+#include "../visit.h"
+
+namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
+
+// y may be x itself: element i is read before it is written, and no other element is touched.
+template <class T, class Function>
+static void forward_rows(const StridedLoop<2>& loop, const Function& f) {
+  const std::int64_t sy = loop.inner_stride(0), sx = loop.inner_stride(1);
+  walk_rows(loop, [=](char** pointers, std::int64_t count) {
+    T* y = reinterpret_cast<T*>(pointers[0]);
+    const T* x = reinterpret_cast<const T*>(pointers[1]);
+    if (sy == sizeof(T) && sx == sizeof(T)) {
+#pragma GCC ivdep
+      for (std::int64_t i = 0; i < count; ++i) y[i] = f(x[i]);
+    } else {
+      for (std::int64_t i = 0; i < count; ++i)
+        *reinterpret_cast<T*>(pointers[0] + i * sy) =
+            f(*reinterpret_cast<const T*>(pointers[1] + i * sx));
+    }
+  });
+}
+
+template <class T, class Function>
+static void backward_rows(const StridedLoop<3>& loop, const Function& derivative) {
+  const std::int64_t sy = loop.inner_stride(0), sg = loop.inner_stride(1),
+                     sv = loop.inner_stride(2);
+  walk_rows(loop, [=](char** pointers, std::int64_t count) {
+    T* __restrict grad_x = reinterpret_cast<T*>(pointers[0]);
+    const T* grad = reinterpret_cast<const T*>(pointers[1]);
+    const T* value = reinterpret_cast<const T*>(pointers[2]);
+    if (sy == sizeof(T) && sg == sizeof(T) && sv == sizeof(T)) {
+      for (std::int64_t i = 0; i < count; ++i) grad_x[i] = derivative(grad[i], value[i]);
+    } else {
+      for (std::int64_t i = 0; i < count; ++i)
+        *reinterpret_cast<T*>(pointers[0] + i * sy) =
+            derivative(*reinterpret_cast<const T*>(pointers[1] + i * sg),
+                       *reinterpret_cast<const T*>(pointers[2] + i * sv));
+    }
+  });
+}
+
+template <class T>
+inline constexpr T kSqrtHalf = static_cast<T>(0.70710678118654752440);
+template <class T>
+inline constexpr T kInverseSqrtTwoPi = static_cast<T>(0.39894228040143267794);
+template <class T>
+inline constexpr T kSqrtTwoOverPi = static_cast<T>(0.79788456080286535588);
+template <class T>
+inline constexpr T kCubic = static_cast<T>(0.044715);
+
+// Hendrycks and Gimpel, "Gaussian Error Linear Units" (2016).
+template <class T>
+static inline T normal_cdf(T x) {
+  return T{0.5} * (T{1} + error_function(x * kSqrtHalf<T>));
+}
+template <class T>
+static inline T gelu_slope(T x) {
+  return normal_cdf(x) + x * (exponential(T{-0.5} * x * x) * kInverseSqrtTwoPi<T>);
+}
+template <class T>
+static inline T gelu_tanh_gate(T x) {
+  return hyperbolic_tangent(kSqrtTwoOverPi<T> * (x + kCubic<T> * x * x * x));
+}
+template <class T>
+static inline T gelu_tanh_slope(T x) {
+  const T gate = gelu_tanh_gate(x);
+  const T inner = kSqrtTwoOverPi<T> * (T{1} + T{3} * kCubic<T> * x * x);
+  return T{0.5} * (T{1} + gate) + T{0.5} * x * (T{1} - gate * gate) * inner;
+}
+template <class T>
+static inline T silu_slope(T x) {
+  const T s = logistic(x);
+  return s * (T{1} + x * (T{1} - s));
+}
+
+template <class T>
+static void forward(const Activation& args) {
+  const T a = static_cast<T>(args.a), b = static_cast<T>(args.b), c = static_cast<T>(args.c);
+  const auto run = [&](auto f) { forward_rows<T>(args.loop, f); };
+  switch (args.op) {
+    case ActivationOp::relu:
+      return run([](T x) { return x < T{0} ? T{0} : x; });  // NaN stays
+    case ActivationOp::sigmoid:
+      return run([](T x) { return logistic(x); });
+    case ActivationOp::tanh:
+      return run([](T x) { return hyperbolic_tangent(x); });
+    case ActivationOp::gelu:
+      return run([](T x) { return x * normal_cdf(x); });
+    case ActivationOp::gelu_tanh:
+      return run([](T x) { return T{0.5} * x * (T{1} + gelu_tanh_gate(x)); });
+    case ActivationOp::silu:
+      return run([](T x) { return x / (T{1} + exponential(-x)); });
+    case ActivationOp::leaky_relu:
+      return run([a](T x) { return x > T{0} ? x : x * a; });
+    case ActivationOp::elu:
+      return run([=](T x) { return x > T{0} ? b * x : a * b * std::expm1(x * c); });
+    case ActivationOp::softplus:
+      return run([=](T x) { return x * a > b ? x : std::log1p(std::exp(x * a)) / a; });
+    case ActivationOp::log_sigmoid:
+      return run([](T x) { return (x < T{0} ? x : T{0}) - std::log1p(std::exp(-std::fabs(x))); });
+  }
+}
+
+template <class T>
+static void backward(const ActivationBackward& args) {
+  const T a = static_cast<T>(args.a), b = static_cast<T>(args.b), c = static_cast<T>(args.c);
+  const auto run = [&](auto f) { backward_rows<T>(args.loop, f); };
+  switch (args.op) {
+    case ActivationOp::relu:
+      return run([](T grad, T y) { return y <= T{0} ? T{0} : grad; });
+    case ActivationOp::sigmoid:
+      return run([](T grad, T y) { return grad * (y * (T{1} - y)); });
+    case ActivationOp::tanh:
+      return run([](T grad, T y) { return grad * (T{1} - y * y); });
+    case ActivationOp::gelu:
+      return run([](T grad, T x) { return grad * gelu_slope(x); });
+    case ActivationOp::gelu_tanh:
+      return run([](T grad, T x) { return grad * gelu_tanh_slope(x); });
+    case ActivationOp::silu:
+      return run([](T grad, T x) { return grad * silu_slope(x); });
+    case ActivationOp::leaky_relu:
+      return run([a](T grad, T x) { return x > T{0} ? grad : grad * a; });
+    case ActivationOp::elu:
+      return run([=](T grad, T x) {
+        return x > T{0} ? grad * b : grad * (a * b * c) * std::exp(x * c);
+      });
+    case ActivationOp::softplus:
+      return run([=](T grad, T x) { return x * a > b ? grad : grad * logistic(x * a); });
+    case ActivationOp::log_sigmoid:
+      return run([](T grad, T x) { return grad * logistic(-x); });
+  }
+}
+
+void activation_forward(const Activation& args) {
+  visit_floating(args.dtype, [&](auto t) { forward<typename decltype(t)::type>(args); });
+}
+
+void activation_backward(const ActivationBackward& args) {
+  visit_floating(args.dtype, [&](auto t) { backward<typename decltype(t)::type>(args); });
+}
+
+}  // namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE

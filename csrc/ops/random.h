@@ -1,0 +1,55 @@
+// Contracts of the kernels that draw from it.
+#pragma once
+
+#include "../dtype.h"
+#include "../kernel.h"
+#include "../random_state.h"
+
+namespace tilegrad {
+
+enum class RandomOp : std::uint8_t {
+  uniform,      // floating: in [a, b)
+  normal,       // floating: mean a, standard deviation b
+  integer,      // any dtype: in [first, first + range)
+  full_range,   // any dtype: the integers from 0 that the dtype holds exactly
+  bernoulli,    // any dtype: 1 with probability a, else 0
+  exponential,  // floating: rate a
+  permutation,  // int64: 0 ... size - 1 shuffled
+};
+
+// Draws are taken in the order of the elements, by one thread. y is contiguous.
+struct Random {
+  RandomOp op;
+  DType dtype;
+  void* y;
+  std::int64_t size;
+  double a, b;
+  std::int64_t first;
+  std::uint64_t range;  // 0 stands for 2^64
+  RandomState* state;
+};
+
+// y[i] = 1 with probability p[i], else 0; both contiguous, of one floating dtype.
+struct RandomChoice {
+  DType dtype;
+  void* y;
+  const void* p;
+  std::int64_t size;
+  RandomState* state;
+};
+
+// Per row of weights (rows, categories): `samples` categories, drawn with those relative weights.
+struct Multinomial {
+  const double* weights;
+  std::int64_t* y;  // (rows, samples)
+  double* sums;     // (categories), workspace
+  std::int64_t rows, categories, samples;
+  bool replacement;
+  RandomState* state;
+};
+
+}  // namespace tilegrad
+
+TILEGRAD_CPU_KERNEL(random, Random)
+TILEGRAD_CPU_KERNEL(random_choice, RandomChoice)
+TILEGRAD_CPU_KERNEL(multinomial, Multinomial)

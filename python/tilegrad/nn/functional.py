@@ -1,0 +1,207 @@
+"""The functions behind the layers: ``torch.nn.functional``'s names, from ``tilegrad/ops``.
+
+Defined here are only those that combine others.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from ..ops.activation import (
+    celu,
+    celu_,
+    elu,
+    gelu,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
+    leaky_relu,
+    logsigmoid,
+    mish,
+    relu,
+    relu6,
+    relu_,
+    selu,
+    selu_,
+    sigmoid,
+    silu,
+    softplus,
+    tanh,
+)
+from ..ops.batchnorm import batch_norm
+from ..ops.conv2d import conv2d
+from ..ops.dropout import dropout, dropout1d, dropout2d, dropout3d, feature_dropout
+from ..ops.matmul import linear
+from ..ops.pool2d import adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, max_pool2d
+from ..ops.softmax import log_softmax as _log_softmax
+from ..ops.softmax import softmax as _softmax
+from ..ops.where import where
+from .losses import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    mse_loss,
+    nll_loss,
+    smooth_l1_loss,
+)
+
+__all__ = [
+    "adaptive_avg_pool2d",
+    "adaptive_max_pool2d",
+    "avg_pool2d",
+    "batch_norm",
+    "bilinear",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "celu",
+    "celu_",
+    "conv2d",
+    "cross_entropy",
+    "dropout",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
+    "elu",
+    "feature_dropout",
+    "gelu",
+    "glu",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "huber_loss",
+    "kl_div",
+    "l1_loss",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "logsigmoid",
+    "max_pool2d",
+    "mish",
+    "mse_loss",
+    "nll_loss",
+    "prelu",
+    "relu",
+    "relu6",
+    "relu_",
+    "selu",
+    "selu_",
+    "sigmoid",
+    "silu",
+    "smooth_l1_loss",
+    "softmax",
+    "softmin",
+    "softplus",
+    "softsign",
+    "tanh",
+    "tanhshrink",
+    "threshold",
+]
+
+
+def _dim_or_implicit(op: str, dim: int | None, ndim: int) -> int:
+    """Without ``dim``, PyTorch's old choice, with its warning."""
+    if dim is not None:
+        return dim
+    warnings.warn(
+        f"Implicit dimension choice for {op} has been deprecated. Change the call to include dim=X "
+        "as an argument.",
+        stacklevel=4,
+    )
+    return 0 if ndim in (0, 1, 3) else 1
+
+
+def softmax(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
+    """``exp(input) / sum(exp(input))`` along ``dim``; ``dtype`` converts the input first."""
+    return _softmax(input, _dim_or_implicit("softmax", dim, input.ndim), dtype)
+
+
+def softmin(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
+    """``softmax(-input)`` along ``dim``."""
+    return _softmax(-input, _dim_or_implicit("softmin", dim, input.ndim), dtype)
+
+
+def log_softmax(
+    input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None
+) -> Any:
+    """``input - log(sum(exp(input)))`` along ``dim``; ``dtype`` converts the input first."""
+    return _log_softmax(input, _dim_or_implicit("log_softmax", dim, input.ndim), dtype)
+
+
+def softsign(input: Any) -> Any:
+    """``input / (1 + |input|)``."""
+    return input / (input.abs() + 1)
+
+
+def tanhshrink(input: Any) -> Any:
+    """``input - tanh(input)``."""
+    return input - tanh(input)
+
+
+def threshold(input: Any, threshold: float, value: float, inplace: bool = False) -> Any:
+    """``input`` where it is above ``threshold``, ``value`` elsewhere."""
+    above = input > threshold
+    if inplace:
+        return input.masked_fill_(~above, value)
+    return input.masked_fill(~above, value)
+
+
+def prelu(input: Any, weight: Any) -> Any:
+    """``input`` where positive, else ``weight * input``; weight is one number or one per channel.
+
+    Raises RuntimeError for another number of weights than channels.
+    """
+    if weight.numel() != 1:
+        if input.ndim == 0:
+            raise RuntimeError("Not allow zero-dim input tensor.")
+        channels = input.shape[1] if input.ndim > 1 else 1
+        if weight.numel() != channels:
+            raise RuntimeError(
+                f"Mismatch of parameter numbers and input channel size. Found parameter numbers = "
+                f"{weight.numel()} and channel size = {channels}."
+            )
+        weight = weight.reshape(-1, *(1,) * (input.ndim - 2))
+    elif input.ndim == 0:
+        weight = weight.reshape(())
+    return where(input > 0, input, weight * input)
+
+
+def glu(input: Any, dim: int = -1) -> Any:
+    """``a * sigmoid(b)`` for the halves a and b along ``dim``. RuntimeError for an odd size."""
+    if input.ndim == 0:
+        raise RuntimeError("glu does not support 0-dimensional tensors")
+    size = input.shape[dim]
+    if size % 2:
+        raise RuntimeError(
+            f"Halving dimension must be even, but dimension {dim} is size {size}"
+        )
+    first = input.narrow(dim, 0, size // 2)
+    second = input.narrow(dim, size // 2, size // 2)
+    return first * sigmoid(second)
+
+
+def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
+    """``y[..., k] = input1 @ weight[k] @ input2 + bias[k]``.
+
+    (*, n1), (*, n2), weight (outputs, n1, n2) -> (*, outputs).
+    """
+    outputs, n1, n2 = weight.shape
+    if input1.shape[:-1] != input2.shape[:-1]:
+        raise RuntimeError(
+            "bilinear(): input batch dimensions do not match: "
+            f"got {list(input1.shape[:-1])} and {list(input2.shape[:-1])}"
+        )
+    if input1.shape[-1] != n1 or input2.shape[-1] != n2:
+        raise RuntimeError(
+            f"bilinear(): expected inputs of {n1} and {n2} features, "
+            f"got {input1.shape[-1]} and {input2.shape[-1]}"
+        )
+    # (rows, n1) @ (n1, outputs * n2), then the rows of input2 against each output's n2 columns.
+    rows = input1.reshape(-1, n1)
+    left = rows @ weight.permute((1, 0, 2)).reshape(n1, outputs * n2)
+    output = (left.reshape(-1, outputs, n2) * input2.reshape(-1, 1, n2)).sum(-1)
+    output = output.reshape(*input1.shape[:-1], outputs)
+    return output if bias is None else output + bias

@@ -1,0 +1,354 @@
+"""Random numbers: the generator, tensors filled from it, and in-place fills.
+
+The generator is the Mersenne Twister (Matsumoto and Nishimura, 1998). With one seed, ``rand``,
+``randn``, ``randint``, ``randperm``, ``uniform_`` and ``normal_`` give the numbers of PyTorch's CPU
+generator (normal numbers up to rounding). One thread draws, in the order of the elements in memory,
+so the numbers do not depend on the number of threads. ``generator=None`` stands for the default one,
+which :func:`manual_seed` seeds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import _C
+from ..autograd.graph import needs_grad, record
+from ..autograd.views import in_place
+from ..tensor import Tensor
+from ._register import method
+from .fill import _device, _finish, _like, _no_copy_dtype, _shape, empty
+
+__all__ = [
+    "Generator",
+    "bernoulli",
+    "default_generator",
+    "get_rng_state",
+    "initial_seed",
+    "manual_seed",
+    "multinomial",
+    "normal",
+    "rand",
+    "rand_like",
+    "randint",
+    "randint_like",
+    "randn",
+    "randn_like",
+    "randperm",
+    "seed",
+    "set_rng_state",
+]
+
+
+class Generator(_C.GeneratorBase):
+    """A source of random numbers with its own seed and state."""
+
+    def __init__(self, device: Any = "cpu") -> None:
+        super().__init__()
+        if _device(device).type != "cpu":
+            raise RuntimeError(f"Generator: expected device 'cpu', got {device}")
+
+    @property
+    def device(self) -> Any:
+        return _device("cpu")
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Starts over from ``seed``, a 64-bit number; negative ones wrap. Returns ``self``."""
+        seed = int(seed)
+        if not -(2**63) <= seed < 2**64:
+            raise RuntimeError(
+                f"manual_seed: Overflow when unpacking long long: expected a value within "
+                f"[-2**63, 2**64 - 1], got {seed}"
+            )
+        self._set_seed(seed % 2**64)
+        return self
+
+    def seed(self) -> int:
+        """Starts over from a seed that the operating system supplies, and returns it."""
+        self._fresh_seed()
+        return self.initial_seed()
+
+    def set_state(self, new_state: Tensor) -> Generator:
+        """Continues from a state that :meth:`get_state` returned."""
+        if not isinstance(new_state, Tensor):
+            raise TypeError(f"set_state: expected a Tensor, got {type(new_state).__name__}")
+        _C.load_random_state(self, new_state)
+        return self
+
+
+default_generator = Generator()
+default_generator.seed()
+
+
+def _source(generator: Generator | None) -> Generator:
+    return default_generator if generator is None else generator
+
+
+def manual_seed(seed: int) -> Generator:
+    """Seeds the default generator and returns it."""
+    return default_generator.manual_seed(seed)
+
+
+def seed() -> int:
+    """Seeds the default generator from the operating system; returns the seed."""
+    return default_generator.seed()
+
+
+def initial_seed() -> int:
+    """The seed that the default generator started from."""
+    return default_generator.initial_seed()
+
+
+def get_rng_state() -> Tensor:
+    """The default generator's state, as a uint8 tensor."""
+    return default_generator.get_state()
+
+
+def set_rng_state(new_state: Tensor) -> None:
+    """Continues the default generator from that state."""
+    default_generator.set_state(new_state)
+
+
+# --- new tensors --------------------------------------------------------------------------------
+
+
+def rand(
+    *size: Any,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Uniform numbers in [0, 1)."""
+    output = _C.empty(_shape(size), _no_copy_dtype(dtype), _device(device))
+    _C.uniform_(output, 0, 1, _source(generator))
+    return _finish(output, requires_grad)
+
+
+def randn(
+    *size: Any,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Normal numbers of mean 0 and standard deviation 1."""
+    output = _C.empty(_shape(size), _no_copy_dtype(dtype), _device(device))
+    _C.normal_(output, 0, 1, _source(generator))
+    return _finish(output, requires_grad)
+
+
+def randint(
+    *args: Any,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    **kwargs: Any,
+) -> Tensor:
+    """``randint(low=0, high, size)``: integers from ``low`` up to, not including, ``high``.
+
+    int64 unless ``dtype`` is given. Raises RuntimeError for an empty range and for bounds that the
+    dtype cannot hold.
+    """
+    low, high, size = _randint_arguments(*args, **kwargs)
+    output = _C.empty(size, _C.int64 if dtype is None else dtype, _device(device))
+    _C.random_integers_(output, low, high, _source(generator))
+    return _finish(output, requires_grad)
+
+
+def _randint_arguments(*args: Any, low: int = 0, **kwargs: Any) -> tuple:
+    names = ("low", "high", "size") if len(args) + len(kwargs) == 3 else ("high", "size")
+    given = dict(zip(names, args, strict=False)) | kwargs
+    if set(given) - {"low"} != {"high", "size"} or len(args) > len(names):
+        raise TypeError(
+            f"randint: expected ([low], high, size), got {len(args)} positional arguments and "
+            f"{sorted(kwargs)}"
+        )
+    return given.get("low", low), given["high"], given["size"]
+
+
+def randperm(
+    n: int,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """The numbers from 0 to n - 1 in random order, int64 unless ``dtype`` is given."""
+    output = _C.randperm(n, _source(generator))
+    if dtype is not None:
+        output = _C.to_dtype(output, dtype)
+    return _finish(_C.to_device(output, _device(device)), requires_grad)
+
+
+def rand_like(
+    input: Any,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Uniform numbers in [0, 1) in the shape, dtype and device of ``input``."""
+    shape, dtype, device = _like(input, dtype, device)
+    return rand(
+        shape, generator=generator, dtype=dtype, device=device, requires_grad=requires_grad
+    )
+
+
+def randn_like(
+    input: Any,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Normal numbers in the shape, dtype and device of ``input``."""
+    shape, dtype, device = _like(input, dtype, device)
+    return randn(
+        shape, generator=generator, dtype=dtype, device=device, requires_grad=requires_grad
+    )
+
+
+def randint_like(
+    input: Any,
+    *args: int,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    **kwargs: int,
+) -> Tensor:
+    """``randint_like(input, low=0, high)``: integers in the shape, dtype and device of ``input``."""
+    shape, dtype, device = _like(input, dtype, device)
+    if len(args) == 1 and "high" not in kwargs:
+        args, kwargs = (), {"high": args[0], **kwargs}
+    low, high, _ = _randint_arguments(*args, size=shape, **kwargs)
+    output = _C.empty(shape, dtype, device)
+    _C.random_integers_(output, low, high, _source(generator))
+    return _finish(output, requires_grad)
+
+
+def normal(
+    mean: Any, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None, **kwargs: Any
+) -> Tensor:
+    """Normal numbers whose mean and standard deviation are tensors (broadcast) or numbers.
+
+    Two numbers need ``size``. Raises RuntimeError for a negative deviation.
+    """
+    if size is not None:
+        output = empty(size, **kwargs)
+        _C.normal_(output, mean, std, _source(generator))
+        return output
+    if not isinstance(mean, Tensor) and not isinstance(std, Tensor):
+        raise TypeError("normal: expected a tensor 'mean' or 'std', or the argument 'size'")
+    lowest = std.min().item() if isinstance(std, Tensor) and std.numel() else std
+    if not isinstance(lowest, Tensor) and lowest < 0:
+        raise RuntimeError(f"normal expects std >= 0.0, but found std {lowest}")
+    mean, std = (x.detach() if isinstance(x, Tensor) else x for x in (mean, std))
+    both = _C.add(mean, std)  # broadcast and promoted
+    output = _C.empty(both.shape, both.dtype, both.device)
+    _C.normal_(output, 0, 1, _source(generator))
+    return _C.add(_C.mul(output, std), mean)
+
+
+@method()
+def multinomial(
+    input: Any, num_samples: int, replacement: bool = False, *, generator: Generator | None = None
+) -> Tensor:
+    """``num_samples`` category indices per row of weights, (n) -> (num_samples), int64.
+
+    ``input`` has one or two dimensions, (categories) or (rows, categories), and need not sum to 1.
+    Raises RuntimeError for weights that are negative or not finite or sum to zero, and for more
+    samples than categories without ``replacement``.
+    """
+    return _C.multinomial(input, num_samples, replacement, _source(generator))
+
+
+@method()
+def bernoulli(input: Any, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
+    """1 with the probability that each element gives (or ``p``), else 0. The gradient is zero."""
+    if p is None:
+        output = _C.bernoulli(input, _source(generator))
+    else:
+        output = _C.empty(input.shape, input.dtype, input.device)
+        _C.bernoulli_(output, p, _source(generator))
+    if needs_grad(input):
+        record(output, bernoulli_backward, (input,))
+    return output
+
+
+def bernoulli_backward(node: Any, grad: Any) -> Any:
+    return grad.new_zeros(grad.shape)
+
+
+# --- in-place fills -----------------------------------------------------------------------------
+
+
+def _fill(name: str, tensor: Any, draw: Any) -> Any:
+    """``draw(tensor)`` writes random numbers; what the tensor held before gets no gradient."""
+    if not needs_grad(tensor):
+        draw(tensor)
+        return tensor
+
+    def drawn(x: Any) -> Any:
+        output = _C.empty(x.shape, x.dtype, x.device)
+        draw(output)
+        record(output, random_fill_backward, (x,))
+        return output
+
+    return in_place(name, drawn, tensor)
+
+
+def random_fill_backward(node: Any, grad: Any) -> Any:
+    return grad.new_zeros(grad.shape)
+
+
+@method()
+def uniform_(
+    input: Any, from_: float = 0, to: float = 1, *, generator: Generator | None = None, **kwargs: Any
+) -> Any:
+    """Fills with uniform numbers in [from, to); returns ``self``."""
+    low = kwargs.pop("from", from_)
+    if kwargs:
+        raise TypeError(f"uniform_: unexpected arguments {sorted(kwargs)}")
+    return _fill("uniform_", input, lambda y: _C.uniform_(y, low, to, _source(generator)))
+
+
+@method()
+def normal_(
+    input: Any, mean: float = 0, std: float = 1, *, generator: Generator | None = None
+) -> Any:
+    """Fills with normal numbers; returns ``self``. Raises RuntimeError for a negative ``std``."""
+    return _fill("normal_", input, lambda y: _C.normal_(y, mean, std, _source(generator)))
+
+
+@method()
+def exponential_(input: Any, lambd: float = 1, *, generator: Generator | None = None) -> Any:
+    """Fills with exponential numbers of rate ``lambd`` > 0; returns ``self``."""
+    return _fill("exponential_", input, lambda y: _C.exponential_(y, lambd, _source(generator)))
+
+
+@method()
+def bernoulli_(input: Any, p: Any = 0.5, *, generator: Generator | None = None) -> Any:
+    """Fills with 1 with probability ``p``, a number or a tensor that broadcasts, else 0."""
+    if isinstance(p, Tensor):
+        chosen = p.detach().expand(input.shape)
+        source = _source(generator)
+        return _fill("bernoulli_", input, lambda y: _C.copy_(y, _C.bernoulli(chosen, source)))
+    return _fill("bernoulli_", input, lambda y: _C.bernoulli_(y, p, _source(generator)))
+
+
+@method()
+def random_(
+    input: Any, from_: int = 0, to: int | None = None, *, generator: Generator | None = None
+) -> Any:
+    """Fills with integers: ``random_()`` over all from 0 that the dtype holds exactly,
+    ``random_(to)`` below ``to``, ``random_(from, to)`` from ``from`` up; returns ``self``.
+    """
+    if to is None and from_ == 0:
+        return _fill("random_", input, lambda y: _C.random_full_range_(y, _source(generator)))
+    low, high = (0, from_) if to is None else (from_, to)
+    return _fill("random_", input, lambda y: _C.random_integers_(y, low, high, _source(generator)))

@@ -1,0 +1,242 @@
+"""Choices by a condition: where, masked_fill, clamp, lerp, nan_to_num, tril and triu."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .. import _C
+from ..autograd.graph import needs_grad, record
+from ..tensor import Tensor
+from ._register import in_place_method, method, put_out
+
+__all__ = [
+    "clamp",
+    "clamp_max",
+    "clamp_min",
+    "clip",
+    "lerp",
+    "masked_fill",
+    "nan_to_num",
+    "tril",
+    "triu",
+    "where",
+]
+
+
+def where(condition: Any, input: Any = None, other: Any = None, *, out: Any = None) -> Any:
+    """``input`` where the condition holds, ``other`` elsewhere; all three broadcast.
+
+    ``condition`` is a bool tensor; ``input`` and ``other`` are tensors or numbers, whose promotion is
+    the result's dtype. With the condition alone, the indices where it holds: a tuple of one int64
+    tensor per dimension. Raises RuntimeError for other conditions and shapes that do not broadcast.
+    """
+    if input is None and other is None:
+        return condition.nonzero(as_tuple=True)
+    output = _C.where(condition, input, other)
+    if needs_grad(input, other):
+        record(output, where_backward, (input, other), (condition,))
+    return output if out is None else put_out(out, output)
+
+
+def where_backward(node: Any, grad: Any) -> tuple:
+    (condition,) = node.saved
+    return (
+        where(condition, grad, 0) if node.needs(0) else None,
+        where(condition, 0, grad) if node.needs(1) else None,
+    )
+
+
+@method("where")
+def _where_method(input: Any, condition: Any, other: Any) -> Any:
+    """``input`` where the condition holds, ``other`` elsewhere; see :func:`tilegrad.where`."""
+    return where(condition, input, other)
+
+
+@method()
+def masked_fill(input: Any, mask: Any, value: Any) -> Any:
+    """``input`` with ``value`` where ``mask`` holds; both tensors broadcast, the dtype stays.
+
+    ``value`` is a number or a 0-dimensional tensor. Raises RuntimeError for other values and for
+    masks that are not bool.
+    """
+    if mask.dtype is not _C.boolean:
+        raise RuntimeError(
+            f"masked_fill only supports boolean masks, but got mask with dtype {mask.dtype}"
+        )
+    _check_fill_value("masked_fill", value)
+    if isinstance(value, Tensor):
+        if value.dtype is not input.dtype:
+            value = value.to(input.dtype)
+    else:
+        value = _C.full((), value, input.dtype, input.device)
+    return where(mask, value, input)
+
+
+def _check_fill_value(op: str, value: Any) -> None:
+    if isinstance(value, Tensor) and value.ndim > 0:
+        raise RuntimeError(
+            f"{op} only supports a 0-dimensional value tensor, but got tensor with "
+            f"{value.ndim} dimension(s)."
+        )
+
+
+def _masked_fill_raw(tensor: Any, mask: Any, value: Any) -> None:
+    _check_fill_value("masked_fill_", value)
+    _C.masked_fill_(tensor, mask, value)
+
+
+@method("clamp", "clip")
+def clamp(input: Any, min: Any = None, max: Any = None, *, out: Any = None) -> Any:
+    """``input`` limited from below by ``min`` and from above by ``max``; ``max`` wins if they cross.
+
+    The bounds are numbers or tensors that broadcast with the input; either may be None. NaN stays,
+    and a NaN bound gives NaN. The gradient passes where the input lies within the bounds, to a
+    tensor bound where that bound took effect. Raises RuntimeError without any bound.
+    """
+    if min is None and max is None:
+        raise RuntimeError("clamp: At least one of 'min' or 'max' must not be None")
+    if isinstance(min, Tensor) and isinstance(max, (int, float)) or (
+        isinstance(max, Tensor) and isinstance(min, (int, float))
+    ):
+        raise TypeError(
+            "clamp: expected 'min' and 'max' to be both numbers or both tensors, got "
+            f"{type(min).__name__} and {type(max).__name__}"
+        )
+    output = input
+    if min is not None:
+        output = _C.maximum(output, min)
+    if max is not None:
+        output = _C.minimum(output, max)
+    if needs_grad(input, min, max):
+        record(output, clamp_backward, (input, min, max), (input, min, max))
+    return output if out is None else put_out(out, output)
+
+
+def clamp_backward(node: Any, grad: Any) -> tuple:
+    input, min, max = node.saved
+    grad_input = grad_min = grad_max = None
+    if node.needs(0):
+        inside = input >= min if min is not None else input <= max
+        if min is not None and max is not None:
+            inside = inside & (input <= max)
+        grad_input = where(inside, grad, 0)
+    if node.needs(1):
+        below = input < min if max is None else (input < min) & (min < max)
+        grad_min = where(below, grad, 0)
+    if node.needs(2):
+        above = input > max if min is None else (input > max) | (max < min)
+        grad_max = where(above, grad, 0)
+    return grad_input, grad_min, grad_max
+
+
+clip = clamp
+
+
+@method()
+def clamp_min(input: Any, min: Any, *, out: Any = None) -> Any:
+    """``clamp(input, min=min)``."""
+    return clamp(input, min, out=out)
+
+
+@method()
+def clamp_max(input: Any, max: Any, *, out: Any = None) -> Any:
+    """``clamp(input, max=max)``."""
+    return clamp(input, None, max, out=out)
+
+
+def _clamp_raw(tensor: Any, min: Any = None, max: Any = None) -> None:
+    if min is None and max is None:
+        raise RuntimeError("clamp_: At least one of 'min' or 'max' must not be None")
+    if min is not None:
+        _C.maximum_(tensor, min)
+    if max is not None:
+        _C.minimum_(tensor, max)
+
+
+@method()
+def lerp(input: Any, end: Any, weight: Any, *, out: Any = None) -> Any:
+    """``input + weight * (end - input)``, exact at both ends; all three broadcast.
+
+    ``input``, ``end`` and a tensor ``weight`` have one floating dtype; RuntimeError otherwise.
+    """
+    if not input.dtype.is_floating_point:
+        raise NotImplementedError(f"lerp: not implemented for dtype {input.dtype}")
+    for name, tensor in (("end", end), ("weight", weight)):
+        if isinstance(tensor, Tensor) and tensor.dtype is not input.dtype:
+            raise RuntimeError(
+                f"lerp: expected dtype {input.dtype} for `{name}` but got dtype {tensor.dtype}"
+            )
+    step = end - input
+    if isinstance(weight, Tensor):
+        output = where(weight.abs() < 0.5, input + weight * step, end - step * (1 - weight))
+    elif math.fabs(weight) < 0.5:
+        output = input + weight * step
+    else:
+        output = end - step * (1 - weight)
+    return output if out is None else put_out(out, output)
+
+
+_LARGEST = {"float32": 3.4028234663852886e38, "float64": 1.7976931348623157e308}
+
+
+@method()
+def nan_to_num(
+    input: Any,
+    nan: float | None = None,
+    posinf: float | None = None,
+    neginf: float | None = None,
+    *,
+    out: Any = None,
+) -> Any:
+    """NaN and infinities replaced: by 0, the dtype's largest and smallest number unless given."""
+    output = input
+    if input.dtype.is_floating_point:
+        largest = _LARGEST[input.dtype.name]
+        output = where(_C.ne(input, input), 0.0 if nan is None else nan, output)
+        output = where(_C.eq(input, math.inf), largest if posinf is None else posinf, output)
+        output = where(_C.eq(input, -math.inf), -largest if neginf is None else neginf, output)
+    else:
+        output = input.clone()
+    return output if out is None else put_out(out, output)
+
+
+def _below_diagonal(op: str, input: Any, diagonal: int) -> Any:
+    """Of the last two dimensions: whether column - row <= diagonal."""
+    if input.ndim < 2:
+        raise RuntimeError(f"{op}: input tensor must have at least 2 dimensions, got {input.ndim}")
+    rows, columns = input.shape[-2:]
+    row = _C.arange(diagonal, rows + diagonal, 1, _C.int64, input.device)
+    return _C.arange(0, columns, 1, _C.int64, input.device) <= row.unsqueeze(1)
+
+
+@method()
+def tril(input: Any, diagonal: int = 0, *, out: Any = None) -> Any:
+    """The lower triangle of each matrix (..., n, m), up to ``diagonal``; zeros above."""
+    output = where(_below_diagonal("tril", input, diagonal), input, False)
+    return output if out is None else put_out(out, output)
+
+
+@method()
+def triu(input: Any, diagonal: int = 0, *, out: Any = None) -> Any:
+    """The upper triangle of each matrix (..., n, m), from ``diagonal`` up; zeros below."""
+    output = where(_below_diagonal("triu", input, diagonal - 1), False, input)
+    return output if out is None else put_out(out, output)
+
+
+def _copied(function: Any) -> Any:
+    """Writes the function's result over its first argument."""
+
+    def write(tensor: Any, *args: Any, **kwargs: Any) -> None:
+        _C.copy_(tensor, function(tensor, *args, **kwargs))
+
+    return write
+
+
+in_place_method("masked_fill_", masked_fill, _masked_fill_raw)
+in_place_method("clamp_", clamp, _clamp_raw)
+in_place_method("clip_", clamp, _clamp_raw)
+in_place_method("clamp_min_", clamp_min, lambda tensor, min: _C.maximum_(tensor, min))
+in_place_method("clamp_max_", clamp_max, lambda tensor, max: _C.minimum_(tensor, max))
+for _function in (lerp, nan_to_num, tril, triu):
+    in_place_method(f"{_function.__name__}_", _function, _copied(_function))

@@ -1,0 +1,67 @@
+// where and masked_fill_: promotion, broadcasting, checks of the condition.
+#include "ops/where.h"
+
+#include "bind.h"
+#include "dispatch.h"
+#include "loop.h"
+
+namespace tilegrad {
+namespace {
+
+void compute(const Tensor& y, const Tensor& condition, const Tensor& x, const Tensor& other) {
+  const Where args{.element_size = static_cast<std::int64_t>(size_of(y.dtype)),
+                   .loop = make_loop<4>(y.shape, {&y, &condition, &x, &other})};
+  run(where_kernel, y.device(), args, y.numel());
+}
+
+// The operand as a tensor of `dtype` beside the condition; scalars may come from the CPU.
+Tensor prepare(const Operand& x, DType dtype, Device device, const char* op) {
+  if (!x.is_tensor()) return scalar_tensor(x.scalar, dtype, device);
+  if (x.tensor->device() == device) return to_dtype(*x.tensor, dtype);
+  TILEGRAD_CHECK(x.tensor->ndim() == 0 && x.tensor->device().is_cpu(), runtime, op,
+                 ": expected all tensors on one device, got ", device.str(), " and ",
+                 x.tensor->device().str());
+  Tensor y = empty({}, dtype, device);
+  copy_into(y, *x.tensor);
+  return y;
+}
+
+Tensor where(const Tensor& condition, const Operand& x, const Operand& other) {
+  TILEGRAD_CHECK(condition.dtype == DType::boolean || condition.dtype == DType::uint8, runtime,
+                 "where expected condition to be a boolean tensor, but got a tensor with dtype ",
+                 info(condition.dtype).name);
+  const DType dtype = ResultType().add(x).add(other).get();
+  const Device device = condition.device();
+  const Tensor mask = to_dtype(condition, DType::boolean);
+  const Tensor a = prepare(x, dtype, device, "where"), b = prepare(other, dtype, device, "where");
+  const Dims shape =
+      broadcast_shapes(mask.shape, broadcast_shapes(a.shape, b.shape, "where"), "where");
+  Tensor y = empty(shape, dtype, device, "where");
+  compute(y, mask, a, b);
+  return y;
+}
+
+void masked_fill_in_place(const Tensor& y, const Tensor& mask, const Operand& value) {
+  TILEGRAD_CHECK(mask.dtype == DType::boolean, runtime,
+                 "masked_fill_ only supports boolean masks, but got mask with dtype ",
+                 info(mask.dtype).name);
+  TILEGRAD_CHECK(mask.device() == y.device(), runtime,
+                 "masked_fill_: expected self and mask to be on the same device, but got mask on ",
+                 mask.device().str(), " and self on ", y.device().str());
+  const Tensor expanded = expand(mask, y.shape, "masked_fill_");
+  const Tensor x = prepare(value, y.dtype, y.device(), "masked_fill_");
+  begin_write(y, "masked_fill_");
+  if (!may_overlap(y, mask)) return compute(y, expanded, x, y);
+  const Tensor copy = empty_like(expanded);
+  copy_into(copy, expanded);
+  compute(y, copy, x, y);
+}
+
+}  // namespace
+
+void bind_where(py::module_& module) {
+  module.def("where", &where);
+  module.def("masked_fill_", &masked_fill_in_place);
+}
+
+}  // namespace tilegrad
