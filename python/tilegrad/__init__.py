@@ -25,6 +25,7 @@ from .autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set
 from .ops import *  # noqa: F403
 from .tensor import Tensor
 from . import nn, optim, utils  # isort: skip - they build on all of the above
+from .utils import data as _data  # isort: skip - makes utils.data known without its own import
 
 float = float32
 double = float64
