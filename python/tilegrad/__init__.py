@@ -40,4 +40,6 @@ long = int64
 int = int32
 short = int16
 
+_C.initialize()  # TILEGRAD_ISA and TILEGRAD_NUM_THREADS
+
 __version__: str = _C.build_info()["version"]
