@@ -52,28 +52,20 @@ def cat(tensors: Sequence[Any], dim: int = 0, *, out: Any = None) -> Any:
     tensors = tuple(tensors)
     output = _C.cat(tensors, dim)
     if needs_grad(*tensors):
-        lengths = [0 if t.shape == (0,) else t.shape[dim] for t in tensors]
-        record(output, cat_backward, tensors, (lengths, dim))
+        record(output, cat_backward, tensors, (dim, [t.shape for t in tensors]))
     return output if out is None else put_out(out, output)
 
 
 def cat_backward(node: Any, grad: Any) -> tuple:
-    lengths, dim = node.saved
+    dim, shapes = node.saved
     grads, start = [], 0
-    for i, length in enumerate(lengths):
-        grads.append(narrow(grad, dim, start, length) if node.needs(i) and length else None)
-        start += length
-    return tuple(
-        _empty_grad(node, i, grad) if g is None and node.needs(i) else g
-        for i, g in enumerate(grads)
-    )
-
-
-def _empty_grad(node: Any, index: int, grad: Any) -> Any:
-    """Zeros for an input without elements, whatever its shape."""
-    probe = grad.new_zeros((0,))
-    misfit = node.misfit(index, probe)
-    return probe if misfit is None else grad.new_zeros(misfit[0])
+    for i, shape in enumerate(shapes):
+        if shape == (0,) and grad.ndim != 1:  # joined with anything, added nothing
+            grads.append(grad.new_zeros(shape) if node.needs(i) else None)
+            continue
+        grads.append(narrow(grad, dim, start, shape[dim]) if node.needs(i) else None)
+        start += shape[dim]
+    return tuple(grads)
 
 
 concat = concatenate = cat
