@@ -1,5 +1,6 @@
 // What this build is and how it runs: instruction sets, threads, memory, CUDA.
 #include "bind.h"
+#include "device.h"
 #include "dispatch.h"
 #include "host_memory.h"
 #include "isa.h"
@@ -8,6 +9,15 @@
 #include "tilegrad_build.h"  // written by CMake
 
 namespace tilegrad {
+
+template <class Stats>
+static py::dict as_dict(const Stats& stats) {
+  py::dict result;
+  result["in_use"] = stats.in_use;
+  result["cached"] = stats.cached;
+  result["peak"] = stats.peak;
+  return result;
+}
 
 void bind_config(py::module_& module) {
   module.def("get_num_threads", &num_threads);
@@ -42,15 +52,17 @@ void bind_config(py::module_& module) {
     build["cuda_architectures"] = TILEGRAD_CUDA_ARCHITECTURES;
     return build;
   });
-  module.def("host_memory_stats", [] {
-    const HostMemoryStats stats = host_memory_stats();
-    py::dict result;
-    result["in_use"] = stats.in_use;
-    result["cached"] = stats.cached;
-    result["peak"] = stats.peak;
-    return result;
-  });
+  module.def("host_memory_stats", [] { return as_dict(host_memory_stats()); });
   module.def("host_empty_cache", &host_empty_cache);
+  module.def("cuda_device_count", &cuda_device_count);
+  module.def("cuda_unavailable_reason", &cuda_unavailable_reason);
+  module.def("cuda_device_name", &cuda_device_name);
+  module.def("cuda_synchronize", [](int index) {
+    py::gil_scoped_release release;
+    cuda_synchronize(index);
+  });
+  module.def("cuda_memory_stats", [](int index) { return as_dict(cuda_memory_stats(index)); });
+  module.def("cuda_empty_cache", &cuda_empty_cache);
 }
 
 }  // namespace tilegrad

@@ -30,13 +30,22 @@ void device_copy(void* destination, Device to, const void* source, Device from,
   cuda::copy(destination, to.is_cpu() ? -1 : to.index, source, from.is_cpu() ? -1 : from.index,
              bytes);
 }
+void use_device(Device device) { cuda::use_device(device.index); }
+int cuda_device_count() { return cuda::device_count(); }
+std::string cuda_unavailable_reason() { return cuda::unavailable_reason(); }
+std::string cuda_device_name(int index) { return cuda::device_name(index); }
+void cuda_synchronize(int index) { cuda::synchronize(index); }
+DeviceMemoryStats cuda_memory_stats(int index) {
+  const cuda::MemoryStats stats = cuda::memory_stats(index);
+  return {stats.in_use, stats.cached, stats.peak};
+}
+void cuda_empty_cache() { cuda::empty_cache(); }
 
 #else
 
 void require_device(Device device, const char* op) {
   TILEGRAD_CHECK(device.is_cpu(), runtime, op, ": device '", device.str(),
-                 "' is not available: tilegrad was built without CUDA "
-                 "(tilegrad.show_config() says why)");
+                 "' is not available: ", cuda_unavailable_reason());
 }
 void* device_allocate(std::size_t, Device device) {
   require_device(device, "allocate");
@@ -46,6 +55,20 @@ void device_free(void*, Device) {}
 void device_copy(void*, Device to, const void*, Device, std::size_t) {
   require_device(to, "copy");
 }
+void use_device(Device device) { require_device(device, "cuda"); }
+int cuda_device_count() { return 0; }
+std::string cuda_unavailable_reason() {
+  return "tilegrad was built without CUDA (tilegrad.show_config() says why)";
+}
+std::string cuda_device_name(int index) {
+  require_device({DeviceType::cuda, static_cast<std::int8_t>(index)}, "get_device_name");
+  return {};
+}
+void cuda_synchronize(int index) {
+  require_device({DeviceType::cuda, static_cast<std::int8_t>(index)}, "synchronize");
+}
+DeviceMemoryStats cuda_memory_stats(int) { return {}; }
+void cuda_empty_cache() {}
 
 #endif
 

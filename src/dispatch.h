@@ -3,6 +3,7 @@
 
 #include <pybind11/pybind11.h>
 
+#include "device.h"
 #include "kernel.h"
 #include "tensor.h"
 
@@ -19,6 +20,7 @@ void run(const Kernel<Args>& kernel, Device device, const Args& args, std::int64
       device.is_cpu() ? kernel.cpu[static_cast<int>(active_isa())] : kernel.cuda;
   TILEGRAD_CHECK(function != nullptr, not_implemented, kernel.name,
                  ": there is no CUDA kernel for this operation; move its arguments to the CPU");
+  if (!device.is_cpu()) use_device(device);
   if (work < kReleaseGilWork) return function(args);
   pybind11::gil_scoped_release release;
   function(args);

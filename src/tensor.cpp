@@ -46,13 +46,14 @@ void StorageRef::destroy(Storage* storage) {
 
 bool Tensor::is_contiguous() const {
   std::int64_t expected = 1;
+  bool dense = true;
   for (int d = ndim() - 1; d >= 0; --d) {
-    if (shape[d] == 0) return true;
+    if (shape[d] == 0) return true;  // whatever the strides of the other dimensions
     if (shape[d] == 1) continue;
-    if (strides[d] != expected) return false;
+    dense = dense && strides[d] == expected;
     expected *= shape[d];
   }
-  return true;
+  return dense;
 }
 
 Dims contiguous_strides(const Dims& shape) {

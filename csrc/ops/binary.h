@@ -29,4 +29,4 @@ struct Binary {
 
 }  // namespace tilegrad
 
-TILEGRAD_CPU_KERNEL(binary, Binary)
+TILEGRAD_KERNEL(binary, Binary)

@@ -43,11 +43,12 @@ static void compare_values(const Compare& args) {
 }
 
 void compare(const Compare& args) {
+  TILEGRAD_INTEGERS_ELSEWHERE(compare, args, args.dtype);
   if (args.op == CompareOp::logical_and)
     return compare_rows<bool>(args.loop, [](bool x, bool other) { return x & other; });
   if (args.op == CompareOp::logical_or)
     return compare_rows<bool>(args.loop, [](bool x, bool other) { return x | other; });
-  visit(args.dtype, [&](auto type) { compare_values<typename decltype(type)::type>(args); });
+  visit_once(args.dtype, [&](auto type) { compare_values<typename decltype(type)::type>(args); });
 }
 
 }  // namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE

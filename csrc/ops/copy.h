@@ -13,4 +13,4 @@ struct Copy {
 
 }  // namespace tilegrad
 
-TILEGRAD_CPU_KERNEL(copy, Copy)
+TILEGRAD_KERNEL(copy, Copy)

@@ -23,5 +23,5 @@ struct Arange {
 
 }  // namespace tilegrad
 
-TILEGRAD_CPU_KERNEL(fill, Fill)
-TILEGRAD_CPU_KERNEL(arange, Arange)
+TILEGRAD_KERNEL(fill, Fill)
+TILEGRAD_KERNEL(arange, Arange)

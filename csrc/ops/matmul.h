@@ -31,4 +31,4 @@ struct Matmul {
 
 }  // namespace tilegrad
 
-TILEGRAD_CPU_KERNEL(matmul, Matmul)
+TILEGRAD_KERNEL(matmul, Matmul)

@@ -115,17 +115,18 @@ static void library_ops(const Unary& args) {
 #undef TILEGRAD_CASE
 
 void unary(const Unary& args) {
+  TILEGRAD_INTEGERS_ELSEWHERE(unary, args, args.dtype);
   switch (args.op) {
     case UnaryOp::neg:
     case UnaryOp::abs:
     case UnaryOp::sign:
     case UnaryOp::square:
-      return visit(args.dtype, [&](auto type) {
+      return visit_once(args.dtype, [&](auto type) {
         using T = typename decltype(type)::type;
         if constexpr (!std::is_same_v<T, bool>) number_ops<T>(args);
       });
     case UnaryOp::bitwise_not:
-      return visit_integer(args.dtype, [&](auto type) {
+      return visit_integer_once(args.dtype, [&](auto type) {
         using T = typename decltype(type)::type;
         if constexpr (std::is_same_v<T, bool>) unary_rows<T>(args.loop, [](T x) { return !x; });
         else unary_rows<T>(args.loop, [](T x) { return static_cast<T>(~x); });

@@ -1,6 +1,6 @@
 """tilegrad: deep learning with native kernels under a thin, readable Python layer."""
 
-from . import _C, autograd
+from . import _C, autograd, cuda
 from ._C import (
     device,
     dtype,
@@ -18,6 +18,7 @@ from ._C import (
     uint8,
 )
 from ._C import boolean as bool
+from ._config import config, show_config
 from ._printing import set_printoptions
 from ._size import Size
 from .autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
@@ -30,3 +31,5 @@ double = float64
 long = int64
 int = int32
 short = int16
+
+__version__: str = _C.build_info()["version"]

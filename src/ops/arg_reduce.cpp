@@ -20,6 +20,8 @@ Extremes search(const char* op, bool largest, const Tensor& x, int dim, bool kee
   const Tensor input = contiguous(to_dtype(x, dtype));
   ArgReduce args{.largest = largest,
                  .dtype = dtype,
+                 .values = nullptr,  // set below, once their shape is known
+                 .indices = nullptr,
                  .x = input.bytes(),
                  .outer = 1,
                  .reduced = scalar ? 1 : x.shape[dim],

@@ -13,7 +13,6 @@ namespace {
 
 void fill(const Tensor& y, const Scalar& value) {
   if (y.numel() == 0) return;
-  if (!y.device().is_cpu()) return copy_into(y, scalar_tensor(value, y.dtype, Device{}));
   Fill args{.element_size = static_cast<std::int64_t>(size_of(y.dtype)),
             .value = {},
             .loop = make_loop<1>(y.shape, {&y})};
@@ -44,7 +43,8 @@ Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step, DType 
                  first, " and end ", last, " contradict the sign of step ", stride);
   const double count = std::ceil((last - first) / stride);
   TILEGRAD_CHECK(count < 9.2e18, runtime, "arange: the number of elements overflows 64 bits");
-  Tensor y = empty({static_cast<std::int64_t>(count)}, dtype, Device{}, "arange");
+  require_device(device, "arange");
+  Tensor y = empty({static_cast<std::int64_t>(count)}, dtype, device, "arange");
   Arange args{.dtype = dtype,
               .y = y.bytes(),
               .size = y.numel(),
@@ -52,12 +52,8 @@ Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step, DType 
               .whole_step = step.to<std::int64_t>(),
               .start = first,
               .step = stride};
-  run(arange_kernel, y.device(), args, y.numel());
-  if (device.is_cpu()) return y;
-  require_device(device, "arange");
-  Tensor there = empty(y.shape, dtype, device);
-  copy_into(there, y);
-  return there;
+  run(arange_kernel, device, args, y.numel());
+  return y;
 }
 
 }  // namespace

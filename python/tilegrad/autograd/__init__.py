@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .engine import Captures, accumulate, run_backward
+from .engine import Captures, run_backward
 from .graph import Node
 from .mode import (
     enable_grad,
@@ -78,7 +78,8 @@ def backward(
     modified in place after being saved, and a graph that was already released.
     """
     tensors = _as_list(tensors)
-    grads = _root_gradients("backward", tensors, grad_variables if grad_tensors is None else grad_tensors)
+    grad_tensors = grad_variables if grad_tensors is None else grad_tensors
+    grads = _root_gradients("backward", tensors, grad_tensors)
     retain = create_graph if retain_graph is None else retain_graph
     if inputs is None:
         run_backward(tensors, grads, retain, create_graph)
@@ -86,11 +87,12 @@ def backward(
     inputs = _as_list(inputs)
     if not inputs:
         raise RuntimeError("'inputs' argument to backward() cannot be empty.")
-    gradients = _captured(tensors, grads, inputs, retain, create_graph)
-    with set_grad_enabled(create_graph):
-        for tensor, gradient in zip(inputs, gradients, strict=True):
-            if gradient is not None:
-                accumulate(tensor, gradient)
+    for tensor, gradient in zip(
+        inputs, _captured(tensors, grads, inputs, retain, create_graph), strict=True
+    ):
+        if gradient is not None:
+            known = tensor.grad
+            tensor.grad = gradient.clone() if known is None else known + gradient
 
 
 def grad(

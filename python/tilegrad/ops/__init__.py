@@ -1,15 +1,20 @@
 """Differentiable operations, one module per stem of src/ops.def, in the same order."""
 
+from .arg_reduce import *  # noqa: F403
+from .batchnorm import *  # noqa: F403
 from .binary import *  # noqa: F403
 from .compare import *  # noqa: F403
-from .conv2d import *  # noqa: F403
 from .copy import *  # noqa: F403
+from .cross_entropy import *  # noqa: F403
+from .cumsum import *  # noqa: F403
 from .fill import *  # noqa: F403
-from .index import *  # noqa: F403
-from .join import *  # noqa: F403
 from .matmul import *  # noqa: F403
+from .pool2d import *  # noqa: F403
 from .optimizer import *  # noqa: F403
 from .reduce import *  # noqa: F403
+from .softmax import *  # noqa: F403
+from .unary import *  # noqa: F403
+from .unary import *  # noqa: F403
 from .scatter import *  # noqa: F403
 from .sort import *  # noqa: F403
 from .unary import *  # noqa: F403

@@ -467,8 +467,9 @@ def logsumexp(
 def _logsumexp(input: Any, dim: Any, keepdim: bool) -> Any:
     if _C.numel(input) == 0:
         return _C.log(_C.sum(input, dim, keepdim, None))
+    limit = 1.7976931348623157e308 if input.dtype is _C.float64 else 3.4028234663852886e38
     largest = _C.amax(input, dim, True)
-    largest = _C.mul(largest, _C.to_dtype(_isfinite(largest), input.dtype))
+    largest = _C.minimum(_C.maximum(largest, -limit), limit)  # inf - inf would be NaN
     output = _C.log(_C.sum(_C.exp(_C.sub(input, largest)), dim, keepdim, None))
     return _C.add(output, _C.try_view(largest, output.shape))
 

@@ -71,10 +71,10 @@ class RMSprop(Optimizer):
             )
             if not rmsprop_step(group["params"], self.state, *options):
                 names = ["square_avg"]
-                if group["centered"]:
-                    names.append("grad_avg")
                 if group["momentum"] > 0:
                     names.append("momentum_buffer")
+                if group["centered"]:
+                    names.append("grad_avg")
                 self._create_states(group, names, steps=True)
                 rmsprop_step(group["params"], self.state, *options)
         return loss

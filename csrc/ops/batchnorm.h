@@ -1,0 +1,40 @@
+// Contract of batch normalization: y = (x - mean) * rstd * weight + bias, per channel.
+#pragma once
+
+#include "../dtype.h"
+#include "../kernel.h"
+#include "../strided.h"
+
+namespace tilegrad {
+
+// One struct serves all kernels. All arrays are contiguous and of one dtype; weight and bias may be
+// null. x and y are (batch, channels, length), everything else has one element per channel.
+struct BatchNorm {
+  DType dtype;  // float32 or float64
+  std::int64_t batch, channels, length;
+  double eps = 0;
+  const void* x = nullptr;
+  const void* weight = nullptr;
+  const void* bias = nullptr;
+  void* y = nullptr;
+  void* mean = nullptr;
+  void* rstd = nullptr;  // 1 / sqrt(variance + eps)
+
+  // batchnorm_statistics: blended into, with the unbiased variance, unless null.
+  void* running_mean = nullptr;
+  void* running_var = nullptr;
+  double momentum = 0;  // the share of the new value
+
+  // batchnorm_backward; grad_x may be null if it is not wanted.
+  const void* grad_y = nullptr;
+  void* grad_x = nullptr;
+  void* grad_weight = nullptr;
+  void* grad_bias = nullptr;
+  bool training = false;  // mean and rstd came from x, so they carry gradient too
+};
+
+}  // namespace tilegrad
+
+TILEGRAD_CPU_KERNEL(batchnorm_statistics, BatchNorm)  // mean, rstd, running_* from x
+TILEGRAD_CPU_KERNEL(batchnorm_forward, BatchNorm)     // y from x, mean, rstd
+TILEGRAD_CPU_KERNEL(batchnorm_backward, BatchNorm)    // grad_* from x, grad_y, mean, rstd

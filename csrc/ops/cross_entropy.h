@@ -1,0 +1,47 @@
+// Contract of the cross-entropy of rows of scores with class indices, and of its gradient.
+#pragma once
+
+#include "../kernel.h"
+#include "../strided.h"
+
+namespace tilegrad {
+
+enum class Reduction : std::uint8_t { none, mean, sum };
+
+// What forward and backward share. With s = label_smoothing and w = weight (1 if absent), row n of
+// class t = target[n] has the loss
+//   (1 - s) * w[t] * (lse - x[t])  +  s / classes * sum_c w[c] * (lse - x[c])
+// where lse = log(sum(exp(x))), or 0 if `normalized`: then x holds log-probabilities (nll_loss).
+// Rows whose target is ignore_index count nothing. The mean divides by the sum of w[t].
+struct CrossEntropyRows {
+  DType dtype;                 // float32 or float64, of every floating array
+  bool normalized;
+  Reduction reduction;
+  const void* x;               // (rows, classes)
+  const std::int64_t* target;  // (rows,), each in [0, classes) or ignore_index
+  const void* weight;          // (classes,), or null
+  std::int64_t ignore_index;
+  double label_smoothing;
+  std::int64_t rows, classes;
+};
+
+struct CrossEntropy {
+  CrossEntropyRows in;
+  void* losses;  // (rows,): each row's loss
+  void* lse;     // (rows,)
+  void* loss;    // one element: mean or sum; unused for none
+  void* total;   // one element: the sum of the weights of the targets
+};
+
+struct CrossEntropyBackward {
+  CrossEntropyRows in;
+  void* grad_x;      // (rows, classes)
+  const void* grad;  // (rows,) for none, else one element
+  const void* lse;
+  const void* total;
+};
+
+}  // namespace tilegrad
+
+TILEGRAD_CPU_KERNEL(cross_entropy, CrossEntropy)
+TILEGRAD_CPU_KERNEL(cross_entropy_backward, CrossEntropyBackward)

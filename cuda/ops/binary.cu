@@ -1,0 +1,147 @@
+// Two-operand arithmetic. One kernel per dtype: the switch over the operation is the same for all
+// threads, and next to reading and writing memory it costs nothing.
+#include "ops/binary.h"
+
+#include "launch.cuh"
+
+namespace tilegrad::cuda {
+namespace {
+
+// Integers wrap around: computed in an unsigned type, where that is defined.
+template <class T>
+using Wide = std::conditional_t<std::is_same_v<T, bool>, unsigned, std::uint64_t>;
+
+template <class T>
+__device__ T wrap(Wide<T> value) {
+  return static_cast<T>(value);
+}
+
+template <class T>
+__device__ T remainder_toward_zero(T x, T other) {
+  if constexpr (std::is_floating_point_v<T>) return fmod(x, other);
+  else if constexpr (std::is_signed_v<T>) return other == T{-1} ? T{0} : x % other;
+  else return x % other;
+}
+
+template <class T>
+__device__ bool is_negative(T x) {
+  if constexpr (std::is_unsigned_v<T>) return false;
+  else return x < T{0};
+}
+
+// The remainder takes the divisor's sign, as in Python.
+template <class T>
+__device__ T remainder_of(T x, T other) {
+  const T rest = remainder_toward_zero(x, other);
+  return rest != T{0} && is_negative(rest) != is_negative(other) ? static_cast<T>(rest + other)
+                                                                 : rest;
+}
+
+template <class T>
+__device__ T trunc_divide(T x, T other) {
+  if constexpr (std::is_floating_point_v<T>) return trunc(x / other);
+  else if constexpr (std::is_signed_v<T>)
+    return other == T{-1} ? wrap<T>(Wide<T>{0} - static_cast<Wide<T>>(x)) : x / other;
+  else return x / other;
+}
+
+template <class T>
+__device__ T floor_divide(T x, T other) {
+  if constexpr (std::is_floating_point_v<T>) {
+    if (other == T{0}) return x / other;
+    const T quotient = (x - remainder_of(x, other)) / other;  // exact up to one rounding
+    const T floored = floor(quotient);
+    return quotient - floored > T{0.5} ? floored + T{1} : floored;
+  } else {
+    const T quotient = trunc_divide(x, other);
+    const bool inexact = remainder_toward_zero(x, other) != T{0};
+    return inexact && is_negative(x) != is_negative(other) ? static_cast<T>(quotient - 1)
+                                                           : quotient;
+  }
+}
+
+template <class T>
+__device__ T power(T x, T other) {
+  if constexpr (std::is_floating_point_v<T>) {
+    return other == T{2} ? x * x : pow(x, other);
+  } else {
+    if (is_negative(other))
+      return x == T{1} ? T{1} : x == T(-1) ? (other % 2 ? T(-1) : T{1}) : T{0};
+    Wide<T> result = 1, base = static_cast<Wide<T>>(x);
+    for (auto n = static_cast<Wide<T>>(other); n != 0; n >>= 1, base *= base)
+      if (n & 1) result *= base;
+    return wrap<T>(result);
+  }
+}
+
+// Operations of numbers, without bool.
+template <class T>
+__device__ T number_operation(BinaryOp op, T x, T other, T alpha) {
+  using W = std::conditional_t<std::is_floating_point_v<T>, T, Wide<T>>;
+  switch (op) {
+    case BinaryOp::sub:
+      return static_cast<T>(static_cast<W>(x) - static_cast<W>(other));
+    case BinaryOp::add_scaled:
+      return static_cast<T>(static_cast<W>(x) + static_cast<W>(alpha) * static_cast<W>(other));
+    case BinaryOp::floor_divide:
+      return floor_divide(x, other);
+    case BinaryOp::trunc_divide:
+      return trunc_divide(x, other);
+    case BinaryOp::remainder:
+      return remainder_of(x, other);
+    case BinaryOp::fmod:
+      return remainder_toward_zero(x, other);
+    default:
+      return power(x, other);
+  }
+}
+
+template <class T>
+__device__ T operation(BinaryOp op, T x, T other, T alpha) {
+  using W = std::conditional_t<std::is_floating_point_v<T>, T, Wide<T>>;
+  switch (op) {
+    case BinaryOp::add:
+      return static_cast<T>(static_cast<W>(x) + static_cast<W>(other));
+    case BinaryOp::mul:
+      return static_cast<T>(static_cast<W>(x) * static_cast<W>(other));
+    case BinaryOp::maximum:  // NaN wins, from either side
+      return x > other || x != x ? x : other;
+    case BinaryOp::minimum:
+      return x < other || x != x ? x : other;
+    default:
+      break;
+  }
+  if constexpr (std::is_floating_point_v<T>) {
+    if (op == BinaryOp::div) return x / other;
+    if (op == BinaryOp::atan2) return atan2(x, other);
+  } else {
+    if (op == BinaryOp::bitwise_and) return static_cast<T>(x & other);
+    if (op == BinaryOp::bitwise_or) return static_cast<T>(x | other);
+    if (op == BinaryOp::bitwise_xor) return static_cast<T>(x ^ other);
+  }
+  if constexpr (!std::is_same_v<T, bool>) return number_operation(op, x, other, alpha);
+  return x;  // not reached: src/ops/binary.cpp refuses the rest for bool
+}
+
+template <class T>
+struct BinaryElement {
+  BinaryOp op;
+  T alpha;
+  __device__ void operator()(char* const* pointers) const {
+    *reinterpret_cast<T*>(pointers[0]) = operation(op, *reinterpret_cast<const T*>(pointers[1]),
+                                                   *reinterpret_cast<const T*>(pointers[2]), alpha);
+  }
+};
+
+}  // namespace
+
+void binary(const Binary& args) {
+  visit(args.dtype, [&](auto type) {
+    using T = typename decltype(type)::type;
+    const T alpha =
+        std::is_floating_point_v<T> ? static_cast<T>(args.alpha) : static_cast<T>(args.whole_alpha);
+    for_each_element(args.loop, BinaryElement<T>{args.op, alpha});
+  });
+}
+
+}  // namespace tilegrad::cuda

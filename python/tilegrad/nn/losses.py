@@ -1,0 +1,234 @@
+"""Losses as compositions of differentiable ops; :mod:`tilegrad.nn.functional` makes them public.
+
+All compare ``input`` with ``target`` element by element, shapes broadcasting, and reduce the elementwise
+losses by ``reduction``: 'mean', 'sum' or 'none'. They raise ValueError for another reduction. The
+deprecated ``size_average`` and ``reduce`` are understood as in PyTorch.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from ..ops.cross_entropy import cross_entropy, legacy_reduction, nll_loss
+
+__all__ = [
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "huber_loss",
+    "kl_div",
+    "l1_loss",
+    "mse_loss",
+    "nll_loss",
+    "smooth_l1_loss",
+]
+
+
+def _reduced(op: str, losses: Any, reduction: str) -> Any:
+    if reduction == "mean":
+        return losses.mean()
+    if reduction == "sum":
+        return losses.sum()
+    if reduction == "none":
+        return losses
+    raise ValueError(f"{op}: {reduction} is not a valid value for reduction")
+
+
+def _weighted(losses: Any, weight: Any) -> Any:
+    return losses if weight is None else losses * weight
+
+
+def _warn_about_shapes(input: Any, target: Any) -> None:
+    if input.shape != target.shape:
+        warnings.warn(
+            f"Using a target size ({target.shape}) that is different to the input size "
+            f"({input.shape}). This will likely lead to incorrect results due to broadcasting. "
+            "Please ensure they have the same size.",
+            stacklevel=3,
+        )
+
+
+def _where(condition: Any, input: Any, other: Any) -> Any:
+    from ..ops.where import where
+
+    return where(condition, input, other)
+
+
+def _weighted_mean(op: str, losses: Any, weight: Any, reduction: str) -> Any:
+    """PyTorch's weighted mean divides by the sum of the weights."""
+    if weight is None:
+        return _reduced(op, losses, reduction)
+    if weight.shape != losses.shape:
+        raise ValueError(
+            f"{op}: argument 'weight': expected shape {list(losses.shape)}, "
+            f"got {list(weight.shape)}"
+        )
+    if reduction == "mean":
+        return (losses * weight).sum() / weight.sum()
+    return _reduced(op, losses * weight, reduction)
+
+
+def mse_loss(
+    input: Any,
+    target: Any,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Any = None,
+) -> Any:
+    """``(input - target)**2``. Warns where the shapes differ.
+
+    With ``weight`` (the shape of the losses) the mean is ``sum(weight * loss) / sum(weight)``.
+    """
+    reduction = legacy_reduction(size_average, reduce, reduction)
+    _warn_about_shapes(input, target)
+    difference = input - target
+    return _weighted_mean("mse_loss", difference * difference, weight, reduction)
+
+
+def l1_loss(
+    input: Any,
+    target: Any,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Any = None,
+) -> Any:
+    """``abs(input - target)``. Warns where the shapes differ; ``weight`` as in :func:`mse_loss`."""
+    reduction = legacy_reduction(size_average, reduce, reduction)
+    _warn_about_shapes(input, target)
+    return _weighted_mean("l1_loss", (input - target).abs(), weight, reduction)
+
+
+def smooth_l1_loss(
+    input: Any,
+    target: Any,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    beta: float = 1.0,
+) -> Any:
+    """``d**2 / (2 * beta)`` for ``d = abs(input - target)`` below ``beta``, else ``d - beta / 2``.
+
+    ``beta = 0`` is :func:`l1_loss`. Raises RuntimeError for a negative ``beta``. Girshick, "Fast R-CNN"
+    (2015).
+    """
+    reduction = legacy_reduction(size_average, reduce, reduction)
+    _warn_about_shapes(input, target)
+    if beta < 0:
+        raise RuntimeError(
+            f"smooth_l1_loss does not support negative values for beta. Got: {beta}"
+        )
+    distance = (input - target).abs()
+    if beta == 0:
+        return _reduced("smooth_l1_loss", distance, reduction)
+    near = distance * distance * (0.5 / beta)
+    losses = _where(distance < beta, near, distance - 0.5 * beta)
+    return _reduced("smooth_l1_loss", losses, reduction)
+
+
+def huber_loss(
+    input: Any, target: Any, reduction: str = "mean", delta: float = 1.0, weight: Any = None
+) -> Any:
+    """``d**2 / 2`` for ``d = abs(input - target)`` up to ``delta``, else ``delta * (d - delta / 2)``.
+
+    Raises RuntimeError unless ``delta`` is positive; ``weight`` as in :func:`mse_loss`. Huber, "Robust
+    Estimation of a Location Parameter" (1964).
+    """
+    _warn_about_shapes(input, target)
+    if not delta > 0:
+        raise RuntimeError(
+            f"huber_loss does not support non-positive values for delta. Got: {delta}"
+        )
+    distance = (input - target).abs()
+    near = distance * distance * 0.5
+    losses = _where(distance <= delta, near, (distance - 0.5 * delta) * delta)
+    return _weighted_mean("huber_loss", losses, weight, reduction)
+
+
+def binary_cross_entropy(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Any:
+    """``-(target * log(input) + (1 - target) * log(1 - input))`` of probabilities.
+
+    Logarithms are cut off at -100, so the loss is finite at 0 and 1. ``weight`` multiplies the losses.
+    Raises ValueError unless the shapes agree, RuntimeError for an input outside [0, 1].
+    """
+    reduction = legacy_reduction(size_average, reduce, reduction)
+    if input.shape != target.shape:
+        raise ValueError(
+            f"binary_cross_entropy: Using a target size ({target.shape}) that is different to the "
+            f"input size ({input.shape}) is deprecated. Please ensure they have the same size."
+        )
+    if input.numel() and not bool(((input >= 0) & (input <= 1)).all()):
+        raise RuntimeError(
+            "binary_cross_entropy: all elements of input should be between 0 and 1"
+        )
+    losses = -(target * _bounded_log(input) + (1 - target) * _bounded_log(1 - input))
+    return _reduced("binary_cross_entropy", _weighted(losses, weight), reduction)
+
+
+def _bounded_log(x: Any) -> Any:
+    """``max(log(x), -100)``, with a slope of zero where it is cut off."""
+    inside = x > 3.7835e-44  # exp(-100)
+    return _where(inside, _where(inside, x, 1.0).log(), -100.0)
+
+
+def binary_cross_entropy_with_logits(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    pos_weight: Any = None,
+) -> Any:
+    """:func:`binary_cross_entropy` of ``sigmoid(input)``, computed without overflow.
+
+    ``pos_weight`` multiplies the losses of positive targets, ``weight`` all; both broadcast. Raises
+    ValueError unless the shapes of input and target agree.
+    """
+    reduction = legacy_reduction(size_average, reduce, reduction)
+    if input.shape != target.shape:
+        raise ValueError(
+            f"binary_cross_entropy_with_logits: Target size ({target.shape}) must be the same as "
+            f"input size ({input.shape})"
+        )
+    negative_log = (-input.abs()).exp().log1p() + _positive_part(-input)  # -log(sigmoid(input))
+    factor = 1 if pos_weight is None else (pos_weight - 1) * target + 1
+    losses = (1 - target) * input + factor * negative_log
+    return _reduced("binary_cross_entropy_with_logits", _weighted(losses, weight), reduction)
+
+
+def _positive_part(x: Any) -> Any:
+    return x.maximum(x * 0)
+
+
+def kl_div(
+    input: Any,
+    target: Any,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    log_target: bool = False,
+) -> Any:
+    """``target * (log(target) - input)``: the divergence of log-probabilities ``input`` from ``target``.
+
+    With ``log_target`` the target holds log-probabilities too. ``reduction='batchmean'`` divides the sum
+    by the first size, which is the divergence of Kullback and Leibler (1951); 'mean' divides by all.
+    """
+    reduction = legacy_reduction(size_average, reduce, reduction)
+    if log_target:
+        losses = target.exp() * (target - input)
+    else:
+        logarithm = _where(target == 0, 1.0, target).log()  # 0 * log(0) counts as 0
+        losses = target * (logarithm - input)
+    if reduction == "batchmean":
+        return losses.sum() / (input.shape[0] if input.ndim else 1)
+    return _reduced("kl_div", losses, reduction)

@@ -1,0 +1,127 @@
+// cross_entropy and nll_loss of class indices: every label is checked here.
+#include "ops/cross_entropy.h"
+
+#include "bind.h"
+#include "dispatch.h"
+
+namespace tilegrad {
+namespace {
+
+// The checked arguments, with the tensors that hold them.
+struct Problem {
+  Tensor x, target, weight;
+  CrossEntropyRows rows{};
+};
+
+Reduction parse_reduction(const char* op, const std::string& name) {
+  if (name == "none") return Reduction::none;
+  if (name == "mean") return Reduction::mean;
+  TILEGRAD_CHECK(name == "sum", value, op, ": ", name,
+                 " is not a valid value for reduction: expected 'none', 'mean' or 'sum'");
+  return Reduction::sum;
+}
+
+void check_labels(const char* op, const Tensor& target, std::int64_t classes,
+                  std::int64_t ignore_index) {
+  const std::int64_t* labels = target.data<std::int64_t>();
+  for (std::int64_t n = 0, rows = target.numel(); n < rows; ++n)
+    TILEGRAD_CHECK((labels[n] >= 0 && labels[n] < classes) || labels[n] == ignore_index, index, op,
+                   ": Target ", labels[n], " is out of bounds: expected 0 <= target < ", classes,
+                   " classes, or ignore_index = ", ignore_index, ", at position ", n);
+}
+
+Problem prepare(const char* op, const Tensor& x, const Tensor& target,
+                const std::optional<Tensor>& weight, std::int64_t ignore_index,
+                const std::string& reduction, double label_smoothing, bool normalized) {
+  TILEGRAD_CHECK(is_floating(x.dtype), not_implemented, op, ": not implemented for dtype ",
+                 info(x.dtype).name, "; expected a floating one");
+  TILEGRAD_CHECK(x.ndim() == 2, value, op,
+                 ": argument 'input': expected shape (rows, classes), got ", x.shape.str());
+  TILEGRAD_CHECK(target.dtype == DType::int64 || target.dtype == DType::uint8, runtime, op,
+                 ": argument 'target': expected class indices of dtype int64, got ",
+                 info(target.dtype).name);
+  TILEGRAD_CHECK(target.ndim() == 1 && target.shape[0] == x.shape[0], value, op,
+                 ": argument 'target': expected shape (", x.shape[0], ",) to match input ",
+                 x.shape.str(), ", got ", target.shape.str());
+  TILEGRAD_CHECK(x.device().is_cpu() && target.device().is_cpu(), not_implemented, op,
+                 ": expected CPU tensors, got ", x.device().str(), " and ", target.device().str());
+  TILEGRAD_CHECK(label_smoothing >= 0 && label_smoothing <= 1, runtime, op,
+                 ": label_smoothing must be between 0.0 and 1.0. Got: ", label_smoothing);
+  Problem p;
+  p.x = contiguous(x);
+  p.target = contiguous(to_dtype(target, DType::int64));
+  const std::int64_t classes = x.shape[1];
+  if (weight) {
+    TILEGRAD_CHECK(weight->ndim() == 1 && weight->shape[0] == classes, runtime, op,
+                   ": weight tensor should be defined either for all ", classes,
+                   " classes or no classes but got weight tensor of shape: ", weight->shape.str());
+    TILEGRAD_CHECK(weight->dtype == x.dtype && weight->device() == x.device(), runtime, op,
+                   ": argument 'weight': expected dtype ", info(x.dtype).name, " on ",
+                   x.device().str(), ", got ", info(weight->dtype).name, " on ",
+                   weight->device().str());
+    p.weight = contiguous(*weight);
+  }
+  check_labels(op, p.target, classes, ignore_index);
+  p.rows.dtype = x.dtype;
+  p.rows.normalized = normalized;
+  p.rows.reduction = parse_reduction(op, reduction);
+  p.rows.x = p.x.bytes();
+  p.rows.target = p.target.data<std::int64_t>();
+  p.rows.weight = weight ? p.weight.bytes() : nullptr;
+  p.rows.ignore_index = ignore_index;
+  p.rows.label_smoothing = label_smoothing;
+  p.rows.rows = x.shape[0];
+  p.rows.classes = classes;
+  return p;
+}
+
+// (loss, log-sum-exp of each row, sum of the weights of the targets)
+py::tuple forward(const char* op, const Tensor& x, const Tensor& target,
+                  const std::optional<Tensor>& weight, std::int64_t ignore_index,
+                  const std::string& reduction, double label_smoothing, bool normalized) {
+  const Problem p =
+      prepare(op, x, target, weight, ignore_index, reduction, label_smoothing, normalized);
+  const Dims rows{x.shape[0]};
+  Tensor losses = empty(rows, x.dtype, x.device(), op), lse = empty(rows, x.dtype, x.device(), op);
+  Tensor loss = empty({}, x.dtype, x.device(), op), total = empty({}, x.dtype, x.device(), op);
+  CrossEntropy args{.in = p.rows,
+                    .losses = losses.bytes(),
+                    .lse = lse.bytes(),
+                    .loss = loss.bytes(),
+                    .total = total.bytes()};
+  run(cross_entropy_kernel, x.device(), args, 4 * x.numel());
+  return py::make_tuple(p.rows.reduction == Reduction::none ? losses : loss, lse, total);
+}
+
+Tensor backward(const char* op, const Tensor& grad, const Tensor& lse, const Tensor& total,
+                const Tensor& x, const Tensor& target, const std::optional<Tensor>& weight,
+                std::int64_t ignore_index, const std::string& reduction, double label_smoothing,
+                bool normalized) {
+  const Problem p =
+      prepare(op, x, target, weight, ignore_index, reduction, label_smoothing, normalized);
+  const bool each = p.rows.reduction == Reduction::none;
+  TILEGRAD_CHECK(grad.dtype == x.dtype && grad.numel() == (each ? x.shape[0] : 1), runtime, op,
+                 ": argument 'grad': expected the shape and dtype of the loss, got ",
+                 grad.shape.str(), " of ", info(grad.dtype).name);
+  TILEGRAD_CHECK(lse.dtype == x.dtype && lse.is_contiguous() && lse.numel() == x.shape[0] &&
+                     total.dtype == x.dtype && total.numel() == 1,
+                 runtime, op, ": expected lse and total as the forward call returned them");
+  const Tensor dense_grad = contiguous(grad);
+  Tensor grad_x = empty(x.shape, x.dtype, x.device(), op);
+  CrossEntropyBackward args{.in = p.rows,
+                            .grad_x = grad_x.bytes(),
+                            .grad = dense_grad.bytes(),
+                            .lse = lse.bytes(),
+                            .total = total.bytes()};
+  if (grad_x.numel() > 0) run(cross_entropy_backward_kernel, x.device(), args, 4 * x.numel());
+  return grad_x;
+}
+
+}  // namespace
+
+void bind_cross_entropy(py::module_& module) {
+  module.def("cross_entropy", &forward);
+  module.def("cross_entropy_backward", &backward);
+}
+
+}  // namespace tilegrad

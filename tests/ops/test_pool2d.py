@@ -1,0 +1,169 @@
+"""Pooling: values, indices and derivatives against PyTorch, and complaints."""
+
+import numpy as np
+import pytest
+import torch
+
+import tilegrad as tg
+from tests.support import as_array, check, check_error, randn
+from tilegrad.ops import pool2d as ours
+
+
+def functional(m):
+    return torch.nn.functional if m is torch else ours
+
+
+def z(*shape, dtype=None):
+    return tg.zeros(*shape, dtype=dtype)
+
+
+MAX_CASES = {
+    "plain": ((2, 3, 8, 6), (2,), {}),
+    "odd sizes": ((2, 3, 7, 5), (2,), {}),
+    "overlapping": ((2, 2, 9, 7), (3,), {"stride": 1}),
+    "stride beyond the kernel": ((1, 2, 11, 13), (2,), {"stride": (3, 4)}),
+    "padding": ((2, 1, 7, 5), ((3, 4),), {"stride": 2, "padding": (1, 2)}),
+    "dilation": ((2, 2, 11, 13), (3,), {"stride": 2, "dilation": (2, 3), "padding": 1}),
+    "ceil_mode": ((2, 2, 7, 8), (3,), {"stride": 2, "ceil_mode": True}),
+    "ceil_mode drops a window in the padding": (
+        (1, 1, 5, 4), (2,), {"stride": 3, "padding": 1, "ceil_mode": True}),
+    "ceil_mode, kernel beyond the image": ((1, 1, 3, 3), (4,), {"stride": 2, "ceil_mode": True}),
+    "unbatched": ((3, 6, 5), (2,), {}),
+    "empty batch": ((0, 3, 6, 5), (2,), {}),
+    "empty stride": ((1, 3, 6, 5), (2,), {"stride": []}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MAX_CASES.values(), ids=MAX_CASES)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["float64", "float32"])
+def test_max_pool2d(case, dtype):
+    shape, args, options = case
+    x = randn(*shape, dtype=dtype)
+    check(
+        lambda m, x: functional(m).max_pool2d(x, *args, **options, return_indices=True), x
+    )
+    check(lambda m, x: functional(m).max_pool2d(x, *args, **options), x)
+
+
+def test_ties_nan_and_infinity_choose_the_same_element():
+    x = np.round(randn(3, 2, 9, 9))  # many ties
+    x[0, 0, 2, 2], x[0, 0, 3, 3], x[1, 1, 4, :] = np.nan, np.nan, np.inf
+    x[2] = -np.inf
+    for options in ({}, {"stride": 1}, {"padding": 1, "stride": 2}):
+        check(
+            lambda m, x, options=options: functional(m).max_pool2d(
+                x, 3, return_indices=True, **options
+            ),
+            x,
+        )
+    check(lambda m, x: functional(m).adaptive_max_pool2d(x, 4, return_indices=True), x)
+
+
+AVG_CASES = {
+    "plain": ((2, 3, 8, 6), (2,), {}),
+    "overlapping": ((2, 2, 9, 7), (3,), {"stride": (1, 2)}),
+    "padding counts": ((2, 1, 7, 5), ((3, 4),), {"stride": 2, "padding": (1, 2)}),
+    "padding does not count": (
+        (2, 1, 7, 5), ((3, 4),), {"stride": 2, "padding": (1, 2), "count_include_pad": False}),
+    "ceil_mode": ((2, 2, 7, 8), (3,), {"stride": 2, "ceil_mode": True, "padding": 1}),
+    "ceil_mode without padding": (
+        (2, 2, 7, 8), (3,),
+        {"stride": 2, "ceil_mode": True, "padding": 1, "count_include_pad": False}),
+    "divisor": ((2, 2, 7, 8), (3,), {"divisor_override": 5}),
+    "negative divisor": ((2, 2, 7, 8), (3,), {"divisor_override": -2, "padding": 1}),
+    "unbatched": ((3, 6, 5), (2,), {}),
+    "empty batch": ((0, 3, 6, 5), (2,), {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", AVG_CASES.values(), ids=AVG_CASES)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["float64", "float32"])
+def test_avg_pool2d(case, dtype):
+    shape, args, options = case
+    check(lambda m, x: functional(m).avg_pool2d(x, *args, **options), randn(*shape, dtype=dtype))
+
+
+@pytest.mark.parametrize("size", [1, 3, (2, 5), (None, 4), (11, 13), (20, 3), [7, None]])
+@pytest.mark.parametrize("shape", [(2, 3, 7, 11), (3, 5, 6), (0, 2, 4, 4)])
+def test_adaptive(shape, size):
+    x = randn(*shape)
+    check(lambda m, x: functional(m).adaptive_avg_pool2d(x, size), x)
+    check(lambda m, x: functional(m).adaptive_max_pool2d(x, size, return_indices=True), x)
+
+
+@pytest.mark.parametrize(
+    "shape, size", [((1, 2, 3, 3), (0, 2)), ((1, 2, 0, 3), 1), ((1, 0, 3, 3), 1)]
+)
+def test_adaptive_zero_sizes(shape, size):
+    check(lambda m, x: functional(m).adaptive_avg_pool2d(x, size), randn(*shape), grad=False)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda f, x: f.max_pool2d(x, 3, 2, 1),
+        lambda f, x: f.avg_pool2d(x, 3, 2, 1, count_include_pad=False),
+        lambda f, x: f.adaptive_avg_pool2d(x, (3, 4)),
+        lambda f, x: f.adaptive_max_pool2d(x, (3, 4)),
+    ],
+    ids=["max", "avg", "adaptive avg", "adaptive max"],
+)
+def test_second_derivatives(function):
+    results = []
+    for m in (tg, torch):
+        x = m.from_numpy(randn(2, 2, 7, 9)).requires_grad_()
+        y = function(functional(m), x * x)
+        seed = m.from_numpy(randn(*y.shape, seed=1)).requires_grad_()
+        (first,) = m.autograd.grad(y, [x], seed, create_graph=True)
+        seed2 = m.from_numpy(randn(*x.shape, seed=2)).requires_grad_()
+        second = m.autograd.grad(first, [x, seed], seed2, create_graph=True)
+        results.append([first, *second])
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(as_array(a), as_array(b), rtol=1e-12, atol=1e-12)
+
+
+def test_any_strides():
+    x = randn(2, 6, 7, 3)
+    for layout in (lambda x: x.permute(0, 3, 1, 2), lambda x: x.narrow(3, 0, 1).expand(2, 6, 7, 4)):
+        check(lambda m, x, f=layout: functional(m).max_pool2d(f(x), 2, 1), x)
+        check(lambda m, x, f=layout: functional(m).avg_pool2d(f(x), 2, 1), x)
+
+
+F, X = ours, (1, 3, 5, 5)
+ERRORS = {
+    "kernel 0": (RuntimeError, "kernel_size", lambda: F.max_pool2d(z(*X), 0)),
+    "stride 0": (RuntimeError, "stride", lambda: F.max_pool2d(z(*X), 2, 0)),
+    "negative padding": (RuntimeError, "padding", lambda: F.max_pool2d(z(*X), 2, 2, -1)),
+    "wide padding": (RuntimeError, "half", lambda: F.max_pool2d(z(*X), 2, 2, 2)),
+    "dilation 0": (RuntimeError, "dilation", lambda: F.max_pool2d(z(*X), 2, dilation=0)),
+    "huge dilation": (RuntimeError, "dilation", lambda: F.max_pool2d(z(*X), 2, dilation=2**62)),
+    "kernel too large": (RuntimeError, "too small", lambda: F.max_pool2d(z(*X), 6)),
+    "two dims": (RuntimeError, "3D or 4D", lambda: F.max_pool2d(z(5, 5), 2)),
+    "no channels": (RuntimeError, "3D or 4D", lambda: F.max_pool2d(z(1, 0, 5, 5), 2)),
+    "bool": (NotImplementedError, "bool", lambda: F.max_pool2d(z(*X, dtype=tg.bool), 2)),
+    "three sizes": (RuntimeError, "two ints", lambda: F.max_pool2d(z(*X), (1, 2, 3))),
+    "fraction": (TypeError, "max_pool2d", lambda: F.max_pool2d(z(*X), 1.5)),
+    "avg: kernel 0": (RuntimeError, "kernel_size", lambda: F.avg_pool2d(z(*X), 0)),
+    "avg: stride 0": (RuntimeError, "stride", lambda: F.avg_pool2d(z(*X), 2, 0)),
+    "avg: wide padding": (RuntimeError, "half", lambda: F.avg_pool2d(z(*X), 2, 2, 2)),
+    "avg: kernel too large": (RuntimeError, "too small", lambda: F.avg_pool2d(z(*X), 6)),
+    "avg: int": (NotImplementedError, "int32", lambda: F.avg_pool2d(z(*X, dtype=tg.int32), 2)),
+    "divisor 0": (RuntimeError, "divisor", lambda: F.avg_pool2d(z(*X), 2, divisor_override=0)),
+    "adaptive: negative": (RuntimeError, "output_size", lambda: F.adaptive_avg_pool2d(z(*X), -1)),
+    "adaptive: three": (RuntimeError, "2", lambda: F.adaptive_avg_pool2d(z(*X), (1, 2, 3))),
+    "adaptive max: negative": (
+        RuntimeError, "output_size", lambda: F.adaptive_max_pool2d(z(*X), -1)),
+    "adaptive max: empty": (
+        RuntimeError, "but got", lambda: F.adaptive_max_pool2d(z(1, 3, 0, 5), 1)),
+    "indices out of range": (
+        IndexError, "out of range",
+        lambda: tg._C.max_pool2d_backward(z(1, 1, 1), z(1, 1, 1, dtype=tg.int64) + 4, (1, 2, 2))),
+    "indices of another shape": (
+        RuntimeError, "indices",
+        lambda: tg._C.max_pool2d_backward(z(1, 1, 1), z(1, 1, 1, dtype=tg.int64), (2, 2, 2))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ERRORS.values(), ids=ERRORS)
+def test_complaints(case):
+    check_error(*case)

@@ -1,0 +1,102 @@
+"""TILEGRAD_CUDA=AUTO|ON|OFF at configure time: the outcome, its reason, and the errors."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CMAKE = shutil.which("cmake", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+NVCC = shutil.which("nvcc")
+DRIVER = Path("/proc/driver/nvidia/version").exists() or Path("/dev/nvidiactl").exists()
+
+pytestmark = pytest.mark.skipif(CMAKE is None, reason="needs cmake")
+
+# The part of CMakeLists.txt that decides, and what it hands on.
+PROJECT = f"""
+cmake_minimum_required(VERSION 3.25)
+project(probe LANGUAGES CXX)
+set(TILEGRAD_CUDA AUTO CACHE STRING "")
+include("{ROOT.as_posix()}/cuda/detect.cmake")
+message(STATUS "have=${{TILEGRAD_HAVE_CUDA}} state=${{TILEGRAD_CUDA_STATE}}")
+message(STATUS "architectures=${{TILEGRAD_CUDA_ARCHITECTURES}}")
+"""
+
+
+def configure(folder: Path, state: str | None, **environment: str) -> tuple[int, str]:
+    """The exit status and the output, its line breaks turned into spaces."""
+    (folder / "CMakeLists.txt").write_text(PROJECT)
+    command = [CMAKE, "-S", str(folder), "-B", str(folder / "build")]
+    if state is not None:
+        command.append(f"-DTILEGRAD_CUDA={state}")
+    result = subprocess.run(
+        command,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    return result.returncode, re.sub(r"\s+", " ", result.stdout + result.stderr)
+
+
+def test_off_skips_cuda_and_says_so(tmp_path):
+    status, output = configure(tmp_path, "OFF")
+    assert status == 0
+    assert "tilegrad: CUDA off (TILEGRAD_CUDA=OFF)" in output
+    assert "have=OFF state=off" in output and "architectures= " in output + " "
+
+
+@pytest.mark.skipif(DRIVER, reason="this machine has an NVIDIA driver")
+@pytest.mark.parametrize("state", ["AUTO", None])
+def test_auto_without_a_driver_skips_cuda_whatever_nvcc_there_is(tmp_path, state):
+    status, output = configure(tmp_path, state)
+    assert status == 0
+    assert "CUDA off (TILEGRAD_CUDA=AUTO and no NVIDIA driver on the building machine)" in output
+    assert "have=OFF state=off" in output
+
+
+@pytest.mark.skipif(not DRIVER, reason="this machine has no NVIDIA driver")
+def test_auto_with_a_driver_builds_for_the_card_at_hand_if_nvcc_works(tmp_path):
+    status, output = configure(tmp_path, "AUTO")
+    assert status == 0
+    if NVCC is None:
+        assert "CUDA off (TILEGRAD_CUDA=AUTO and no working nvcc" in output
+    else:
+        assert "CUDA on (TILEGRAD_CUDA=AUTO, nvcc" in output and "architectures=native" in output
+
+
+@pytest.mark.skipif(not DRIVER, reason="this machine has no NVIDIA driver")
+def test_auto_with_a_driver_but_a_broken_nvcc_skips_cuda(tmp_path):
+    status, output = configure(tmp_path, "AUTO", CUDACXX="/bin/false")
+    assert status == 0
+    assert "CUDA off (TILEGRAD_CUDA=AUTO and no working nvcc" in output
+
+
+@pytest.mark.skipif(NVCC is None, reason="needs nvcc")
+def test_on_builds_the_release_architectures(tmp_path):
+    status, output = configure(tmp_path, "ON")
+    assert status == 0, output
+    assert re.search(r"CUDA on \(TILEGRAD_CUDA=ON, nvcc [\d.]+\)", output)
+    assert "have=ON state=on" in output
+    assert re.search(r"architectures=\d+-real;[\d;real-]*\d+ ", output + " ")
+
+
+@pytest.mark.parametrize("compiler", ["/bin/false", "/nonexistent/nvcc"])
+def test_on_without_a_working_nvcc_is_an_error(tmp_path, compiler):
+    status, output = configure(tmp_path, "ON", CUDACXX=compiler)
+    assert status != 0
+    assert "TILEGRAD_CUDA=ON but no working nvcc was found (set CUDACXX to its path)" in output
+
+
+@pytest.mark.parametrize("state", ["MAYBE", "on", "1", ""])
+def test_other_values_are_an_error(tmp_path, state):
+    status, output = configure(tmp_path, state)
+    assert status != 0
+    assert f"TILEGRAD_CUDA={state}: expected AUTO, ON or OFF" in output
