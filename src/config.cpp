@@ -1,4 +1,6 @@
 // What this build is and how it runs: instruction sets, threads, memory, CUDA.
+#include <cstdlib>
+
 #include "bind.h"
 #include "device.h"
 #include "dispatch.h"
@@ -19,7 +21,16 @@ static py::dict as_dict(const Stats& stats) {
   return result;
 }
 
+// Reads the environment. Apart from the module's own start, where every error would become an
+// ImportError, and a second import after an error would find half a module.
+static void initialize() {
+  const char* isa = std::getenv("TILEGRAD_ISA");
+  set_active_isa(choose_isa(isa ? isa : ""));
+  set_num_threads(default_num_threads());
+}
+
 void bind_config(py::module_& module) {
+  module.def("initialize", &initialize);
   module.def("get_num_threads", &num_threads);
   module.def("set_num_threads", [](int count) {
     py::gil_scoped_release release;

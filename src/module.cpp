@@ -1,10 +1,5 @@
 // tilegrad._C: the tensor types, then every operation listed in ops.def.
-#include <cstdlib>
-
 #include "bind.h"
-#include "host_memory.h"
-#include "isa.h"
-#include "parallel.h"
 #include "py_queue.h"
 
 namespace tilegrad {
@@ -23,10 +18,7 @@ void bind_config(py::module_& module);
 
 PYBIND11_MODULE(_C, module) {
   using namespace tilegrad;
-  const char* isa = std::getenv("TILEGRAD_ISA");
   bind_types(module);
-  set_active_isa(choose_isa(isa ? isa : ""));
-  set_num_threads(default_num_threads());
   bind_tensor(module);
   bind_node(module);
   bind_queue(module);

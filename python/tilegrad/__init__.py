@@ -32,11 +32,14 @@ from .autograd import (
 from .ops import *  # noqa: F403
 from .tensor import Tensor
 from . import nn, optim, utils  # isort: skip - they build on all of the above
+from .utils import data as _data  # isort: skip - makes utils.data known without its own import
 
 float = float32
 double = float64
 long = int64
 int = int32
 short = int16
+
+_C.initialize()  # TILEGRAD_ISA and TILEGRAD_NUM_THREADS
 
 __version__: str = _C.build_info()["version"]

@@ -14,9 +14,10 @@ __all__ = ["SGD"]
 class SGD(Optimizer):
     """Gradient descent: ``p -= lr * g``, with g the gradient plus ``weight_decay * p``.
 
-    With ``momentum`` the step follows ``v = momentum * v + (1 - dampening) * g``, which starts as g;
-    with ``nesterov`` (Sutskever et al., 2013) it follows ``g + momentum * v``. ``maximize`` reverses
-    the gradient. ``foreach``, ``fused`` change nothing: one native call updates a group in any case.
+    With ``momentum`` the step follows ``v = momentum * v + (1 - dampening) * g``, which starts as
+    g; with ``nesterov`` (Sutskever et al., 2013) it follows ``g + momentum * v``. ``maximize``
+    reverses the gradient. ``foreach``, ``fused`` change nothing: one native call updates a group in
+    any case.
 
     Raises ValueError for negative options, and for nesterov without momentum or with dampening.
     """

@@ -1,5 +1,4 @@
-"""Helpers around training: ``utils.data`` feeds batches."""
+"""Tools beside the tensors: ``utils.data`` feeds batches, ``utils.hooks`` has the handles of hooks.
 
-from . import data, hooks
-
-__all__ = ["data", "hooks"]
+Nothing is imported here: autograd needs ``utils.hooks`` before there are operations to build on.
+"""

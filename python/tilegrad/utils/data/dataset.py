@@ -156,8 +156,8 @@ def random_split(
 ) -> list[Subset]:
     """Splits a dataset at random into parts of the given lengths, or fractions that sum to one.
 
-    What fractions leave over goes to the first parts, one sample each. Raises ValueError for lengths
-    that do not sum to the dataset's.
+    What fractions leave over goes to the first parts, one sample each. Raises ValueError for
+    lengths that do not sum to the dataset's.
     """
     from ...ops.random import randperm
 

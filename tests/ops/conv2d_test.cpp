@@ -1,0 +1,120 @@
+// The convolution kernels against plain loops in double precision, on every instruction set.
+#include "ops/conv2d.h"
+
+#include <limits>
+
+#include "kernel_testing.h"
+
+namespace tilegrad {
+namespace {
+
+Conv2d make_case(std::int64_t batch, std::int64_t groups, std::int64_t in_channels,
+                 std::int64_t out_channels, std::int64_t size, std::int64_t kernel,
+                 std::int64_t stride, std::int64_t pad, std::int64_t dilation) {
+  const auto out = [&](std::int64_t in, std::int64_t taps) {
+    return (in + 2 * pad - dilation * (taps - 1) - 1) / stride + 1;
+  };
+  // Not square, so that a swap of the directions shows.
+  return {.dtype = DType::float64,
+          .batch = batch,
+          .groups = groups,
+          .in_channels = in_channels,
+          .out_channels = out_channels,
+          .in_height = size,
+          .in_width = size + 2,
+          .kernel_height = kernel,
+          .kernel_width = kernel + 1,
+          .out_height = out(size, kernel),
+          .out_width = out(size + 2, kernel + 1),
+          .stride_y = stride,
+          .stride_x = stride,
+          .pad_y = pad,
+          .pad_x = pad,
+          .dilation_y = dilation,
+          .dilation_x = dilation};
+}
+
+// Calls visit(place in x, place in weight, place in y) for every product of the convolution.
+template <class Visit>
+void for_each_product(const Conv2d& c, const Visit& visit) {
+  const std::int64_t channels = c.groups * c.out_channels;
+  for (std::int64_t n = 0; n < c.batch; ++n)
+    for (std::int64_t k = 0; k < channels; ++k)
+      for (std::int64_t p = 0; p < c.pixels(); ++p)
+        for (std::int64_t t = 0; t < c.taps(); ++t) {
+          const std::int64_t column = t % c.kernel_width;
+          const std::int64_t row = t / c.kernel_width % c.kernel_height;
+          const std::int64_t channel =
+              k / c.out_channels * c.in_channels + t / (c.kernel_width * c.kernel_height);
+          const std::int64_t y = p / c.out_width * c.stride_y - c.pad_y + row * c.dilation_y;
+          const std::int64_t x = p % c.out_width * c.stride_x - c.pad_x + column * c.dilation_x;
+          if (y < 0 || y >= c.in_height || x < 0 || x >= c.in_width) continue;
+          const std::int64_t image = n * c.groups * c.in_channels + channel;
+          visit((image * c.in_height + y) * c.in_width + x, k * c.taps() + t,
+                (n * channels + k) * c.pixels() + p);
+        }
+}
+
+template <class T>
+void test_case(Conv2d c) {
+  c.dtype = std::is_same_v<T, float> ? DType::float32 : DType::float64;
+  const std::int64_t x_size = c.batch * c.groups * c.in_channels * c.in_height * c.in_width;
+  const std::int64_t weight_size = c.groups * c.out_channels * c.taps();
+  const std::int64_t y_size = c.batch * c.groups * c.out_channels * c.pixels();
+  Array<T> x = Array<T>::random(x_size, 1), weight = Array<T>::random(weight_size, 2);
+  Array<T> y = Array<T>::random(y_size, 3), bias = Array<T>::random(c.groups * c.out_channels, 4);
+  Array<double> expected_x(x_size), expected_weight(weight_size), expected_y(y_size);
+  for (std::int64_t i = 0; i < y_size; ++i)
+    expected_y[i] = static_cast<double>(bias[i / c.pixels() % (c.groups * c.out_channels)]);
+  for_each_product(c, [&](std::int64_t at_x, std::int64_t at_weight, std::int64_t at_y) {
+    expected_y[at_y] += static_cast<double>(x[at_x]) * static_cast<double>(weight[at_weight]);
+    expected_x[at_x] += static_cast<double>(y[at_y]) * static_cast<double>(weight[at_weight]);
+    expected_weight[at_weight] += static_cast<double>(y[at_y]) * static_cast<double>(x[at_x]);
+  });
+  const auto tolerance = [](std::int64_t products) {  // rounding errors of a sum of numbers below 1
+    return 4 * std::numeric_limits<T>::epsilon() * std::sqrt(static_cast<double>(products)) * 2;
+  };
+  for_each_isa([&](Isa isa) {
+    Conv2d args = c;
+    Array<T> result_y(y_size), result_x(x_size), result_weight(weight_size);
+    args.x = x.data();
+    args.weight = weight.data();
+    args.y = result_y.data();
+    args.bias = bias.data();
+    run_on(isa, conv2d_kernel, args);
+    expect_close(result_y, expected_y, y_size, tolerance(c.taps()), tolerance(c.taps()));
+
+    args.x = result_x.data();
+    args.y = y.data();
+    run_on(isa, conv2d_grad_input_kernel, args);
+    const double taps = tolerance(c.out_channels * c.kernel_height * c.kernel_width);
+    expect_close(result_x, expected_x, x_size, taps, taps);
+
+    args.x = x.data();
+    args.weight = result_weight.data();
+    const double pixels = tolerance(c.batch * c.pixels());
+    for (std::int64_t parts = 1; parts <= c.batch; ++parts) {
+      Array<T> partial_sums(parts * weight_size);
+      args.parts = parts;
+      args.partial_sums = partial_sums.data();
+      run_on(isa, conv2d_grad_weight_kernel, args);
+      expect_close(result_weight, expected_weight, weight_size, pixels, pixels);
+    }
+  });
+}
+
+template <class T>
+void test_all() {
+  test_case<T>(make_case(1, 1, 1, 1, 1, 1, 1, 0, 1));
+  test_case<T>(make_case(3, 1, 2, 5, 7, 3, 1, 1, 1));
+  test_case<T>(make_case(2, 3, 2, 3, 9, 2, 2, 1, 2));
+  test_case<T>(make_case(5, 1, 3, 33, 5, 2, 1, 0, 1));  // several tiles of filters
+  test_case<T>(make_case(2, 1, 50, 4, 4, 3, 1, 2, 1));  // several blocks of taps
+  test_case<T>(make_case(1, 2, 1, 2, 27, 3, 1, 1, 1));  // several strips of pixels
+}
+
+TEST(Conv2d, Float32) { test_all<float>(); }
+TEST(Conv2d, Float64) { test_all<double>(); }
+
+}  // namespace
+}  // namespace tilegrad
