@@ -5,8 +5,8 @@
 
 namespace tilegrad {
 
-// The elements that an index names, as two tensors of the result's shape: `x` has stride 0 along the
-// dimensions that come from indices, and `offsets` holds the byte offsets to add there.
+// The elements that an index names, as two tensors of the result's shape: `x` has stride 0 along
+// the dimensions that come from indices, and `offsets` holds the byte offsets to add there.
 struct IndexedView {
   Tensor x;
   Tensor offsets;  // int64
@@ -20,16 +20,16 @@ struct DimIndex {
 
 struct IndexRules {
   const char* op;
-  bool wrap;             // negative indices count from the end
-  ErrorKind error;       // of an index out of range
+  bool wrap;        // negative indices count from the end
+  ErrorKind error;  // of an index out of range
 };
 
 // Byte offsets of the elements that the indices (all of one shape) name, every one checked.
 Tensor checked_offsets(const Tensor& x, const DimIndex* indices, int count, const Dims& shape,
                        const IndexRules& rules);
 
-// x[indices]: one tensor or None per dimension, masks allowed. The dimensions of the indices replace
-// the indexed ones where those are adjacent, and come first otherwise.
+// x[indices]: one tensor or None per dimension, masks allowed. The dimensions of the indices
+// replace the indexed ones where those are adjacent, and come first otherwise.
 IndexedView indexed_view(const char* op, const Tensor& x, const py::sequence& indices);
 
 // x with dimension `dim` replaced by `index` (0- or 1-dimensional).

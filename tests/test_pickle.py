@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+
 import tilegrad as tg
 from support import randn
 
@@ -85,5 +86,7 @@ def test_another_process(tmp_path):
     path = tmp_path / "tensor.pickle"
     path.write_bytes(pickle.dumps(tg.tensor([1.5, 2.5])))
     code = f"import pickle; print(pickle.load(open({str(path)!r}, 'rb')).tolist())"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert result.stdout.strip() == "[1.5, 2.5]"

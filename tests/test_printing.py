@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import tilegrad as tg
 import torch
+
+import tilegrad as tg
 from support import check_error, randn
 
 
@@ -77,7 +78,7 @@ def test_options(options):
     tg.set_printoptions(**options)
     torch.set_printoptions(**options)
     try:
-        for array in ARRAYS[:-8] + [randn(5, 9, dtype=np.float32), np.arange(20)]:
+        for array in [*ARRAYS[:-8], randn(5, 9, dtype=np.float32), np.arange(20)]:
             same(array)
     finally:
         tg.set_printoptions(profile="default")

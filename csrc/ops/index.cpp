@@ -1,5 +1,5 @@
-// Indexing by tensors. Indices become byte offsets once, with the bounds check; every read and write
-// then is a strided loop in which one operand is displaced by its offset.
+// Indexing by tensors. Indices become byte offsets once, with the bounds check; every read and
+// write then is a strided loop in which one operand is displaced by its offset.
 #include "index.h"
 
 #include <cstring>

@@ -13,11 +13,11 @@ namespace tilegrad {
 struct IndexOffsets {
   std::int64_t* offsets;  // (size)
   std::int64_t size;
-  int count;                             // of indexed dimensions
-  const std::int64_t* index[kMaxDims];   // each (size), contiguous
-  std::int64_t sizes[kMaxDims];          // of the indexed dimensions
-  std::int64_t strides[kMaxDims];        // bytes
-  bool wrap;                             // negative indices count from the end
+  int count;                            // of indexed dimensions
+  const std::int64_t* index[kMaxDims];  // each (size), contiguous
+  std::int64_t sizes[kMaxDims];         // of the indexed dimensions
+  std::int64_t strides[kMaxDims];       // bytes
+  bool wrap;                            // negative indices count from the end
   std::atomic<bool>* out_of_range;
 };
 

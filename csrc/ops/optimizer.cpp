@@ -98,7 +98,8 @@ void adam_step(const AdamStep& args) {
       square[i] = beta2 * square[i] + share2 * g * g;
     };
     const auto move = [&](std::int64_t i, T second) {
-      parameter[i] = kept * parameter[i] - step_size * (mean[i] / (std::sqrt(second) / scale + eps));
+      const T root = std::sqrt(second) / scale + eps;
+      parameter[i] = kept * parameter[i] - step_size * (mean[i] / root);
     };
     if (largest == nullptr) {
 #pragma GCC ivdep

@@ -38,7 +38,7 @@ static void normal_block(T* y, T mean, T deviation) {
 }
 
 template <class T>
-static void fill_normal(const Random& args) {
+static void fill_normal(const RandomFill& args) {
   T* y = static_cast<T*>(args.y);
   RandomState& state = *args.state;
   if (args.size < 16) {
@@ -56,7 +56,7 @@ static void fill_normal(const Random& args) {
 }
 
 template <class T>
-static void fill_floating(const Random& args) {
+static void fill_floating(const RandomFill& args) {
   T* y = static_cast<T*>(args.y);
   RandomState& state = *args.state;
   const T low = static_cast<T>(args.a), high = static_cast<T>(args.b);
@@ -88,7 +88,7 @@ static T draw_full_range(RandomState& state) {
 }
 
 template <class T>
-static void fill_any(const Random& args) {
+static void fill_any(const RandomFill& args) {
   T* y = static_cast<T*>(args.y);
   RandomState& state = *args.state;
   if (args.op == RandomOp::bernoulli) {
@@ -109,7 +109,7 @@ static void fill_any(const Random& args) {
 }
 
 // Fisher and Yates, as given by Durstenfeld (1964).
-static void fill_permutation(const Random& args) {
+static void fill_permutation(const RandomFill& args) {
   std::int64_t* y = static_cast<std::int64_t*>(args.y);
   const bool wide = args.size >= std::int64_t{0xffffffff} / 20;
   for (std::int64_t i = 0; i < args.size; ++i) y[i] = i;
@@ -120,7 +120,7 @@ static void fill_permutation(const Random& args) {
   }
 }
 
-void random(const Random& args) {
+void random(const RandomFill& args) {
   switch (args.op) {
     case RandomOp::permutation:
       return fill_permutation(args);

@@ -18,14 +18,14 @@ enum class RandomOp : std::uint8_t {
 };
 
 // Draws are taken in the order of the elements, by one thread. y is contiguous.
-struct Random {
+struct RandomFill {
   RandomOp op;
   DType dtype;
   void* y;
   std::int64_t size;
-  double a, b;
-  std::int64_t first;
-  std::uint64_t range;  // 0 stands for 2^64
+  double a = 0, b = 0;
+  std::int64_t first = 0;
+  std::uint64_t range = 0;  // 0 stands for 2^64
   RandomState* state;
 };
 
@@ -50,6 +50,6 @@ struct Multinomial {
 
 }  // namespace tilegrad
 
-TILEGRAD_CPU_KERNEL(random, Random)
+TILEGRAD_CPU_KERNEL(random, RandomFill)
 TILEGRAD_CPU_KERNEL(random_choice, RandomChoice)
 TILEGRAD_CPU_KERNEL(multinomial, Multinomial)

@@ -1,5 +1,5 @@
-// Writes through index offsets. One thread walks all elements in order, so that repeated indices give
-// the same result every time.
+// Writes through index offsets. One thread walks all elements in order, so that repeated indices
+// give the same result every time.
 #include "scatter.h"
 
 #include "../visit.h"

@@ -1,7 +1,7 @@
 // Sorting by bottom-up merges of (value, position) pairs, binary search, and grouping.
 //
-// The merge sort is our own because std::stable_sort allocates, and because its instantiations would
-// be weak symbols shared between instruction sets.
+// The merge sort is our own because std::stable_sort allocates, and because its instantiations
+// would be weak symbols shared between instruction sets.
 #include "sort.h"
 
 #include <algorithm>
@@ -69,7 +69,8 @@ static Entry<T>* merge_sort(Entry<T>* entries, Entry<T>* spare, std::int64_t cou
 template <class T, class Before>
 static void sort_rows(const Sort& args, const Before& before) {
   const std::int64_t size = args.size;
-  const std::int64_t grain = std::max<std::int64_t>(1, kGrain / 16 / std::max<std::int64_t>(size, 1));
+  const std::int64_t grain =
+      std::max<std::int64_t>(1, kGrain / 16 / std::max<std::int64_t>(size, 1));
   parallel_for(args.rows, grain, [&](std::int64_t begin, std::int64_t end) {
     auto* entries = static_cast<Entry<T>*>(
         thread_scratch(2 * static_cast<std::size_t>(size) * sizeof(Entry<T>)));

@@ -8,9 +8,9 @@ namespace tilegrad {
 
 // Each row of x, sorted stably; NaN counts as larger than every number.
 struct Sort {
-  DType dtype;         // of x and y
-  const void* x;       // (rows, size)
-  void* y;             // (rows, size)
+  DType dtype;          // of x and y
+  const void* x;        // (rows, size)
+  void* y;              // (rows, size)
   std::int64_t* index;  // (rows, size): the position in x of each element of y
   std::int64_t rows, size;
   bool descending;
@@ -32,10 +32,10 @@ struct Unique {
   const void* x;              // (size)
   const std::int64_t* index;  // (size): from Sort
   std::int64_t size;
-  void* y;                    // (size), of which the first `*groups` are written: one per group
-  std::int64_t* group;        // (size)
-  std::int64_t* counts;       // (size), as y: elements per group
-  std::int64_t* groups;       // number of groups
+  void* y;               // (size), of which the first `*groups` are written: one per group
+  std::int64_t* group;   // (size)
+  std::int64_t* counts;  // (size), as y: elements per group
+  std::int64_t* groups;  // number of groups
 };
 
 }  // namespace tilegrad

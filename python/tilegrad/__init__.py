@@ -21,7 +21,14 @@ from ._C import boolean as bool
 from ._config import config, show_config
 from ._printing import set_printoptions
 from ._size import Size
-from .autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from .autograd import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+)
 from .ops import *  # noqa: F403
 from .tensor import Tensor
 from . import nn, optim, utils  # isort: skip - they build on all of the above

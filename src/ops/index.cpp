@@ -14,14 +14,14 @@ namespace {
 
 bool is_plain_bound(PyObject* bound) { return bound == Py_None || PyLong_CheckExact(bound); }
 
-// How many dimensions of x a basic key item consumes; -1 for anything but a basic item. A slice with
-// unusual bounds counts as such: Python turns it into plain numbers first.
+// How many dimensions of x a basic key item consumes; -1 for anything but a basic item. A slice
+// with unusual bounds counts as such: Python turns it into plain numbers first.
 int consumed_by(PyObject* item) {
   if (PyLong_CheckExact(item)) return 1;
   if (PySlice_Check(item)) {
     const auto* slice = reinterpret_cast<PySliceObject*>(item);
-    const bool plain = is_plain_bound(slice->start) && is_plain_bound(slice->stop) &&
-                       is_plain_bound(slice->step);
+    const bool plain =
+        is_plain_bound(slice->start) && is_plain_bound(slice->stop) && is_plain_bound(slice->step);
     return plain ? 1 : -1;
   }
   return item == Py_None || item == Py_Ellipsis ? 0 : -1;
@@ -252,8 +252,7 @@ IndexedView indexed_view(const char* op, const Tensor& x, const py::sequence& in
     pairs[k] = {&list.tensors[static_cast<std::size_t>(k)], list.dims[static_cast<std::size_t>(k)]};
     indexed[pairs[k].dim] = true;
   }
-  const Tensor offsets =
-      checked_offsets(x, pairs, count, list.shape, {op, true, ErrorKind::index});
+  const Tensor offsets = checked_offsets(x, pairs, count, list.shape, {op, true, ErrorKind::index});
   const bool adjacent = count == 0 || list.dims.back() - list.dims.front() == count - 1;
   const int at = adjacent && count > 0 ? list.dims.front() : 0;
   IndexedView view = start_view(x, offsets);
@@ -283,7 +282,8 @@ IndexedView gathered_view(const char* op, const Tensor& x, int dim, const Tensor
   const Tensor self = x.ndim() == 0 ? as_strided(x, {1}, {1}, x.offset) : x;
   const Tensor wide = to_dtype(index, DType::int64);
   const DimIndex pair{&wide, dim};
-  IndexedView view{self, checked_offsets(self, &pair, 1, wide.shape, {op, false, ErrorKind::runtime})};
+  IndexedView view{self,
+                   checked_offsets(self, &pair, 1, wide.shape, {op, false, ErrorKind::runtime})};
   view.x.shape = index.shape;
   view.x.strides.n = index.ndim();
   if (index.ndim() > 0) view.x.strides[dim] = 0;

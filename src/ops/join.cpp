@@ -12,8 +12,10 @@ bool is_legacy_empty(const Tensor& x) { return x.ndim() == 1 && x.shape[0] == 0;
 
 const Tensor& tensor_at(const char* op, const py::sequence& tensors, std::size_t i) {
   const py::object item = tensors[i];  // the sequence keeps it alive
-  TILEGRAD_CHECK(is_tensor(item.ptr()), type, op, "(): argument 'tensors': expected a sequence of "
-                 "tensors, but found type ", Py_TYPE(item.ptr())->tp_name, " at position ", i);
+  TILEGRAD_CHECK(is_tensor(item.ptr()), type, op,
+                 "(): argument 'tensors': expected a sequence of "
+                 "tensors, but found type ",
+                 Py_TYPE(item.ptr())->tp_name, " at position ", i);
   return as_py(item.ptr())->tensor;
 }
 
@@ -58,13 +60,15 @@ Tensor cat(const py::sequence& sequence, std::int64_t dim) {
   for (std::size_t i = 0; i < list.size(); ++i) {
     const Tensor& x = list[i];
     if (is_legacy_empty(x)) continue;
-    TILEGRAD_CHECK(x.ndim() == shape.n, runtime, "cat: Tensors must have same number of dimensions: "
-                   "got ", shape.n, " and ", x.ndim());
+    TILEGRAD_CHECK(x.ndim() == shape.n, runtime,
+                   "cat: Tensors must have same number of dimensions: "
+                   "got ",
+                   shape.n, " and ", x.ndim());
     for (int d = 0; d < shape.n; ++d)
       TILEGRAD_CHECK(d == at || x.shape[d] == shape[d], runtime,
-                     "cat: Sizes of tensors must match except in dimension ", at, ". Expected size ",
-                     shape[d], " but got size ", x.shape[d], " for tensor number ", i,
-                     " in the list.");
+                     "cat: Sizes of tensors must match except in dimension ", at,
+                     ". Expected size ", shape[d], " but got size ", x.shape[d],
+                     " for tensor number ", i, " in the list.");
     TILEGRAD_CHECK(!__builtin_add_overflow(shape[at], x.shape[at], &shape[at]), runtime,
                    "cat: the size of dimension ", at, " overflows 64 bits");
   }
@@ -130,9 +134,11 @@ py::tuple split(PyTensor* x, const std::vector<std::int64_t>& lengths, std::int6
   const int at = normalize_dim(dim, t.ndim(), "split");
   std::int64_t rest = t.shape[at];
   for (std::int64_t length : lengths) {
-    TILEGRAD_CHECK(length >= 0 && length <= rest, runtime,
-                   "split_with_sizes expects split_sizes to have only non-negative entries that sum "
-                   "exactly to ", t.shape[at], " (input tensor's size at dimension ", at, ")");
+    TILEGRAD_CHECK(
+        length >= 0 && length <= rest, runtime,
+        "split_with_sizes expects split_sizes to have only non-negative entries that sum "
+        "exactly to ",
+        t.shape[at], " (input tensor's size at dimension ", at, ")");
     rest -= length;
   }
   TILEGRAD_CHECK(rest == 0, runtime, "split_with_sizes expects split_sizes to sum exactly to ",
@@ -154,7 +160,8 @@ Tensor flip(const Tensor& x, const Dims& dims) {
   bool listed[kMaxDims] = {};
   for (std::int64_t dim : dims) {
     const int d = normalize_dim(dim, x.ndim(), "flip");
-    TILEGRAD_CHECK(!listed[d], runtime, "flip: dim ", d, " appears multiple times in the list of dims");
+    TILEGRAD_CHECK(!listed[d], runtime, "flip: dim ", d,
+                   " appears multiple times in the list of dims");
     listed[d] = true;
     if (x.ndim() == 0 || x.shape[d] == 0) continue;
     source.offset += (x.shape[d] - 1) * x.strides[d];

@@ -19,8 +19,10 @@ PyObject* find_state(const py::dict& state, PyObject* parameter, const py::objec
     if (PyErr_Occurred()) throw py::error_already_set();
     return nullptr;
   }
-  TILEGRAD_CHECK(PyDict_Check(entry), type, "optimizer: expected a dict as the state of a "
-                 "parameter, got ", Py_TYPE(entry)->tp_name);
+  TILEGRAD_CHECK(PyDict_Check(entry), type,
+                 "optimizer: expected a dict as the state of a "
+                 "parameter, got ",
+                 Py_TYPE(entry)->tp_name);
   PyObject* value = PyDict_GetItemWithError(entry, name.ptr());
   if (value == nullptr && PyErr_Occurred()) throw py::error_already_set();
   return value == Py_None ? nullptr : value;
@@ -38,7 +40,8 @@ class Step {
   explicit Step(const char* op) : op_(op) {}
 
   // Adds the parameter if it has a gradient. Returns false if it has, but lacks a state.
-  bool add(PyObject* parameter, const py::dict& state, const Names& names, const py::object* count) {
+  bool add(PyObject* parameter, const py::dict& state, const Names& names,
+           const py::object* count) {
     const Tensor& x = as_tensor(parameter, op_, "parameter");
     PyObject* grad = as_py(parameter)->grad;
     if (grad == nullptr) return true;
@@ -111,13 +114,15 @@ class Step {
     const Device device = pending_.empty() ? x.device() : pending_[0].parameter->device();
     TILEGRAD_CHECK(x.device() == device && other.device() == device, runtime, op_,
                    ": expected the parameters of a group with their gradients and states on one "
-                   "device, got ", device.str(), ", ", x.device().str(), " and ",
-                   other.device().str());
+                   "device, got ",
+                   device.str(), ", ", x.device().str(), " and ", other.device().str());
   }
   void check_step(const Tensor& steps) const {
     TILEGRAD_CHECK(steps.numel() == 1 && is_floating(steps.dtype) && steps.device().is_cpu(),
-                   runtime, op_, ": expected 'step' to be a floating-point CPU tensor with one "
-                   "element, got ", info(steps.dtype).name, " of shape ", steps.shape.str());
+                   runtime, op_,
+                   ": expected 'step' to be a floating-point CPU tensor with one "
+                   "element, got ",
+                   info(steps.dtype).name, " of shape ", steps.shape.str());
   }
 
   // Kernels want contiguous arrays: others are copied, and copied back if they were written.
@@ -166,17 +171,17 @@ py::object interned(const char* name) {
 
 // Each step returns false, having written nothing, if a parameter with a gradient lacks a state.
 void bind_optimizer(py::module_& module) {
-  module.def("sgd_step", [momentum_buffer = interned("momentum_buffer")](
-                             const py::list& parameters, const py::dict& state, double lr,
-                             double momentum, double dampening, double weight_decay, bool nesterov,
-                             bool maximize) {
-    Step step("sgd_step");
-    const Names names = momentum != 0 ? Names{momentum_buffer} : Names{};
-    if (!collect(step, parameters, state, names, nullptr)) return false;
-    step.finish(sgd_step_kernel,
-                {step.common(lr, weight_decay, maximize), momentum, dampening, nesterov});
-    return true;
-  });
+  module.def(
+      "sgd_step", [momentum_buffer = interned("momentum_buffer")](
+                      const py::list& parameters, const py::dict& state, double lr, double momentum,
+                      double dampening, double weight_decay, bool nesterov, bool maximize) {
+        Step step("sgd_step");
+        const Names names = momentum != 0 ? Names{momentum_buffer} : Names{};
+        if (!collect(step, parameters, state, names, nullptr)) return false;
+        step.finish(sgd_step_kernel,
+                    {step.common(lr, weight_decay, maximize), momentum, dampening, nesterov});
+        return true;
+      });
   module.def("adam_step", [mean = interned("exp_avg"), square = interned("exp_avg_sq"),
                            largest = interned("max_exp_avg_sq"), count = interned("step")](
                               const py::list& parameters, const py::dict& state, double lr,
@@ -185,8 +190,8 @@ void bind_optimizer(py::module_& module) {
     Step step("adam_step");
     const Names names = amsgrad ? Names{mean, square, largest} : Names{mean, square};
     if (!collect(step, parameters, state, names, &count)) return false;
-    step.finish(adam_step_kernel, {step.common(lr, weight_decay, maximize), beta1, beta2, eps,
-                                   amsgrad, decoupled});
+    step.finish(adam_step_kernel,
+                {step.common(lr, weight_decay, maximize), beta1, beta2, eps, amsgrad, decoupled});
     return true;
   });
   module.def("rmsprop_step", [square = interned("square_avg"), mean = interned("grad_avg"),
@@ -201,8 +206,8 @@ void bind_optimizer(py::module_& module) {
     if (momentum > 0) names.push_back(buffer), slots.push_back(2);
     step.place(slots);
     if (!collect(step, parameters, state, names, &count)) return false;
-    step.finish(rmsprop_step_kernel, {step.common(lr, weight_decay, maximize), alpha, eps, momentum,
-                                      centered});
+    step.finish(rmsprop_step_kernel,
+                {step.common(lr, weight_decay, maximize), alpha, eps, momentum, centered});
     return true;
   });
 }

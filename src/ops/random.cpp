@@ -63,7 +63,7 @@ Tensor in_memory_order(Tensor y) {
 }
 
 // Fills y with draws; args says from which distribution.
-void fill(const Tensor& target, Random args, Generator& generator) {
+void fill(const Tensor& target, RandomFill args, Generator& generator) {
   const Tensor ordered = in_memory_order(target);
   const bool direct = ordered.is_contiguous() && ordered.device().is_cpu();
   const Tensor y = direct ? ordered : empty(ordered.shape, ordered.dtype, Device{});
@@ -85,7 +85,7 @@ void uniform(const Tensor& y, double from, double to, Generator& generator) {
   TILEGRAD_CHECK(to - from <= largest, runtime, "uniform_ expects to-from <= the largest ",
                  info(y.dtype).name, ", but found to=", to, " and from=", from);
   begin_write(y, "uniform_");
-  fill(y, Random{.op = RandomOp::uniform, .a = from, .b = to}, generator);
+  fill(y, RandomFill{.op = RandomOp::uniform, .a = from, .b = to}, generator);
 }
 
 void normal(const Tensor& y, double mean, double deviation, Generator& generator) {
@@ -93,7 +93,7 @@ void normal(const Tensor& y, double mean, double deviation, Generator& generator
                  info(y.dtype).name);
   TILEGRAD_CHECK(deviation >= 0, runtime, "normal expects std >= 0.0, but found std ", deviation);
   begin_write(y, "normal_");
-  fill(y, Random{.op = RandomOp::normal, .a = mean, .b = deviation}, generator);
+  fill(y, RandomFill{.op = RandomOp::normal, .a = mean, .b = deviation}, generator);
 }
 
 void exponential(const Tensor& y, double rate, Generator& generator) {
@@ -101,13 +101,13 @@ void exponential(const Tensor& y, double rate, Generator& generator) {
                  info(y.dtype).name);
   TILEGRAD_CHECK(rate > 0, runtime, "exponential_ expects lambda > 0.0, but found lambda=", rate);
   begin_write(y, "exponential_");
-  fill(y, Random{.op = RandomOp::exponential, .a = rate}, generator);
+  fill(y, RandomFill{.op = RandomOp::exponential, .a = rate}, generator);
 }
 
 void bernoulli(const Tensor& y, double p, Generator& generator) {
   TILEGRAD_CHECK(p >= 0 && p <= 1, runtime, "bernoulli_ expects p to be in [0, 1], but got p=", p);
   begin_write(y, "bernoulli_");
-  fill(y, Random{.op = RandomOp::bernoulli, .a = p}, generator);
+  fill(y, RandomFill{.op = RandomOp::bernoulli, .a = p}, generator);
 }
 
 // The largest magnitude up to which a dtype holds every integer, and its smallest number.
@@ -133,20 +133,20 @@ void integers(const Tensor& y, std::int64_t from, std::int64_t to, Generator& ge
   TILEGRAD_CHECK(to - 1 >= low && to - 1 <= high, runtime, "random_: to - 1 is out of bounds for ",
                  info(y.dtype).name, ": got ", to - 1);
   begin_write(y, "random_");
-  fill(y, Random{.op = RandomOp::integer, .first = from,
+  fill(y, RandomFill{.op = RandomOp::integer, .first = from,
                  .range = static_cast<std::uint64_t>(to) - static_cast<std::uint64_t>(from)},
        generator);
 }
 
 void full_range(const Tensor& y, Generator& generator) {
   begin_write(y, "random_");
-  fill(y, Random{.op = RandomOp::full_range}, generator);
+  fill(y, RandomFill{.op = RandomOp::full_range}, generator);
 }
 
 Tensor permutation(std::int64_t n, Generator& generator) {
   TILEGRAD_CHECK(n >= 0, runtime, "randperm: Trying to create tensor with negative dimension ", n);
   Tensor y = empty({n}, DType::int64, Device{}, "randperm");
-  fill(y, Random{.op = RandomOp::permutation}, generator);
+  fill(y, RandomFill{.op = RandomOp::permutation}, generator);
   return y;
 }
 

@@ -66,8 +66,8 @@ void index_put(const Tensor& x, const py::sequence& indices, const Tensor& value
 bool basic_assign(const Tensor& x, py::handle key, const Operand& value) {
   Tensor y;
   if (!basic_view(x, key.ptr(), y)) return false;
-  Tensor source = value.is_tensor() ? *value.tensor
-                                    : scalar_tensor(value.scalar, x.dtype, x.device());
+  Tensor source =
+      value.is_tensor() ? *value.tensor : scalar_tensor(value.scalar, x.dtype, x.device());
   source = expand(without_leading_ones(source, y.ndim()), y.shape, "setitem");
   begin_write(y, "setitem");
   copy_into(y, source);
@@ -86,7 +86,7 @@ void index_write(const char* op, const Tensor& x, std::int64_t dim, const Tensor
   const ErrorKind kind = mode == ScatterMode::add ? ErrorKind::runtime : ErrorKind::index;
   if (along != index.numel())
     fail(kind, op, ": Number of indices (", index.numel(),
-                 ") should be equal to source.size(dim): (", along, "), for dim: ", at);
+         ") should be equal to source.size(dim): (", along, "), for dim: ", at);
   const IndexedView view = indexed_along(x, at, to_dtype(index, DType::int64), {op, false, kind});
   TILEGRAD_CHECK(source.numel() == view.x.numel() &&
                      (source.shape == view.x.shape || source.ndim() == 0 || x.ndim() == 0),
@@ -100,17 +100,17 @@ void scatter_write(const Tensor& x, std::int64_t dim, const Tensor& index, const
   const char* op = mode == ScatterMode::add ? "scatter_add_" : "scatter_";
   const int at = normalize_dim(dim, x.ndim(), op);
   check_index_dtype(op, index);
-  Tensor from = source.is_tensor() ? *source.tensor
-                                   : scalar_tensor(source.scalar, x.dtype, x.device());
+  Tensor from =
+      source.is_tensor() ? *source.tensor : scalar_tensor(source.scalar, x.dtype, x.device());
   check_source(op, x, from);
   const int ndim = std::max(index.ndim(), 1);
   const auto size_at = [](const Tensor& t, int d) { return t.ndim() == 0 ? 1 : t.shape[d]; };
-  TILEGRAD_CHECK(index.numel() == 0 ||
-                     (ndim == std::max(x.ndim(), 1) &&
-                      (!source.is_tensor() || ndim == std::max(from.ndim(), 1))),
-                 runtime, op, ": Index tensor must have the same number of dimensions as self and "
-                 "src tensor, got ", index.shape.str(), ", ", x.shape.str(), " and ",
-                 from.shape.str());
+  TILEGRAD_CHECK(index.numel() == 0 || (ndim == std::max(x.ndim(), 1) &&
+                                        (!source.is_tensor() || ndim == std::max(from.ndim(), 1))),
+                 runtime, op,
+                 ": Index tensor must have the same number of dimensions as self and "
+                 "src tensor, got ",
+                 index.shape.str(), ", ", x.shape.str(), " and ", from.shape.str());
   if (index.numel() == 0) return begin_write(x, op);
   for (int d = 0; d < ndim; ++d)
     TILEGRAD_CHECK((d == at || size_at(index, d) <= size_at(x, d)) &&
@@ -139,14 +139,14 @@ ScatterMode mode_of(const std::string& reduce) {
 void bind_scatter(py::module_& module) {
   module.def("basic_assign", &basic_assign);
   module.def("index_put_", &index_put);
-  module.def("index_add_", [](const Tensor& x, std::int64_t dim, const Tensor& index,
-                              const Tensor& source) {
-    index_write("index_add_", x, dim, index, source, ScatterMode::add);
-  });
-  module.def("index_copy_", [](const Tensor& x, std::int64_t dim, const Tensor& index,
-                               const Tensor& source) {
-    index_write("index_copy_", x, dim, index, source, ScatterMode::assign);
-  });
+  module.def("index_add_",
+             [](const Tensor& x, std::int64_t dim, const Tensor& index, const Tensor& source) {
+               index_write("index_add_", x, dim, index, source, ScatterMode::add);
+             });
+  module.def("index_copy_",
+             [](const Tensor& x, std::int64_t dim, const Tensor& index, const Tensor& source) {
+               index_write("index_copy_", x, dim, index, source, ScatterMode::assign);
+             });
   module.def("scatter_", [](const Tensor& x, std::int64_t dim, const Tensor& index,
                             const Operand& source, const std::string& reduce) {
     scatter_write(x, dim, index, source, mode_of(reduce));

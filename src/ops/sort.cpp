@@ -36,10 +36,12 @@ Tensor search_sorted(const Tensor& boundaries, const Tensor& value, bool right) 
   const int last = boundaries.ndim() - 1;
   bool fits = shared || value.ndim() == boundaries.ndim();
   for (int d = 0; fits && !shared && d < last; ++d) fits = value.shape[d] == boundaries.shape[d];
-  TILEGRAD_CHECK(fits, runtime,
-                 "searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions "
-                 "of boundaries tensor and input value tensor must match, but we got boundaries "
-                 "tensor ", boundaries.shape.str(), " and input value tensor ", value.shape.str());
+  TILEGRAD_CHECK(
+      fits, runtime,
+      "searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions "
+      "of boundaries tensor and input value tensor must match, but we got boundaries "
+      "tensor ",
+      boundaries.shape.str(), " and input value tensor ", value.shape.str());
   TILEGRAD_CHECK(boundaries.device() == value.device(), runtime,
                  "searchsorted: expected all tensors on one device");
   const DType dtype = promote(boundaries.dtype, value.dtype);
@@ -63,8 +65,8 @@ Tensor search_sorted(const Tensor& boundaries, const Tensor& value, bool right) 
 
 // (distinct values, group of each element, elements per group), from the flattened, sorted x.
 py::tuple unique(const Tensor& sorted, const Tensor& index) {
-  TILEGRAD_CHECK(sorted.ndim() == 1 && index.shape == sorted.shape &&
-                     index.dtype == DType::int64 && sorted.is_contiguous() && index.is_contiguous(),
+  TILEGRAD_CHECK(sorted.ndim() == 1 && index.shape == sorted.shape && index.dtype == DType::int64 &&
+                     sorted.is_contiguous() && index.is_contiguous() && index.device().is_cpu(),
                  runtime, "unique: expected the two results of a sort");
   Tensor y = empty_like(sorted), group = empty_like(index), counts = empty_like(index);
   std::int64_t groups = 0;

@@ -1,4 +1,4 @@
-"""The backward pass: what it computes, refuses, keeps and lets go. Programs run on both libraries."""
+"""The backward pass: what it computes, refuses, keeps and lets go."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ def test_needs_input_grad(m):
         @staticmethod
         def backward(ctx, grad):
             seen.append(ctx.needs_input_grad)
-            x, y = ctx.saved_tensors
+            _, y = ctx.saved_tensors
             return grad * 2 * y, None, None
 
     x, y = leaf(m, 3.0), leaf(m, 4.0).detach()

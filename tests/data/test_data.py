@@ -9,9 +9,9 @@ import time
 import numpy as np
 import pytest
 import torch
-from support import as_array, assert_same, check_error, randn
 
 import tilegrad as tg
+from support import as_array, assert_same, check_error, randn
 
 # Python 3.12 and later warn when a process with threads forks; the pool starts anew in the child.
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
@@ -191,7 +191,7 @@ def test_default_convert(make):
 def test_default_collate_refuses(batch):
     kinds = []
     for m in (tg, torch):
-        with pytest.raises(Exception) as caught:  # noqa: B017
+        with pytest.raises(Exception) as caught:
             m.utils.data.default_collate(batch)
         kinds.append(type(caught.value))
     assert kinds[0] is kinds[1]
@@ -343,9 +343,7 @@ def test_streams_in_workers():
 
 def test_worker_info_and_init():
     started = []
-    loader = tg.utils.data.DataLoader(
-        Ids(), None, num_workers=2, worker_init_fn=started.append
-    )
+    loader = tg.utils.data.DataLoader(Ids(), None, num_workers=2, worker_init_fn=started.append)
     seen = list(loader)
     assert {info[:2] for info in map(tuple, seen)} == {(0, 2), (1, 2)}
     seeds = {i: seed for i, _, seed in seen}

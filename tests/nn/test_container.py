@@ -19,7 +19,7 @@ def tagged(m):
             self.tag = tag
 
         def forward(self, x):
-            return x + (self.tag,)
+            return (*x, self.tag)
 
         def extra_repr(self):
             return str(self.tag)
@@ -50,7 +50,7 @@ SEQUENTIAL = [
     lambda m, t, s: s["a"],
     lambda m, t, s: s * 0,
     lambda m, t, s: s * 1.5,
-    lambda m, t, s: s + [1],
+    lambda m, t, s: s + [1],  # noqa: RUF005
     lambda m, t, s: m.nn.Sequential(3),
     lambda m, t, s: s.insert(9, t(1)),
 ]
@@ -60,7 +60,7 @@ MODULE_LIST = [
     lambda m, t, s: (s.insert(1, t(9)), s),
     lambda m, t, s: s.extend([t(7), t(8)]),
     lambda m, t, s: s.__iadd__([t(7)]),
-    lambda m, t, s: s + [t(7)],
+    lambda m, t, s: s + [t(7)],  # noqa: RUF005
     lambda m, t, s: (s.pop(0).tag, s),
     lambda m, t, s: (s.__delitem__(slice(0, 2)), s),
     lambda m, t, s: (s.__setitem__(1, t(9)), s),
@@ -127,8 +127,11 @@ def test_module_dict(act):
 
 
 def described(x):
-    return repr(x).replace("torch.FloatTensor", "float32").replace("torch.", "").replace(
-        "tilegrad.", ""
+    return (
+        repr(x)
+        .replace("torch.FloatTensor", "float32")
+        .replace("torch.", "")
+        .replace("tilegrad.", "")
     )
 
 
@@ -141,7 +144,7 @@ def test_parameter_list():
         log = [len(params), [type(x).__name__ for x in params], params[-1].tolist()]
         log += [list(params.state_dict()), described(params[:2]), len(list(params.parameters()))]
         for act in (lambda: params[9], lambda: params.extend(3), lambda: params(1)):
-            with pytest.raises(Exception) as caught:  # noqa: B017
+            with pytest.raises(Exception) as caught:
                 act()
             log.append(type(caught.value))
         return log
@@ -155,12 +158,16 @@ def test_parameter_dict():
         params["c"] = m.ones(1)
         params.update([("d", m.ones(4))])
         log = [len(params), list(params), "a" in params, described(params)]
-        log += [params.pop("a").tolist(), params.get("a"), params.setdefault("e", m.ones(1)).shape[0]]
+        log += [
+            params.pop("a").tolist(),
+            params.get("a"),
+            params.setdefault("e", m.ones(1)).shape[0],
+        ]
         log += [params.popitem()[0], list(params.state_dict()), list(params.keys())]
         log += [list(reversed(params)), [len(x) for x in params.values()]]
         log += [list(params.copy().keys())]
         for act in (lambda: params["z"], lambda: params.update(3), lambda: params(1)):
-            with pytest.raises(Exception) as caught:  # noqa: B017
+            with pytest.raises(Exception) as caught:
                 act()
             log.append(type(caught.value))
         params.clear()

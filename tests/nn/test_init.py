@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from support import as_array, assert_same, check_error
 
 import tilegrad as tg
+from support import as_array, assert_same, check_error
 
 CASES = [
     ("uniform_", (), {}),
@@ -15,6 +15,7 @@ CASES = [
     ("normal_", (1.0, 0.5), {}),
     ("trunc_normal_", (), {}),
     ("trunc_normal_", (0.5, 2.0, -1.0, 1.5), {}),
+    ("trunc_normal_", (0.0, 1.0, 1.0, 2.0), {}),
     ("constant_", (3.5,), {}),
     ("ones_", (), {}),
     ("zeros_", (), {}),

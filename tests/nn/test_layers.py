@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from support import as_array, assert_same, check_error, randn
 
 import tilegrad as tg
+from support import as_array, assert_same, check_error, randn
 
 IMAGE = randn(3, 4, 8, 7, dtype=np.float32)
 TABLE = randn(5, 6, dtype=np.float32)
@@ -73,8 +73,13 @@ LAYERS = [
     (lambda nn: nn.Dropout(0.2), None),
     (lambda nn: nn.Dropout2d(0.2), None),
     (
-        lambda nn: nn.Sequential(nn.Conv2d(4, 3, 3), nn.BatchNorm2d(3), nn.ReLU(inplace=True),
-                                 nn.Flatten(), nn.Linear(90, 2)),
+        lambda nn: nn.Sequential(
+            nn.Conv2d(4, 3, 3),
+            nn.BatchNorm2d(3),
+            nn.ReLU(inplace=True),
+            nn.Flatten(),
+            nn.Linear(90, 2),
+        ),
         IMAGE,
     ),
 ]
@@ -105,8 +110,9 @@ def test_first_values_and_repr(make, array):
 @pytest.mark.parametrize("training", [True, False])
 def test_results_and_gradients(make, array, training):
     ours, theirs = pairs(make)
-    ours.load_state_dict({k: tg.from_numpy(as_array(v).copy())
-                          for k, v in theirs.state_dict().items()})
+    ours.load_state_dict(
+        {k: tg.from_numpy(as_array(v).copy()) for k, v in theirs.state_dict().items()}
+    )
     gradients, outputs = [], []
     for m, layer in ((tg, ours), (torch, theirs)):
         layer.train(training)
@@ -239,7 +245,7 @@ def test_loss_weights_are_buffers():
 def test_refused(act):
     errors = []
     for m in (tg, torch):
-        with pytest.raises(Exception) as caught:  # noqa: B017 - the type is compared below
+        with pytest.raises(Exception) as caught:
             act(m)
         errors.append(caught.value)
     assert type(errors[0]) is type(errors[1]), errors

@@ -8,9 +8,9 @@ from collections import OrderedDict
 
 import pytest
 import torch
-from support import check_error
 
 import tilegrad as tg
+from support import check_error
 
 
 def make_scale(m):
@@ -134,7 +134,7 @@ def test_attributes_follow_registration():
 def test_refused(act):
     errors = []
     for m in (tg, torch):
-        with pytest.raises(Exception) as caught:  # noqa: B017 - the type is compared below
+        with pytest.raises(Exception) as caught:
             act(m, make_scale(m)())
         errors.append(type(caught.value))
     assert errors[0] is errors[1]
@@ -289,7 +289,9 @@ def test_extra_state():
 def test_state_hooks():
     model, seen = make_model(tg), []
     model.first.register_state_dict_pre_hook(lambda *args: seen.append(args[1:]))
-    model.first.register_state_dict_post_hook(lambda mod, state, prefix, meta: state.pop("own"))
+    model.first.register_state_dict_post_hook(
+        lambda mod, state, prefix, meta: state.__delitem__("own") if "own" in state else None
+    )
     pre = model.inner.register_load_state_dict_pre_hook(
         lambda mod, state, prefix, *rest: seen.append((prefix, sorted(state)[:1]))
     )
@@ -354,6 +356,7 @@ def test_always_called_hook():
     assert run(tg) == run(torch) == [None]
 
 
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing:UserWarning")
 @pytest.mark.parametrize("input_requires_grad", [False, True])
 def test_backward_hooks(input_requires_grad):
     def values(grads):
@@ -393,8 +396,12 @@ def test_backward_hooks_of_several_inputs_and_outputs():
         model, log = Two(), []
 
         def hook(mod, grad_input, grad_output):
-            log.append([[None if g is None else g.tolist() for g in gs]
-                        for gs in (grad_input, grad_output)])
+            log.append(
+                [
+                    [None if g is None else g.tolist() for g in gs]
+                    for gs in (grad_input, grad_output)
+                ]
+            )
 
         model.register_full_backward_hook(hook)
         x, y = m.ones(2, requires_grad=True), m.full((2,), 3.0)
@@ -404,8 +411,7 @@ def test_backward_hooks_of_several_inputs_and_outputs():
         return log, x.grad.tolist(), y.grad
 
     ours, theirs = run(tg), run(torch)
-    assert ours[1:] == theirs[1:]
-    assert ours[0][0][0] == theirs[0][0][0] and ours[0][0][1][0] == theirs[0][0][1][0]
+    assert ours == theirs
 
 
 def test_deepcopy_and_pickle():

@@ -173,7 +173,6 @@ def test_legacy_reduction() -> None:
         ("huber_loss", {}),
         ("huber_loss", {"delta": 0.7}),
         ("binary_cross_entropy_with_logits", {}),
-        ("kl_div", {"log_target": True}),
     ],
 )
 def test_composed_losses(name: str, options: dict, reduction: str) -> None:
@@ -209,6 +208,16 @@ def test_losses_of_probabilities() -> None:
     check(lambda m, x, t: functional(m).kl_div(x, t, reduction="sum"), randn(4, 5), t + 0.1)
 
 
+def test_kl_div_of_log_probabilities() -> None:
+    def loss(reduction):
+        return lambda m, x, t: functional(m).kl_div(x, t, reduction=reduction, log_target=True)
+
+    for reduction in ("none", "sum", "batchmean"):
+        check(loss(reduction), randn(4, 5), randn(4, 5, seed=1))
+    with pytest.warns(UserWarning, match="batchmean"):
+        check(loss("mean"), randn(4, 5), randn(4, 5, seed=1))
+
+
 def test_weighted_means() -> None:
     weight = np.linspace(0.5, 2, 20).reshape(4, 5)
     for name in ("mse_loss", "l1_loss", "huber_loss"):
@@ -232,5 +241,8 @@ def test_complaints_of_composed_losses() -> None:
         ValueError, "same as", lambda: losses.binary_cross_entropy_with_logits(x, tg.ones(2))
     )
     check_error(RuntimeError, "beta", lambda: losses.smooth_l1_loss(x, x, beta=-1))
+    check_error(
+        ValueError, "huber_loss: argument 'weight'", lambda: losses.huber_loss(x, x, weight=x[:2])
+    )
     check_error(RuntimeError, "delta", lambda: losses.huber_loss(x, x, delta=0))
     check_error(ValueError, "q is not a valid", lambda: losses.l1_loss(x, x, reduction="q"))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import tilegrad as tg
 import torch
+
+import tilegrad as tg
 from support import check, randn
 
 A, B = randn(2, 3), randn(2, 3, seed=1)

@@ -173,7 +173,7 @@ def test_variance(name: str) -> None:
     check(lambda m, x: getattr(m, name)(x, unbiased=False), randn(3, 4))
     check(lambda m, x: getattr(m, name)(x, False), randn(3, 4))
     check(lambda m, x: getattr(m, name)(x, 1, False), randn(3, 4))
-    check(lambda m, x: getattr(m, name)(x, 1), 1e4 + randn(6, 50, dtype=np.float32), rtol=2e-4)
+    check(lambda m, x: getattr(m, name)(x, 1), 1e4 + randn(6, 50, dtype=np.float32), grad=False)
     message = "only support floating point"
     check_error(RuntimeError, message, lambda: getattr(tg, name)(tg.arange(3)))
 

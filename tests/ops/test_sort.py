@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import tilegrad as tg
 import torch
+
+import tilegrad as tg
 from support import check, check_error, randn
 
 X = randn(4, 7, 3)
@@ -25,9 +26,7 @@ def test_sort(dim, descending):
 def test_sort_is_stable_for_every_dtype(dtype):
     x = (TIED - 1).astype(dtype) if dtype != "uint8" else TIED.astype(dtype)
     for descending in (False, True):
-        check(
-            lambda m, x, d=descending: tuple(m.sort(x, stable=True, descending=d)), x, grad=False
-        )
+        check(lambda m, x, d=descending: tuple(m.sort(x, stable=True, descending=d)), x, grad=False)
 
 
 def test_sort_special_values_and_sizes():
@@ -64,9 +63,7 @@ def test_topk_kthvalue_median():
 def test_unique():
     for x in (TIED, TIED.astype(np.float32), TIED > 1, np.zeros((0, 2)), np.array(3)):
         check(lambda m, x: m.unique(x), x, grad=False)
-        check(
-            lambda m, x: m.unique(x, return_inverse=True, return_counts=True), x, grad=False
-        )
+        check(lambda m, x: m.unique(x, return_inverse=True, return_counts=True), x, grad=False)
     check(lambda m, x: m.unique(x, return_counts=True), SPECIAL, grad=False)
     check_error(NotImplementedError, "dim", lambda: tg.unique(tg.zeros(2, 2), dim=0))
 
@@ -77,7 +74,12 @@ def test_searchsorted():
     for right in (False, True):
         check(lambda m, e, v, r=right: m.searchsorted(e, v, right=r), edges, values, grad=False)
         check(lambda m, v, e, r=right: m.bucketize(v, e, right=r), values, edges, grad=False)
-    check(lambda m, e, v: m.searchsorted(e, v, side="right", out_int32=True), edges, values, grad=False)
+    check(
+        lambda m, e, v: m.searchsorted(e, v, side="right", out_int32=True),
+        edges,
+        values,
+        grad=False,
+    )
     rows = np.sort(randn(3, 5), axis=1)
     check(lambda m, e, v: m.searchsorted(e, v), rows, randn(3, 2, seed=2), grad=False)
     check(lambda m, e: m.searchsorted(e, 1), edges, grad=False)

@@ -7,9 +7,9 @@ import copy
 import numpy as np
 import pytest
 import torch
-from support import as_array, check_error, randn
 
 import tilegrad as tg
+from support import as_array, check_error, randn
 
 CASES = [
     ("SGD", {}),

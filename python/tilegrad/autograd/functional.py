@@ -5,8 +5,8 @@ tuple. Reverse mode alone gives v^T J. The product J u comes from differentiatin
 linear in v, once more with respect to v (J. Townsend, "A new trick for calculating Jacobian vector
 products", 2017): no forward-mode formulas are needed.
 
-Results do not require grad unless ``create_graph``. With ``strict``, a RuntimeError reports an output
-that does not depend on an input; otherwise its derivative is zero.
+Results do not require grad unless ``create_graph``. With ``strict``, a RuntimeError reports an
+output that does not depend on an input; otherwise its derivative is zero.
 """
 
 from __future__ import annotations
@@ -176,8 +176,7 @@ def _gradients(
     found: Sequence[Any] = [None] * len(xs)
     if pairs:
         ys, seeds = zip(*pairs, strict=True)
-        seeds = None if vs is None else seeds
-        found = grad(ys, xs, seeds, True, create_graph, allow_unused=True)
+        found = grad(ys, xs, None if vs is None else seeds, True, create_graph, allow_unused=True)
     if strict and any(g is None for g in found):
         raise RuntimeError("strict: an output does not depend on one of the inputs")
     return [x.new_zeros(x.shape) if g is None else g for g, x in zip(found, xs, strict=True)]

@@ -311,7 +311,7 @@ def _flat(tensor: Any) -> np.ndarray:
 def _tensor(array: np.ndarray, like: Any) -> Any:
     from ..ops import from_numpy
 
-    return from_numpy(np.ascontiguousarray(array)).to(like.device, like.dtype)
+    return from_numpy(np.array(array)).to(like.device, like.dtype)
 
 
 def _random_like(y: Any, draw: np.random.Generator, non_contiguous: bool) -> Any:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import _C
-from ..utils.hooks import RemovableHandle, add_hook
+
+if TYPE_CHECKING:
+    from ..utils.hooks import RemovableHandle
 
 __all__ = [
     "LeafHooks",
@@ -46,7 +48,7 @@ def register_tensor_hook(tensor: Any, hook: Callable[[Any], Any]) -> RemovableHa
     if not tensor.requires_grad:
         raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
     hooks = _leaf_hooks(tensor).before if tensor.is_leaf else _output_hooks(tensor)
-    handle = add_hook(hooks, hook)
+    handle = _add_hook(hooks, hook)
     if _RETAIN in hooks:
         hooks.move_to_end(_RETAIN)
     return handle
@@ -62,7 +64,7 @@ def register_post_accumulate_grad_hook(tensor: Any, hook: Callable[[Any], None])
         raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
     if not tensor.is_leaf:
         raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
-    return add_hook(_leaf_hooks(tensor).after, hook)
+    return _add_hook(_leaf_hooks(tensor).after, hook)
 
 
 def retain_grad(tensor: Any) -> None:
@@ -112,6 +114,12 @@ def run_hooks(hooks: OrderedDict, grad: Any) -> Any:
                 )
         grad = result
     return grad
+
+
+def _add_hook(hooks: OrderedDict, hook: Any) -> RemovableHandle:
+    from ..utils.hooks import add_hook  # late: tilegrad.utils stands above autograd
+
+    return add_hook(hooks, hook)
 
 
 def _expect_callable(op: str, hook: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import functional as F  # noqa: N812
+from . import functional as F
 from . import init
 from .linear import new_parameter
 from .module import Module
@@ -190,9 +190,7 @@ class CELU(_Inplace):
 class Hardtanh(_Inplace):
     """``clamp(x, min_val, max_val)``. ValueError unless the maximum is larger."""
 
-    def __init__(
-        self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
-    ) -> None:
+    def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
         super().__init__(inplace)
         if not max_val > min_val:
             raise ValueError(f"max_val ({max_val}) must be greater than min_val ({min_val})")

@@ -6,7 +6,7 @@ from typing import Any
 
 from .. import _C
 from ..ops.fill import ones, tensor, zeros
-from . import functional as F  # noqa: N812
+from . import functional as F
 from . import init
 from .linear import new_parameter
 from .module import Module
@@ -18,6 +18,8 @@ class _BatchNorm(Module):
     """What the layers share; they differ in the inputs they accept."""
 
     _version = 2  # 1 had no num_batches_tracked
+    weight: Any
+    bias: Any
     running_mean: Any
     running_var: Any
     num_batches_tracked: Any
@@ -107,9 +109,9 @@ class _BatchNorm(Module):
 class BatchNorm1d(_BatchNorm):
     """Normalizes each channel of (batch, channels) or (batch, channels, length) over the rest.
 
-    ``(x - mean) / sqrt(variance + eps) * weight + bias``: in training mean and (biased) variance are
-    the batch's, and the running ones move towards them by ``momentum`` (None: plain average) with
-    the unbiased variance; in evaluation the running ones are used, unless
+    ``(x - mean) / sqrt(variance + eps) * weight + bias``: in training mean and (biased) variance
+    are the batch's, and the running ones move towards them by ``momentum`` (None: plain average)
+    with the unbiased variance; in evaluation the running ones are used, unless
     ``track_running_stats=False``. Ioffe and Szegedy, "Batch Normalization", 2015.
 
     Raises ValueError for other numbers of dimensions.

@@ -1,4 +1,4 @@
-"""Modules that hold modules or parameters: Sequential, ModuleList, ModuleDict, ParameterList, ..."""
+"""Modules that hold modules or parameters: Sequential, ModuleList, ParameterDict, ..."""
 
 from __future__ import annotations
 
@@ -295,7 +295,7 @@ def _describe(value: Any) -> str:
 
 
 class ParameterList(Module):
-    """A list of parameters; tensors put into it become parameters, other objects stay as they are."""
+    """A list of parameters. Tensors become parameters, other objects stay as they are."""
 
     def __init__(self, values: Iterable[Any] | None = None) -> None:
         super().__init__()
@@ -351,7 +351,7 @@ class ParameterList(Module):
 
 
 class ParameterDict(Module):
-    """A dict of parameters; tensors put into it become parameters, other objects stay as they are."""
+    """A dict of parameters. Tensors become parameters, other objects stay as they are."""
 
     def __init__(self, parameters: Any = None) -> None:
         super().__init__()
@@ -369,8 +369,6 @@ class ParameterDict(Module):
         return key
 
     def __getitem__(self, key: str) -> Any:
-        if key not in self._keys:
-            raise KeyError(key)
         return getattr(self, self._attribute(key))
 
     def __setitem__(self, key: str, value: Any) -> None:
@@ -422,7 +420,7 @@ class ParameterDict(Module):
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value of ``key``, or ``default``."""
-        return self[key] if key in self else default
+        return self[key] if key in self else default  # noqa: SIM401
 
     def keys(self) -> Iterable[str]:
         """The keys."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from . import functional as F  # noqa: N812 - the usual name
+from . import functional as F
 from . import init
 from .linear import new_parameter
 from .module import Module
@@ -24,7 +24,7 @@ def pair(op: str, name: str, value: Any) -> tuple[int, int]:
         or not all(isinstance(x, int) for x in values)
     ):
         raise ValueError(f"{op}: argument '{name}': expected an int or two, got {value!r}")
-    return tuple(values)  # type: ignore[return-value]
+    return tuple(values)
 
 
 class Conv2d(Module):
@@ -67,8 +67,7 @@ class Conv2d(Module):
         for name in ("kernel_size", "stride", "dilation"):
             if min(getattr(self, name)) < 1:
                 raise ValueError(
-                    f"Conv2d: argument '{name}': expected positive sizes, "
-                    f"got {getattr(self, name)}"
+                    f"Conv2d: argument '{name}': expected positive sizes, got {getattr(self, name)}"
                 )
         self.padding = self._checked_padding(padding)
         if padding_mode not in _PADDING_MODES:
@@ -125,7 +124,7 @@ class Conv2d(Module):
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "
             f"stride={self.stride}"
         )
-        if self.padding not in ((0, 0), "valid"):
+        if self.padding != (0, 0):
             text += f", padding={self.padding}"
         if self.dilation != (1, 1):
             text += f", dilation={self.dilation}"

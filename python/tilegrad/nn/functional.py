@@ -124,9 +124,7 @@ def softmin(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any
     return _softmax(-input, _dim_or_implicit("softmin", dim, input.ndim), dtype)
 
 
-def log_softmax(
-    input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None
-) -> Any:
+def log_softmax(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
     """``input - log(sum(exp(input)))`` along ``dim``; ``dtype`` converts the input first."""
     return _log_softmax(input, _dim_or_implicit("log_softmax", dim, input.ndim), dtype)
 
@@ -175,9 +173,7 @@ def glu(input: Any, dim: int = -1) -> Any:
         raise RuntimeError("glu does not support 0-dimensional tensors")
     size = input.shape[dim]
     if size % 2:
-        raise RuntimeError(
-            f"Halving dimension must be even, but dimension {dim} is size {size}"
-        )
+        raise RuntimeError(f"Halving dimension must be even, but dimension {dim} is size {size}")
     first = input.narrow(dim, 0, size // 2)
     second = input.narrow(dim, size // 2, size // 2)
     return first * sigmoid(second)

@@ -1,7 +1,7 @@
 """Hooks of a module: functions called before and after ``forward`` and ``backward``.
 
-A module without hooks has ``_hooks = None`` and calls ``forward`` directly; the first registered hook
-gives it a :class:`ModuleHooks`, and its calls go through :func:`call_with_hooks`.
+A module without hooks has ``_hooks = None`` and calls ``forward`` directly; the first registered
+hook gives it a :class:`ModuleHooks`, and its calls go through :func:`call_with_hooks`.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class BackwardWatch:
 
     def wrap_inputs(self, args: tuple) -> tuple:
         self.input_count = len(args)
-        wrapped = _watched(args, self._on_inputs) if self.hooks else None
+        wrapped = _watched(args, self._on_inputs, zeros=True) if self.hooks else None
         self.watches_inputs = wrapped is not None
         return args if wrapped is None else wrapped
 
@@ -140,6 +140,11 @@ class BackwardWatch:
                 grads = _checked(replaced, len(grads), "Backward pre hook")
         self.grad_output = grads
         if self.hooks and not self.watches_inputs:
+            warnings.warn(
+                "Full backward hook is firing when gradients are computed with respect to module "
+                "outputs since no inputs require gradients.",
+                stacklevel=2,
+            )
             for hook in self.hooks:
                 returned = hook(self.module, (None,) * self.input_count, grads)
                 if returned is not None and any(grad is not None for grad in returned):
@@ -182,18 +187,26 @@ def _checked(replaced: Any, count: int, what: str) -> tuple:
     return replaced
 
 
-def _watched(values: tuple, on_gradients: Callable[[tuple], tuple]) -> tuple | None:
+def _watched(
+    values: tuple, on_gradients: Callable[[tuple], tuple], zeros: bool = False
+) -> tuple | None:
     """``values`` with each tensor replaced by an alias, all made by one identity node.
 
-    Its backward hands ``on_gradients`` a tuple with an entry per value. None if no gradient flows.
+    Its backward hands ``on_gradients`` a tuple with an entry per value; for a tensor that gets no
+    gradient that is None, or with ``zeros`` a tensor of zeros. None if no gradient flows at all.
     """
     places = [i for i, value in enumerate(values) if isinstance(value, Tensor)]
     if not needs_grad(*(values[i] for i in places)):
         return None
 
+    count = len(values)  # the closure must not keep the values themselves
+    layouts = [(values[i].shape, values[i].dtype, values[i].device) for i in places]
+
     def identity_backward(node: Any, *grads: Any) -> tuple:
-        spread: list[Any] = [None] * len(values)
-        for place, grad in zip(places, grads, strict=True):
+        spread: list[Any] = [None] * count
+        for place, grad, (shape, dtype, device) in zip(places, grads, layouts, strict=True):
+            if grad is None and zeros and dtype.is_floating_point:
+                grad = _C.full(shape, 0, dtype, device)
             spread[place] = grad
         replaced = on_gradients(tuple(spread))
         return tuple(replaced[place] for place in places)

@@ -1,7 +1,7 @@
 """Filling parameters with their first values: the functions of ``torch.nn.init``.
 
-All write in place, unrecorded, and return the tensor. Given the same seed they draw the same numbers
-as PyTorch, in the same order.
+All write in place, unrecorded, and return the tensor. Given the same seed they draw the same
+numbers as PyTorch, in the same order.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import numpy as np
 
 from .. import _C
 from ..autograd.mode import no_grad
+from ..ops.fill import empty_like
+from ..ops.where import where
 
 __all__ = [
     "calculate_gain",
@@ -54,8 +56,10 @@ def trunc_normal_(
     b: float = 2.0,
     generator: Any = None,
 ) -> Any:
-    """Normal numbers, those outside [a, b] redrawn: the inverse of the distribution function at
-    uniform numbers. Warns if ``mean`` is more than two ``std`` outside the interval."""
+    """Normal numbers, those outside [a, b] drawn anew until they lie inside.
+
+    Warns if ``mean`` is more than two ``std`` outside the interval.
+    """
     if mean < a - 2 * std or mean > b + 2 * std:
         warnings.warn(
             "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. "
@@ -66,13 +70,39 @@ def trunc_normal_(
     def distribution(x: float) -> float:
         return (1.0 + math.erf(x / math.sqrt(2.0))) / 2.0
 
-    low, high = distribution((a - mean) / std), distribution((b - mean) / std)
+    inside = distribution((b - mean) / std) - distribution((a - mean) / std)
     with no_grad():
-        tensor.uniform_(2 * low - 1, 2 * high - 1, generator=generator)
-        tensor.erfinv_()
-        tensor.mul_(std * math.sqrt(2.0))
-        tensor.add_(mean)
-        return tensor.clamp_(min=a, max=b)
+        # Rejection sampling, from the distribution that is rejected less often. As in PyTorch every
+        # round draws for all elements, and only those still outside take the new number.
+        if inside > 0.3:
+            return _redrawn_normal(tensor, mean, std, a, b, generator)
+        return _accepted_uniform(tensor, mean, std, a, b, generator)
+
+
+def _redrawn_normal(
+    tensor: Any, mean: float, std: float, a: float, b: float, generator: Any
+) -> Any:
+    low, high = (tensor.new_tensor(bound).item() for bound in (a, b))  # as the dtype holds them
+    tensor.normal_(mean, std, generator=generator)
+    while (outside := (tensor < low) | (tensor > high)).any():
+        fresh = empty_like(tensor).normal_(mean, std, generator=generator)
+        tensor.copy_(where(outside, fresh, tensor))
+    return tensor
+
+
+def _accepted_uniform(
+    tensor: Any, mean: float, std: float, a: float, b: float, generator: Any
+) -> Any:
+    """Uniform candidates, each accepted with the ratio of its density to the largest in [a, b]."""
+    peak = -0.5 * ((max(a, min(mean, b)) - mean) / std) ** 2
+    pending = None
+    while pending is None or pending.any():
+        candidates = empty_like(tensor).uniform_(a, b, generator=generator)
+        tensor.copy_(candidates if pending is None else where(pending, candidates, tensor))
+        density = ((candidates - mean) / std) ** 2 * -0.5 - peak
+        refused = empty_like(tensor).uniform_(generator=generator).log() > density
+        pending = refused if pending is None else pending & refused
+    return tensor
 
 
 def constant_(tensor: Any, val: float) -> Any:
@@ -102,7 +132,8 @@ def eye_(tensor: Any) -> Any:
 
 
 def dirac_(tensor: Any, groups: int = 1) -> Any:
-    """A convolution weight (3 to 5 dimensions) that passes as many channels on as it can, per group.
+    """A convolution weight (3 to 5 dimensions) that passes as many channels on as it can, per
+    group.
 
     Raises ValueError for other numbers of dimensions and for channels that groups do not divide.
     """
@@ -130,9 +161,7 @@ def calculate_gain(nonlinearity: str, param: Any = None) -> float:
     1 for linear layers and sigmoid, 5/3 for tanh, sqrt(2) for relu, sqrt(2 / (1 + slope^2)) for
     leaky_relu (``param`` is the slope, 0.01 by default), 3/4 for selu. ValueError for other names.
     """
-    linear = ["linear"] + [
-        f"conv{way}{n}d" for way in ("", "_transpose") for n in (1, 2, 3)
-    ]
+    linear = ["linear"] + [f"conv{way}{n}d" for way in ("", "_transpose") for n in (1, 2, 3)]
     if nonlinearity in linear or nonlinearity == "sigmoid":
         return 1
     if nonlinearity == "tanh":

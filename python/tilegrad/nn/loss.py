@@ -1,11 +1,11 @@
-"""Losses as modules; ``reduction`` is "mean", "sum" or "none". See the functions for the formulas."""
+"""Losses as modules; ``reduction`` is "mean", "sum" or "none"."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ..ops.cross_entropy import legacy_reduction
-from . import functional as F  # noqa: N812
+from . import functional as F
 from .module import Module
 
 __all__ = [
@@ -148,9 +148,7 @@ class BCELoss(_WeightedLoss):
     """Binary cross entropy of probabilities; ``weight`` broadcasts."""
 
     def forward(self, input: Any, target: Any) -> Any:
-        return F.binary_cross_entropy(
-            input, target, weight=self.weight, reduction=self.reduction
-        )
+        return F.binary_cross_entropy(input, target, weight=self.weight, reduction=self.reduction)
 
 
 class BCEWithLogitsLoss(_Loss):

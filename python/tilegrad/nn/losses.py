@@ -55,18 +55,20 @@ def _where(condition: Any, input: Any, other: Any) -> Any:
     return where(condition, input, other)
 
 
-def _weighted_mean(op: str, losses: Any, weight: Any, reduction: str) -> Any:
-    """PyTorch's weighted mean divides by the sum of the weights."""
-    if weight is None:
-        return _reduced(op, losses, reduction)
-    if weight.shape != losses.shape:
+def _check_weight(op: str, losses: Any, weight: Any) -> None:
+    if weight is not None and weight.shape != losses.shape:
         raise ValueError(
             f"{op}: argument 'weight': expected shape {list(losses.shape)}, "
             f"got {list(weight.shape)}"
         )
-    if reduction == "mean":
+
+
+def _weighted_mean(op: str, losses: Any, weight: Any, reduction: str) -> Any:
+    """A mean that divides by the sum of the weights."""
+    _check_weight(op, losses, weight)
+    if weight is not None and reduction == "mean":
         return (losses * weight).sum() / weight.sum()
-    return _reduced(op, losses * weight, reduction)
+    return _reduced(op, _weighted(losses, weight), reduction)
 
 
 def mse_loss(
@@ -131,8 +133,9 @@ def huber_loss(
 ) -> Any:
     """``d**2 / 2`` for ``d = abs(input - target)`` up to ``delta``, else ``delta * (d - delta/2)``.
 
-    Raises RuntimeError unless ``delta`` is positive; ``weight`` as in :func:`mse_loss`. Huber,
-    "Robust Estimation of a Location Parameter" (1964).
+    Raises RuntimeError unless ``delta`` is positive. ``weight`` has the shape of the losses; unlike
+    in :func:`mse_loss`, the mean still divides by their number. Huber, "Robust Estimation of a
+    Location Parameter" (1964).
     """
     _warn_about_shapes(input, target)
     if not delta > 0:
@@ -142,7 +145,8 @@ def huber_loss(
     distance = (input - target).abs()
     near = distance * distance * 0.5
     losses = _where(distance <= delta, near, (distance - 0.5 * delta) * delta)
-    return _weighted_mean("huber_loss", losses, weight, reduction)
+    _check_weight("huber_loss", losses, weight)
+    return _reduced("huber_loss", _weighted(losses, weight), reduction)
 
 
 def binary_cross_entropy(
@@ -221,6 +225,12 @@ def kl_div(
     divides by all.
     """
     reduction = legacy_reduction(size_average, reduce, reduction)
+    if reduction == "mean":
+        warnings.warn(
+            "kl_div: reduction 'mean' divides by the number of elements; the divergence per row is "
+            "'batchmean'.",
+            stacklevel=2,
+        )
     if log_target:
         losses = target.exp() * (target - input)
     else:

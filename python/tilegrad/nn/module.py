@@ -155,7 +155,7 @@ class Module(StateDictMixin):
             object.__setattr__(self, name, value)
 
     def _replace(self, name: str, value: Any, registry: str, what: str, register: Any) -> None:
-        """Registers ``value`` in place of whatever has that name, keeping its place in the order."""
+        """Registers ``value`` in place of what has that name, keeping its place in the order."""
         if registry not in self.__dict__:
             raise AttributeError(f"cannot assign {what} before Module.__init__() call")
         if name not in self.__dict__[registry]:

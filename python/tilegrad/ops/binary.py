@@ -78,8 +78,13 @@ def mul(input: Any, other: Any, *, out: Any = None) -> Any:
     """``input * other``."""
     output = _C.mul(input, other)
     if needs_grad(input, other):
-        record(output, mul_backward, (input, other), (input, other))
+        record(output, mul_backward, (input, other), needed_factors(input, other))
     return output if out is None else put_out(out, output)
+
+
+def needed_factors(input: Any, other: Any) -> tuple:
+    """What the gradients of a product need: a factor matters to the gradient of the other one."""
+    return input if needs_grad(other) else None, other if needs_grad(input) else None
 
 
 def mul_backward(node: Any, grad: Any) -> tuple:

@@ -183,4 +183,4 @@ def _writer(function: Any) -> Any:
 
 
 _attach()
-Tensor.__hash__ = object.__hash__  # by identity, although == compares elements
+setattr(Tensor, "__hash__", object.__hash__)  # by identity, although == compares elements

@@ -115,7 +115,15 @@ def copy_(input: Any, src: Any, non_blocking: bool = False) -> Any:
 
 
 def _overwritten(input: Any, src: Any) -> Any:
-    return to(src, input.device, input.dtype).expand(input.shape).clone()
+    src = to(src, input.device, input.dtype)
+    output = _C.clone(_C.expand(src, input.shape))
+    if needs_grad(input, src):
+        record(output, copy_backward, (input, src))
+    return output
+
+
+def copy_backward(node: Any, grad: Any) -> tuple:
+    return grad.new_zeros(grad.shape) if node.needs(0) else None, grad
 
 
 def _attach_dtype_methods() -> None:

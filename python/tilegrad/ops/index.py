@@ -18,7 +18,7 @@ from ..autograd.graph import needs_grad, record
 from ..tensor import Tensor
 from ._register import method, put_out
 from .fill import as_tensor, tensor
-from .view import _dim, flatten, reshape, unsqueeze
+from .view import _dim, broadcast_tensors, flatten, reshape, unsqueeze
 
 __all__ = [
     "argwhere",
@@ -35,7 +35,7 @@ __all__ = [
 
 @method("__getitem__")
 def getitem(input: Any, key: Any) -> Any:
-    """``input[key]``, with PyTorch's keys: integers, slices, None, ..., masks, index tensors, lists.
+    """``input[key]`` for integers, slices, None, ..., masks, index tensors, lists and arrays.
 
     Raises IndexError for indices out of range, too many indices and masks of another shape,
     ValueError for slice steps that are not positive.
@@ -143,7 +143,9 @@ def _plain_item(item: Any) -> Any:
     elif isinstance(item, np.ndarray):
         item = as_tensor(item)
     if isinstance(item, str):
-        raise TypeError("only integers, slices, None, ..., tensors and lists are valid indices, got str")
+        raise TypeError(
+            "only integers, slices, None, ..., tensors and lists are valid indices, got str"
+        )
     if not isinstance(item, Tensor):
         raise IndexError(
             "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are "
@@ -177,7 +179,7 @@ def _consumed(item: Any) -> int:
     return 1
 
 
-# --- along one dimension ----------------------------------------------------------------------------
+# --- along one dimension --------------------------------------------------------------------------
 
 
 @method()
@@ -198,9 +200,7 @@ def index_select_backward(node: Any, grad: Any) -> Any:
 
 
 @method()
-def gather(
-    input: Any, dim: int, index: Any, *, sparse_grad: bool = False, out: Any = None
-) -> Any:
+def gather(input: Any, dim: int, index: Any, *, sparse_grad: bool = False, out: Any = None) -> Any:
     """``output[i][j] = input[index[i][j]][j]`` for ``dim=0``, and likewise for other dimensions.
 
     ``index`` (int32 or int64) has the input's number of dimensions, gives the result its shape, and
@@ -254,7 +254,7 @@ def _broadcast_size(a: int, b: int) -> int:
     return b if a == 1 else a
 
 
-# --- masks -----------------------------------------------------------------------------------------
+# --- masks ----------------------------------------------------------------------------------------
 
 
 @method()
@@ -262,8 +262,6 @@ def masked_select(input: Any, mask: Any, *, out: Any = None) -> Any:
     """The elements of ``input`` where ``mask`` (bool) is true, as a vector; both broadcast."""
     if mask.dtype is not _C.boolean:
         raise RuntimeError("masked_select: expected BoolTensor for mask")
-    from .join import broadcast_tensors
-
     input, mask = broadcast_tensors(input, mask)
     output = index(input, (mask,)) if mask.ndim else index(unsqueeze(input, 0), (mask[None],))
     return output if out is None else put_out(out, output)
@@ -288,11 +286,11 @@ def argwhere(input: Any) -> Any:
     return nonzero(input)
 
 
-# --- tables ----------------------------------------------------------------------------------------
+# --- tables ---------------------------------------------------------------------------------------
 
 
 def one_hot(tensor: Any, num_classes: int = -1) -> Any:
-    """int64 (*, num_classes): a one at each class of ``tensor`` (int64, any shape), zeros elsewhere.
+    """int64 (*, num_classes): a one at each class of ``tensor`` (int64, *), zeros elsewhere.
 
     ``num_classes`` -1 means the largest class plus one. Raises RuntimeError for classes outside.
     """

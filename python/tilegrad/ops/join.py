@@ -17,16 +17,13 @@ from .. import _C
 from ..autograd.graph import needs_grad, record
 from ..tensor import Tensor
 from ._register import method, put_out
-from .view import _dim, _sizes, as_strided, expand, flatten, narrow, reshape, unsqueeze
+from .view import _dim, _sizes, expand, flatten, narrow, reshape, unsqueeze
 
 __all__ = [
     "atleast_1d",
     "atleast_2d",
     "atleast_3d",
     "block_diag",
-    "broadcast_shapes",
-    "broadcast_tensors",
-    "broadcast_to",
     "cat",
     "chunk",
     "column_stack",
@@ -55,28 +52,20 @@ def cat(tensors: Sequence[Any], dim: int = 0, *, out: Any = None) -> Any:
     tensors = tuple(tensors)
     output = _C.cat(tensors, dim)
     if needs_grad(*tensors):
-        lengths = [0 if t.shape == (0,) else t.shape[dim] for t in tensors]
-        record(output, cat_backward, tensors, (lengths, dim))
+        record(output, cat_backward, tensors, (dim, [t.shape for t in tensors]))
     return output if out is None else put_out(out, output)
 
 
 def cat_backward(node: Any, grad: Any) -> tuple:
-    lengths, dim = node.saved
+    dim, shapes = node.saved
     grads, start = [], 0
-    for i, length in enumerate(lengths):
-        grads.append(narrow(grad, dim, start, length) if node.needs(i) and length else None)
-        start += length
-    return tuple(
-        _empty_grad(node, i, grad) if g is None and node.needs(i) else g
-        for i, g in enumerate(grads)
-    )
-
-
-def _empty_grad(node: Any, index: int, grad: Any) -> Any:
-    """Zeros for an input without elements, whatever its shape."""
-    probe = grad.new_zeros((0,))
-    misfit = node.misfit(index, probe)
-    return probe if misfit is None else grad.new_zeros(misfit[0])
+    for i, shape in enumerate(shapes):
+        if shape == (0,) and grad.ndim != 1:  # joined with anything, added nothing
+            grads.append(grad.new_zeros(shape) if node.needs(i) else None)
+            continue
+        grads.append(narrow(grad, dim, start, shape[dim]) if node.needs(i) else None)
+        start += shape[dim]
+    return tuple(grads)
 
 
 concat = concatenate = cat
@@ -210,7 +199,8 @@ def split(tensor: Any, split_size_or_sections: Any, dim: int = 0) -> tuple:
         raise RuntimeError(f"split expects split_size be non-negative, but got split_size={step}")
     if step == 0 and size != 0:
         raise RuntimeError(
-            "split_size can only be 0 if dimension size is 0, but got dimension size of " + str(size)
+            "split_size can only be 0 if dimension size is 0, but got dimension size of "
+            + str(size)
         )
     starts = range(0, size, step) if step else ()
     return _split(tensor, [min(step, size - start) for start in starts] or [0], dim)
@@ -369,9 +359,7 @@ def roll(input: Any, shifts: Any, dims: Any = None) -> Any:
     shifts = [shifts] if isinstance(shifts, int) else list(shifts)
     if dims is None or (not isinstance(dims, int) and len(dims) == 0):
         if len(shifts) != 1:
-            raise RuntimeError(
-                f"shifts and dimensions must align. shifts: {len(shifts)}, dims:0"
-            )
+            raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:0")
         return reshape(roll(flatten(input), shifts, 0), input.shape)
     dims = [dims] if isinstance(dims, int) else list(dims)
     if len(shifts) != len(dims):
@@ -403,37 +391,7 @@ def rot90(input: Any, k: int = 1, dims: Sequence[int] = (0, 1)) -> Any:
     return turned.transpose(a, b)
 
 
-# --- broadcasting ---------------------------------------------------------------------------------
-
-
-def broadcast_to(input: Any, size: Any) -> Any:
-    """``input.expand(size)``."""
-    return expand(input, size)
-
-
-@method("broadcast_to")
-def _broadcast_to_method(input: Any, *size: Any) -> Any:
-    """See :func:`tilegrad.broadcast_to`."""
-    return expand(input, _sizes(size))
-
-
-def broadcast_shapes(*shapes: Any) -> Any:
-    """The shape to which all the shapes broadcast. RuntimeError if there is none."""
-    from .._size import Size
-
-    try:
-        return Size(np.broadcast_shapes(*(tuple(s) if not isinstance(s, int) else s for s in shapes)))
-    except ValueError:
-        raise RuntimeError(
-            "Shape mismatch: objects cannot be broadcast to a single shape: "
-            + ", ".join(str(shape) for shape in shapes)
-        ) from None
-
-
-def broadcast_tensors(*tensors: Any) -> tuple:
-    """The tensors expanded to one shape. RuntimeError if their sizes do not match."""
-    shape = broadcast_shapes(*(x.shape for x in tensors))
-    return tuple(x if x.shape == shape else expand(x, shape) for x in tensors)
+# --- grids and blocks -----------------------------------------------------------------------------
 
 
 def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple:
@@ -466,30 +424,8 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple:
     return tuple(grids)
 
 
-@method("unfold")
-def _unfold_windows(input: Any, dimension: int, size: int, step: int) -> Any:
-    """All windows of ``size`` entries along ``dimension``, ``step`` apart, as a view; the entries of
-    a window lie along a new last dimension."""
-    at = _dim(dimension, input.ndim, "unfold")
-    shape, strides = list(input.shape), list(_C.stride(input))
-    if not shape:
-        shape, strides = [1], [1]
-    if size < 0 or size > shape[at]:
-        raise RuntimeError(
-            f"maximum size for tensor at dimension {dimension} is {shape[at]} but size is {size}"
-        )
-    if step <= 0:
-        raise RuntimeError(f"step is {step} but must be > 0")
-    windows = (shape[at] - size) // step + 1
-    if input.ndim == 0:
-        return as_strided(input, (size,), (1,))
-    stride = strides[at]
-    shape[at], strides[at] = windows, stride * step
-    return as_strided(input, (*shape, size), (*strides, stride))
-
-
 def block_diag(*tensors: Any) -> Any:
-    """A matrix with the given matrices (vectors count as rows) along its diagonal, zero elsewhere."""
+    """The matrices (vectors count as rows) along the diagonal of a matrix of zeros."""
     blocks = [atleast_2d(x) for x in tensors]
     columns = sum(x.shape[1] for x in blocks)
     rows, left = [], 0
@@ -497,8 +433,6 @@ def block_diag(*tensors: Any) -> Any:
         if x.ndim > 2:
             raise RuntimeError(f"block_diag: expected at most 2 dimensions, got {x.ndim}")
         right = columns - left - x.shape[1]
-        rows.append(
-            cat([x.new_zeros((x.shape[0], left)), x, x.new_zeros((x.shape[0], right))], 1)
-        )
+        rows.append(cat([x.new_zeros((x.shape[0], left)), x, x.new_zeros((x.shape[0], right))], 1))
         left += x.shape[1]
     return cat(rows, 0)

@@ -430,7 +430,7 @@ def norm_backward(node: Any, grad: Any) -> Any:
     grad = with_kept_dims(grad, input.shape, dim, keepdim)
     output = with_kept_dims(output, input.shape, dim, keepdim)
     if p == 0:
-        return grad * 0 * input
+        return None  # piecewise constant
     if p == 1:
         return grad * input.sign()
     if p == 2:

@@ -16,7 +16,7 @@ from ..autograd.views import in_place
 from ..tensor import Tensor
 from ._register import in_place_method, method
 from .index import _op_index, gather, getitem, index_select, split_key
-from .view import _dim
+from .view import _dim, broadcast_tensors
 
 __all__ = [
     "index_add",
@@ -135,7 +135,7 @@ def _index_add_raw(tensor: Any, dim: int, index: Any, source: Any, *, alpha: Any
 
 @method()
 def index_copy(input: Any, dim: int, index: Any, source: Any) -> Any:
-    """A copy of ``input`` with slice i of ``source`` at position ``index[i]``. Errors as index_add."""
+    """A copy of ``input`` with slice i of ``source`` at position ``index[i]``."""
     output = _C.clone(input)
     _C.index_copy_(output, dim, index, source)
     if needs_grad(input, source):
@@ -323,8 +323,6 @@ def _neutral(reduce: str, dtype: Any) -> Any:
 def masked_scatter(input: Any, mask: Any, source: Any) -> Any:
     """A copy of ``input`` with the elements where ``mask`` is true replaced, in order, by those of
     ``source``. RuntimeError if there are too few, or other dtypes."""
-    from .join import broadcast_tensors
-
     if mask.dtype is not _C.boolean:
         raise RuntimeError(f"masked_scatter_ only supports boolean masks, but got {mask.dtype}")
     if source.dtype is not input.dtype:

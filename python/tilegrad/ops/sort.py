@@ -98,9 +98,7 @@ def topk(
     if input.ndim == 0 and k == 0:
         raise RuntimeError("topk: cannot take 0 elements of a 0-dimensional tensor")
     if input.ndim:
-        values, indices = (
-            _C.clone(_C.slice(part, at, 0, k, 1)) for part in (values, indices)
-        )
+        values, indices = (_C.clone(_C.slice(part, at, 0, k, 1)) for part in (values, indices))
     _record_selection(input, values, indices, at)
     return _finish(values, indices, out)
 
@@ -132,9 +130,7 @@ def _select_sorted(input: Any, order: Any, dim: int, keepdim: bool, out: Any) ->
 
 
 @method()
-def median(
-    input: Any, dim: int | None = None, keepdim: bool = False, *, out: Any = None
-) -> Any:
+def median(input: Any, dim: int | None = None, keepdim: bool = False, *, out: Any = None) -> Any:
     """The median; of an even number of elements the lower middle one. NaN if there is a NaN.
 
     Without ``dim`` of all elements, a scalar; with it (values, indices) along the dimension.
@@ -149,9 +145,7 @@ def median(
     at = _dim(dim, input.ndim, "median")
     size = input.shape[at] if input.ndim else 1
     if size == 0:
-        raise IndexError(
-            f"median(): Expected reduction dim {dim} to have non-zero size."
-        )
+        raise IndexError(f"median(): Expected reduction dim {dim} to have non-zero size.")
     order = _C.full((), (size - 1) // 2, _C.int64, input.device)
     if input.dtype.is_floating_point and input.ndim:  # a NaN, sorted last, takes the place
         numbers = (input.detach() == input.detach()).sum(at, keepdim=True)

@@ -1,8 +1,8 @@
-"""Views: other sizes and strides over the same memory, never a copy (``reshape`` copies if it must).
+"""Views: other sizes and strides over the same memory, never a copy (but ``reshape`` may copy).
 
 All follow the PyTorch functions of the same names. Writing to a view in place writes to its base,
-and gradients follow. Errors: IndexError for a dimension out of range, RuntimeError for sizes that do
-not fit.
+and gradients follow. Errors: IndexError for a dimension out of range, RuntimeError for sizes that
+do not fit.
 """
 
 from __future__ import annotations
@@ -11,13 +11,19 @@ import builtins
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from .. import _C
+from .._size import Size
 from ..autograd.graph import needs_grad, record
 from ..autograd.views import layout, same_memory_order
 from ._register import method
 
 __all__ = [
     "as_strided",
+    "broadcast_shapes",
+    "broadcast_tensors",
+    "broadcast_to",
     "diagonal",
     "expand",
     "flatten",
@@ -188,14 +194,16 @@ def permute_backward(node: Any, grad: Any) -> Any:
 
 @method("movedim", "moveaxis")
 def movedim(input: Any, source: Any, destination: Any) -> Any:
-    """Moves the dimensions ``source`` to the positions ``destination``; the rest keep their order."""
+    """Moves the dimensions ``source`` to ``destination``; the rest keep their order."""
     ndim = input.ndim
     sources = [source] if isinstance(source, int) else list(source)
     targets = [destination] if isinstance(destination, int) else list(destination)
     sources = [_dim(d, ndim, "movedim") for d in sources]
     targets = [_dim(d, ndim, "movedim") for d in targets]
-    if len(sources) != len(targets) or len({*sources}) < len(sources) or len({*targets}) < len(
-        targets
+    if (
+        len(sources) != len(targets)
+        or len({*sources}) < len(sources)
+        or len({*targets}) < len(targets)
     ):
         raise RuntimeError(
             "movedim: expected 'source' and 'destination' to list equally many different "
@@ -380,6 +388,58 @@ def _scatter_layout(grad: Any, input_layout: tuple, output_layout: tuple) -> Any
         else:
             _C.copy_(window, grad)
         return _C.contiguous(_C.as_strided(buffer, shape, strides, 0))
+
+
+@method()
+def unfold(input: Any, dimension: int, size: int, step: int) -> Any:
+    """The windows of ``size`` entries along ``dimension``, ``step`` apart, as a view; the entries
+    of a window lie along a new last dimension."""
+    at = _dim(dimension, input.ndim, "unfold")
+    shape, strides = list(input.shape), list(_C.stride(input))
+    if not shape:
+        shape, strides = [1], [1]
+    if size < 0 or size > shape[at]:
+        raise RuntimeError(
+            f"maximum size for tensor at dimension {dimension} is {shape[at]} but size is {size}"
+        )
+    if step <= 0:
+        raise RuntimeError(f"step is {step} but must be > 0")
+    windows = (shape[at] - size) // step + 1
+    if input.ndim == 0:
+        return as_strided(input, (size,), (1,))
+    stride = strides[at]
+    shape[at], strides[at] = windows, stride * step
+    return as_strided(input, (*shape, size), (*strides, stride))
+
+
+def broadcast_to(input: Any, size: Any) -> Any:
+    """``input.expand(size)``."""
+    return expand(input, size)
+
+
+@method("broadcast_to")
+def _broadcast_to_method(input: Any, *size: Any) -> Any:
+    """See :func:`tilegrad.broadcast_to`."""
+    return expand(input, _sizes(size))
+
+
+def broadcast_shapes(*shapes: Any) -> Any:
+    """The shape to which all the shapes broadcast. RuntimeError if there is none."""
+    try:
+        return Size(
+            np.broadcast_shapes(*(tuple(s) if not isinstance(s, int) else s for s in shapes))
+        )
+    except ValueError:
+        raise RuntimeError(
+            "Shape mismatch: objects cannot be broadcast to a single shape: "
+            + ", ".join(str(shape) for shape in shapes)
+        ) from None
+
+
+def broadcast_tensors(*tensors: Any) -> tuple:
+    """The tensors expanded to one shape. RuntimeError if their sizes do not match."""
+    shape = broadcast_shapes(*(x.shape for x in tensors))
+    return tuple(x if x.shape == shape else expand(x, shape) for x in tensors)
 
 
 def _no_grad() -> Any:

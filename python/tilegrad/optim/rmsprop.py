@@ -14,9 +14,9 @@ __all__ = ["RMSprop"]
 class RMSprop(Optimizer):
     """Steps of the gradient over the root of its running mean square (Hinton's lecture, 2012).
 
-    ``alpha`` is the decay of that mean, ``eps`` is added to the root. ``centered`` takes the squared
-    running mean off first, so that the root is a standard deviation (Graves, 2013). With ``momentum``
-    the steps accumulate. ``capturable`` and ``foreach`` change nothing.
+    ``alpha`` is the decay of that mean, ``eps`` is added to the root. ``centered`` takes the
+    squared running mean off first, so that the root is a standard deviation (Graves, 2013). With
+    ``momentum`` the steps accumulate. ``capturable`` and ``foreach`` change nothing.
 
     Raises ValueError for negative options.
     """

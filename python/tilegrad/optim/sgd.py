@@ -14,9 +14,10 @@ __all__ = ["SGD"]
 class SGD(Optimizer):
     """Gradient descent: ``p -= lr * g``, with g the gradient plus ``weight_decay * p``.
 
-    With ``momentum`` the step follows ``v = momentum * v + (1 - dampening) * g``, which starts as g;
-    with ``nesterov`` (Sutskever et al., 2013) it follows ``g + momentum * v``. ``maximize`` reverses
-    the gradient. ``foreach``, ``fused`` change nothing: one native call updates a group in any case.
+    With ``momentum`` the step follows ``v = momentum * v + (1 - dampening) * g``, which starts as
+    g; with ``nesterov`` (Sutskever et al., 2013) it follows ``g + momentum * v``. ``maximize``
+    reverses the gradient. ``foreach``, ``fused`` change nothing: one native call updates a group in
+    any case.
 
     Raises ValueError for negative options, and for nesterov without momentum or with dampening.
     """
@@ -75,7 +76,8 @@ class SGD(Optimizer):
         self, group: dict, lr: float, momentum: float, dampening: float, *options: Any
     ) -> None:
         """A buffer starts as the gradient: from zero, without dampening."""
-        fresh, others = [], []
+        fresh: list[Any] = []
+        others: list[Any] = []
         for p in group["params"]:
             known = p in self.state and self.state[p].get("momentum_buffer") is not None
             (others if known else fresh).append(p)

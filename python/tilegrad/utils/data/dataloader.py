@@ -116,8 +116,8 @@ class DataLoader:
         self.batch_sampler: Any = batch_sampler
 
     def __iter__(self) -> Iterator[Any]:
-        # The order of draws is PyTorch's: the epoch's seed before the sampler's, which is drawn when
-        # the first index is asked for.
+        # The order of draws is PyTorch's: the epoch's seed before the sampler's, which is drawn
+        # when the first index is asked for.
         order = iter(self.sampler if self.batch_sampler is None else self.batch_sampler)
         seed = random_seed(self.generator)
         if self.num_workers == 0:

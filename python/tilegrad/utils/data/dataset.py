@@ -128,7 +128,7 @@ class ChainDataset(IterableDataset):
             yield from dataset
 
     def __len__(self) -> int:
-        return sum(len(dataset) for dataset in self.datasets)  # type: ignore[arg-type]
+        return sum(len(dataset) for dataset in self.datasets)  # type: ignore[arg-type, misc]
 
 
 class Subset(Dataset):
@@ -156,8 +156,8 @@ def random_split(
 ) -> list[Subset]:
     """Splits a dataset at random into parts of the given lengths, or fractions that sum to one.
 
-    What fractions leave over goes to the first parts, one sample each. Raises ValueError for lengths
-    that do not sum to the dataset's.
+    What fractions leave over goes to the first parts, one sample each. Raises ValueError for
+    lengths that do not sum to the dataset's.
     """
     from ...ops.random import randperm
 

@@ -53,8 +53,8 @@ class SequentialSampler(Sampler):
 class RandomSampler(Sampler):
     """A random permutation, or with ``replacement`` independent draws.
 
-    ``num_samples`` is the number of indices, by default the length of the data. Raises TypeError for
-    a ``replacement`` that is not a bool, ValueError for a number that is not positive.
+    ``num_samples`` is the number of indices, by default the length of the data. Raises TypeError
+    for a ``replacement`` that is not a bool, ValueError for a number that is not positive.
     """
 
     def __init__(

@@ -83,8 +83,15 @@ _END = "end of stream"  # result of a worker whose stream is exhausted
 
 
 def _work(
-    worker: int, num_workers: int, dataset: Any, batched: bool, collate_fn: Any, drop_last: bool,
-    init_fn: Any, tasks: Any, results: Any,
+    worker: int,
+    num_workers: int,
+    dataset: Any,
+    batched: bool,
+    collate_fn: Any,
+    drop_last: bool,
+    init_fn: Any,
+    tasks: Any,
+    results: Any,
 ) -> None:
     """The main function of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
@@ -154,9 +161,17 @@ class _Workers:
             for worker, tasks in enumerate(self.tasks):
                 process = context.Process(
                     target=_work,
-                    args=(worker, loader.num_workers, loader.dataset,
-                          loader.batch_sampler is not None, loader.collate_fn, loader.drop_last,
-                          loader.worker_init_fn, tasks, self.results),
+                    args=(
+                        worker,
+                        loader.num_workers,
+                        loader.dataset,
+                        loader.batch_sampler is not None,
+                        loader.collate_fn,
+                        loader.drop_last,
+                        loader.worker_init_fn,
+                        tasks,
+                        self.results,
+                    ),
                     daemon=True,
                 )
                 process.start()
@@ -185,9 +200,7 @@ class _Workers:
                         f"DataLoader worker (pid(s) {listed}) exited unexpectedly"
                     ) from None
                 if timeout > 0 and waited >= timeout:
-                    raise RuntimeError(
-                        f"DataLoader timed out after {timeout} seconds"
-                    ) from None
+                    raise RuntimeError(f"DataLoader timed out after {timeout} seconds") from None
                 continue
             if epoch == self.epoch:  # else left over from an epoch that was not read to its end
                 return number, worker, result

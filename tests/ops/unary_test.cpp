@@ -1,0 +1,121 @@
+// unary: the branch-free exponential and error function to the last place, and the rest against the C
+// library in double, on every instruction set.
+#include "ops/unary.h"
+
+#include <limits>
+
+#include "kernel_testing.h"
+
+namespace tilegrad {
+namespace {
+
+template <class T>
+Array<T> apply(Isa isa, UnaryOp op, Array<T>& x) {
+  Array<T> y(x.size);
+  const auto loop =
+      loop_over({x.size}, Strided<T>{y.data(), {1}}, Strided<T>{x.data(), {1}});
+  run_on(isa, unary_kernel, Unary{.op = op, .dtype = DTypeOf<T>::value, .loop = loop});
+  return y;
+}
+
+// The largest error of float32 results, in units of the last place of the exact ones.
+double worst_error(const Array<float>& y, const Array<float>& x, double (*exact)(double)) {
+  double worst = 0;
+  for (std::int64_t i = 0; i < x.size; ++i) {
+    const double expected = exact(static_cast<double>(x[i]));
+    const float rounded = static_cast<float>(std::abs(expected));
+    if (std::isinf(rounded)) {
+      EXPECT_EQ(y[i], static_cast<float>(expected)) << "at " << x[i];
+      continue;
+    }
+    const double unit = std::nextafter(rounded, INFINITY) - rounded;
+    worst = std::max(worst, std::abs(static_cast<double>(y[i]) - expected) / unit);
+  }
+  return worst;
+}
+
+Array<float> grid(double low, double high, std::int64_t count) {
+  Array<float> x(count);
+  for (std::int64_t i = 0; i < count; ++i)
+    x[i] = static_cast<float>(low + (high - low) * static_cast<double>(i) / static_cast<double>(count));
+  return x;
+}
+
+TEST(Unary, ExponentialIsWithinOneUnit) {
+  Array<float> x = grid(-110, 88.7, 400'001);
+  for_each_isa([&](Isa isa) {
+    const Array<float> y = apply(isa, UnaryOp::exp, x);
+    EXPECT_LE(worst_error(y, x, [](double v) { return std::exp(v); }), 1.0);
+  });
+}
+
+TEST(Unary, ExponentialAtTheEdges) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  Array<float> x(37);  // several registers and a rest
+  const float edges[] = {0.0f, -0.0f, kInfinity, -kInfinity, 89.0f, 1e30f, -104.0f, -1e30f};
+  const float expected[] = {1.0f, 1.0f, kInfinity, 0.0f, kInfinity, kInfinity, 0.0f, 0.0f};
+  for (std::int64_t i = 0; i < x.size; ++i) x[i] = i == 36 ? NAN : edges[i % 8];
+  for_each_isa([&](Isa isa) {
+    const Array<float> y = apply(isa, UnaryOp::exp, x);
+    for (std::int64_t i = 0; i < 36; ++i) EXPECT_EQ(y[i], expected[i % 8]) << "at " << x[i];
+    EXPECT_TRUE(std::isnan(y[36]));
+  });
+}
+
+TEST(Unary, ErrorFunctionIsWithinThreeUnits) {
+  Array<float> x = grid(-6, 6, 200'001);
+  for_each_isa([&](Isa isa) {
+    const Array<float> y = apply(isa, UnaryOp::erf, x);
+    EXPECT_LE(worst_error(y, x, [](double v) { return std::erf(v); }), 3.0);
+  });
+}
+
+template <class T>
+void test_against_library(double tolerance) {
+  struct Case {
+    UnaryOp op;
+    double (*exact)(double);
+  };
+  const Case cases[] = {
+      {UnaryOp::neg, [](double v) { return -v; }},
+      {UnaryOp::abs, [](double v) { return std::abs(v); }},
+      {UnaryOp::square, [](double v) { return v * v; }},
+      {UnaryOp::floor, [](double v) { return std::floor(v); }},
+      {UnaryOp::round, [](double v) { return std::nearbyint(v); }},
+      {UnaryOp::sqrt, [](double v) { return std::sqrt(v); }},
+      {UnaryOp::reciprocal, [](double v) { return 1 / v; }},
+      {UnaryOp::log, [](double v) { return std::log(v); }},
+      {UnaryOp::sin, [](double v) { return std::sin(v); }},
+      {UnaryOp::atanh, [](double v) { return std::atanh(v); }},
+      {UnaryOp::erfc, [](double v) { return std::erfc(v); }},
+  };
+  Array<T> x = Array<T>::random(1003, 1);
+  for_each_isa([&](Isa isa) {
+    for (const Case& c : cases) {
+      SCOPED_TRACE(static_cast<int>(c.op));
+      const Array<T> y = apply(isa, c.op, x);
+      Array<double> expected(x.size);
+      for (std::int64_t i = 0; i < x.size; ++i) expected[i] = c.exact(static_cast<double>(x[i]));
+      expect_close(y, expected, x.size, tolerance, 0);
+    }
+  });
+}
+
+TEST(Unary, Float32) {
+  test_against_library<float>(1e-6);
+}
+TEST(Unary, Float64) {
+  test_against_library<double>(1e-15);
+}
+
+TEST(Unary, SmallestIntegerWraps) {
+  Array<std::int8_t> x(40, std::int8_t{-128});
+  for_each_isa([&](Isa isa) {
+    EXPECT_TRUE(apply(isa, UnaryOp::neg, x) == x);
+    EXPECT_TRUE(apply(isa, UnaryOp::abs, x) == x);
+    EXPECT_EQ(apply(isa, UnaryOp::bitwise_not, x)[39], 127);
+  });
+}
+
+}  // namespace
+}  // namespace tilegrad
