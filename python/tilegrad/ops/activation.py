@@ -1,8 +1,8 @@
 """Activation functions: relu, sigmoid, tanh, gelu, silu, softplus, elu and relatives.
 
-Every function follows the one of the same name in ``torch`` or ``torch.nn.functional``, works element
-by element and keeps shape and dtype. ``sigmoid``, ``tanh``, ``relu`` and ``hardtanh`` accept integers,
-the others raise NotImplementedError for dtypes that are not floating.
+Every function follows the one of the same name in ``torch`` or ``torch.nn.functional``, works
+element by element and keeps shape and dtype. ``sigmoid``, ``tanh``, ``relu`` and ``hardtanh``
+accept integers, the others raise NotImplementedError for dtypes that are not floating.
 """
 
 from __future__ import annotations
@@ -16,7 +16,18 @@ from ..autograd.views import in_place
 from ._register import in_place_method, method, put_out
 from .unary import exp
 
-__all__ = ["celu", "celu_", "relu", "relu_", "selu", "selu_", "sigmoid", "sigmoid_", "tanh", "tanh_"]
+__all__ = [
+    "celu",
+    "celu_",
+    "relu",
+    "relu_",
+    "selu",
+    "selu_",
+    "sigmoid",
+    "sigmoid_",
+    "tanh",
+    "tanh_",
+]
 
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
@@ -241,9 +252,7 @@ def log_sigmoid_backward(node: Any, grad: Any) -> Any:
     return _log_sigmoid_grad(grad, *node.saved)
 
 
-def hardtanh(
-    input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
-) -> Any:
+def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Any:
     """``input`` limited to the range from ``min_val`` to ``max_val``.
 
     Raises ValueError if ``min_val`` is greater than ``max_val``, RuntimeError for bool.

@@ -1,7 +1,7 @@
 """Dropout: random zeros during training, by element or by whole channels.
 
-Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting" (2014). What is
-kept is scaled by 1 / (1 - p), so evaluation needs no scaling. The masks come from the default
+Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting" (2014). What
+is kept is scaled by 1 / (1 - p), so evaluation needs no scaling. The masks come from the default
 generator (:func:`tilegrad.manual_seed`).
 """
 

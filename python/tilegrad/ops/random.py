@@ -2,9 +2,9 @@
 
 The generator is the Mersenne Twister (Matsumoto and Nishimura, 1998). With one seed, ``rand``,
 ``randn``, ``randint``, ``randperm``, ``uniform_`` and ``normal_`` give the numbers of PyTorch's CPU
-generator (normal numbers up to rounding). One thread draws, in the order of the elements in memory,
-so the numbers do not depend on the number of threads. ``generator=None`` stands for the default one,
-which :func:`manual_seed` seeds.
+generator (normal numbers up to rounding). One thread draws, in the order of the elements in
+memory, so the numbers do not depend on the number of threads. ``generator=None`` stands for the
+default one, which :func:`manual_seed` seeds.
 """
 
 from __future__ import annotations
@@ -192,9 +192,7 @@ def rand_like(
 ) -> Tensor:
     """Uniform numbers in [0, 1) in the shape, dtype and device of ``input``."""
     shape, dtype, device = _like(input, dtype, device)
-    return rand(
-        shape, generator=generator, dtype=dtype, device=device, requires_grad=requires_grad
-    )
+    return rand(shape, generator=generator, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 def randn_like(
@@ -221,7 +219,7 @@ def randint_like(
     requires_grad: bool = False,
     **kwargs: int,
 ) -> Tensor:
-    """``randint_like(input, low=0, high)``: integers in the shape, dtype and device of ``input``."""
+    """Integers from ``low`` (0) below ``high`` in the shape, dtype and device of ``input``."""
     shape, dtype, device = _like(input, dtype, device)
     if len(args) == 1 and "high" not in kwargs:
         args, kwargs = (), {"high": args[0], **kwargs}
@@ -232,7 +230,12 @@ def randint_like(
 
 
 def normal(
-    mean: Any, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None, **kwargs: Any
+    mean: Any,
+    std: Any = 1.0,
+    size: Any = None,
+    *,
+    generator: Generator | None = None,
+    **kwargs: Any,
 ) -> Tensor:
     """Normal numbers whose mean and standard deviation are tensors (broadcast) or numbers.
 
@@ -308,7 +311,12 @@ def random_fill_backward(node: Any, grad: Any) -> Any:
 
 @method()
 def uniform_(
-    input: Any, from_: float = 0, to: float = 1, *, generator: Generator | None = None, **kwargs: Any
+    input: Any,
+    from_: float = 0,
+    to: float = 1,
+    *,
+    generator: Generator | None = None,
+    **kwargs: Any,
 ) -> Any:
     """Fills with uniform numbers in [from, to); returns ``self``."""
     low = kwargs.pop("from", from_)

@@ -50,9 +50,9 @@ __all__ = [
     "isneginf",
     "isposinf",
     "log",
-    "log10",
     "log1p",
     "log2",
+    "log10",
     "logical_not",
     "neg",
     "negative",
@@ -260,7 +260,9 @@ def _logical_not_raw(tensor: Any) -> None:
 def _invert(self: Any) -> Any:
     """``~self`` of bools or integers."""
     if self.dtype.is_floating_point:
-        raise TypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
+        raise TypeError(
+            "~ (operator.invert) is only implemented on integer and Boolean-type tensors"
+        )
     return bitwise_not(self)
 
 

@@ -27,9 +27,10 @@ __all__ = [
 def where(condition: Any, input: Any = None, other: Any = None, *, out: Any = None) -> Any:
     """``input`` where the condition holds, ``other`` elsewhere; all three broadcast.
 
-    ``condition`` is a bool tensor; ``input`` and ``other`` are tensors or numbers, whose promotion is
-    the result's dtype. With the condition alone, the indices where it holds: a tuple of one int64
-    tensor per dimension. Raises RuntimeError for other conditions and shapes that do not broadcast.
+    ``condition`` is a bool tensor; ``input`` and ``other`` are tensors or numbers, whose promotion
+    is the result's dtype. With the condition alone, the indices where it holds: a tuple with one
+    int64 tensor per dimension. Raises RuntimeError for other conditions and shapes that do not
+    broadcast.
     """
     if input is None and other is None:
         return condition.nonzero(as_tuple=True)
@@ -88,7 +89,7 @@ def _masked_fill_raw(tensor: Any, mask: Any, value: Any) -> None:
 
 @method("clamp", "clip")
 def clamp(input: Any, min: Any = None, max: Any = None, *, out: Any = None) -> Any:
-    """``input`` limited from below by ``min`` and from above by ``max``; ``max`` wins if they cross.
+    """``input`` limited from below by ``min`` and from above by ``max``, which wins if they cross.
 
     The bounds are numbers or tensors that broadcast with the input; either may be None. NaN stays,
     and a NaN bound gives NaN. The gradient passes where the input lies within the bounds, to a
@@ -96,7 +97,7 @@ def clamp(input: Any, min: Any = None, max: Any = None, *, out: Any = None) -> A
     """
     if min is None and max is None:
         raise RuntimeError("clamp: At least one of 'min' or 'max' must not be None")
-    if isinstance(min, Tensor) and isinstance(max, (int, float)) or (
+    if (isinstance(min, Tensor) and isinstance(max, (int, float))) or (
         isinstance(max, Tensor) and isinstance(min, (int, float))
     ):
         raise TypeError(
