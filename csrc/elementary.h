@@ -20,9 +20,7 @@ static inline float polynomial(float x, const float (&c)[kCount]) {
 }
 
 // 2^n for -126 <= n <= 127, by writing the exponent bits.
-static inline float power_of_two(std::int32_t n) {
-  return std::bit_cast<float>((n + 127) << 23);
-}
+static inline float power_of_two(std::int32_t n) { return std::bit_cast<float>((n + 127) << 23); }
 
 // exp(x) = 2^n * exp(r) with n = round(x / ln 2) and |r| <= ln(2) / 2. Within 1 ulp; overflows to
 // inf, underflows through the denormals to 0, keeps NaN.
@@ -63,12 +61,12 @@ static inline double hyperbolic_tangent(double x) { return std::tanh(x); }
 
 // Below 1 an odd polynomial, above it 1 - exp(log(erfc(|x|))) with the logarithm as a polynomial.
 static inline float error_function(float x) {
-  constexpr float kNear[] = {1.128379166e+00f, -3.761262714e-01f, 1.128360017e-01f,
-                             -2.685444450e-02f, 5.189535161e-03f, -8.020839689e-04f,
+  constexpr float kNear[] = {1.128379166e+00f,  -3.761262714e-01f, 1.128360017e-01f,
+                             -2.685444450e-02f, 5.189535161e-03f,  -8.020839689e-04f,
                              7.889114215e-05f};  // erf(x) / x in powers of x^2, |x| <= 1
-  constexpr float kFar[] = {1.824594713e-04f, -1.129552038e+00f, -6.332724209e-01f,
-                            -1.083615444e-01f, 2.517180343e-02f, -4.190853716e-03f,
-                            4.385295078e-04f, -2.144552815e-05f};  // log(erfc(x)), 0.95 <= x <= 4
+  constexpr float kFar[] = {1.824594713e-04f,  -1.129552038e+00f, -6.332724209e-01f,
+                            -1.083615444e-01f, 2.517180343e-02f,  -4.190853716e-03f,
+                            4.385295078e-04f,  -2.144552815e-05f};  // log(erfc(x)), 0.95 <= x <= 4
   const float magnitude = std::fabs(x);
   const float bounded = magnitude > 4.0f ? 4.0f : magnitude;  // erf(4) rounds to 1; NaN passes
   const float near = x * polynomial(x * x, kNear);
