@@ -1,7 +1,8 @@
 """Trains an MLP and a small convnet on the handwritten digits that ship inside scikit-learn.
 
-1,797 images of 8 x 8 pixels; a fixed fifth of them is held out for testing. The first run trains, draws
-the learning curves and some predictions, and saves both models; a later run loads and evaluates them.
+1,797 images of 8 x 8 pixels; a fixed fifth of them is held out for testing. The first run trains,
+draws the learning curves and some predictions, and saves both models; a later run loads and
+evaluates them.
 """
 
 from __future__ import annotations
@@ -158,7 +159,10 @@ def load(model: nn.Module, path: Path) -> None:
 
 
 def draw(
-    curves: dict[str, dict[str, list[float]]], test: TensorDataset, predictions: tg.Tensor, path: Path
+    curves: dict[str, dict[str, list[float]]],
+    test: TensorDataset,
+    predictions: tg.Tensor,
+    path: Path,
 ) -> None:
     """Learning curves on the left, test digits with the convnet's predictions on the right."""
     import matplotlib
@@ -194,10 +198,14 @@ def draw(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--epochs", type=int, default=40, help="epochs per model (default 40)")
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation")
-    parser.add_argument("--out", type=Path, default=Path("out"), help="folder for models and figure")
+    parser.add_argument(
+        "--out", type=Path, default=Path("out"), help="folder for models and figure"
+    )
     parser.add_argument("--retrain", action="store_true", help="train even if saved models exist")
     options = parser.parse_args()
     if options.epochs < 1:

@@ -143,9 +143,8 @@ static void backward(const ActivationBackward& args) {
     case ActivationOp::leaky_relu:
       return run([a](T grad, T x) { return x > T{0} ? grad : grad * a; });
     case ActivationOp::elu:
-      return run([=](T grad, T x) {
-        return x > T{0} ? grad * b : grad * (a * b * c) * std::exp(x * c);
-      });
+      return run(
+          [=](T grad, T x) { return x > T{0} ? grad * b : grad * (a * b * c) * std::exp(x * c); });
     case ActivationOp::softplus:
       return run([=](T grad, T x) { return x * a > b ? grad : grad * logistic(x * a); });
     case ActivationOp::log_sigmoid:

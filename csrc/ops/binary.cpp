@@ -1,5 +1,5 @@
-// Two-operand arithmetic. Each operation is one scalar function; the loop around it is vectorized by
-// the compiler for each instruction set.
+// Two-operand arithmetic. Each operation is one scalar function; the loop around it is vectorized
+// by the compiler for each instruction set.
 #include "binary.h"
 
 #include <cmath>
@@ -39,7 +39,8 @@ static void binary_rows(const StridedLoop<3>& loop, const Operation& operation) 
   });
 }
 
-// Integer arithmetic wraps around like PyTorch's: computed in an unsigned type, where that is defined.
+// Integer arithmetic wraps around like PyTorch's: computed in an unsigned type, where that is
+// defined.
 template <class T>
 using Wide = std::conditional_t<std::is_same_v<T, bool>, unsigned, std::uint64_t>;
 
@@ -195,7 +196,8 @@ void binary(const Binary& args) {
     case BinaryOp::bitwise_and:
     case BinaryOp::bitwise_or:
     case BinaryOp::bitwise_xor:
-      return visit_integer_once(args.dtype, [&](auto t) { bit_ops<typename decltype(t)::type>(args); });
+      return visit_integer_once(args.dtype,
+                                [&](auto t) { bit_ops<typename decltype(t)::type>(args); });
     default:
       return visit_once(args.dtype, [&](auto t) {
         using T = typename decltype(t)::type;

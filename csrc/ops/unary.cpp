@@ -1,5 +1,5 @@
-// One-operand elementwise operations. Each is one scalar function; where it has no branches and calls
-// no library, the compiler vectorizes the loop around it for each instruction set.
+// One-operand elementwise operations. Each is one scalar function; where it has no branches and
+// calls no library, the compiler vectorizes the loop around it for each instruction set.
 #include "unary.h"
 
 #include <cmath>

@@ -66,7 +66,7 @@ class Tensor(_C.TensorBase):
             )
         if requires_grad and self._is_inference:
             raise RuntimeError("Setting requires_grad=True on inference tensor is not allowed.")
-        self._requires_grad = bool(requires_grad)
+        self._requires_grad = bool(requires_grad)  # type: ignore[misc]
         return self
 
     @property
@@ -84,7 +84,7 @@ class Tensor(_C.TensorBase):
                     raise RuntimeError(
                         f"grad: assigned grad has {what} {actual}, expected {expected}"
                     )
-        self._grad = value
+        self._grad = value  # type: ignore[misc]
 
     def backward(
         self,

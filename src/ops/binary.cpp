@@ -113,8 +113,8 @@ void binary_in_place(BinaryOp op, const Tensor& x, const Operand& other, const S
                  "_: output with shape ", x.shape.str(), " doesn't match the broadcast shape ",
                  broadcast_shapes(x.shape, b.shape, name_of(op)).str());
   begin_write(x, name_of(op));
-  const bool aliased = may_overlap(x, b) && !(b.bytes() == x.bytes() && b.shape == x.shape &&
-                                              b.strides == x.strides);
+  const bool aliased = may_overlap(x, b) &&
+                       !(b.bytes() == x.bytes() && b.shape == x.shape && b.strides == x.strides);
   if (aliased) {
     Tensor copy = empty_like(b);
     copy_into(copy, b);
@@ -129,13 +129,19 @@ void binary_in_place(BinaryOp op, const Tensor& x, const Operand& other, const S
 }  // namespace
 
 void bind_binary(py::module_& module) {
-#define TILEGRAD_BIND(name, dtypes)                                                 \
-  module.def(#name, [](const Operand& x, const Operand& other, const Scalar& alpha) { \
-    return binary(BinaryOp::name, x, other, alpha);                                 \
-  }, py::arg(), py::arg(), py::arg("alpha") = 1);                                   \
-  module.def(#name "_", [](const Tensor& x, const Operand& other, const Scalar& alpha) { \
-    binary_in_place(BinaryOp::name, x, other, alpha);                               \
-  }, py::arg(), py::arg(), py::arg("alpha") = 1);
+#define TILEGRAD_BIND(name, dtypes)                                     \
+  module.def(                                                           \
+      #name,                                                            \
+      [](const Operand& x, const Operand& other, const Scalar& alpha) { \
+        return binary(BinaryOp::name, x, other, alpha);                 \
+      },                                                                \
+      py::arg(), py::arg(), py::arg("alpha") = 1);                      \
+  module.def(                                                           \
+      #name "_",                                                        \
+      [](const Tensor& x, const Operand& other, const Scalar& alpha) {  \
+        binary_in_place(BinaryOp::name, x, other, alpha);               \
+      },                                                                \
+      py::arg(), py::arg(), py::arg("alpha") = 1);
   TILEGRAD_FOR_EACH_BINARY(TILEGRAD_BIND)
 #undef TILEGRAD_BIND
 }

@@ -18,6 +18,8 @@ class _BatchNorm(Module):
     """What the layers share; they differ in the inputs they accept."""
 
     _version = 2  # 1 had no num_batches_tracked
+    weight: Any
+    bias: Any
     running_mean: Any
     running_var: Any
     num_batches_tracked: Any

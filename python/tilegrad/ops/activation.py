@@ -335,12 +335,9 @@ def _relu_raw(tensor: Any) -> None:
         _C.copy_(tensor, relu(tensor))
 
 
-for _name, _op, _raw in [
-    ("relu_", relu, _relu_raw),
-    ("sigmoid_", sigmoid, _C.sigmoid_),
-    ("tanh_", tanh, _C.tanh_),
-]:
-    in_place_method(_name, _op, _raw)
+in_place_method("relu_", relu, _relu_raw)
+in_place_method("sigmoid_", sigmoid, _C.sigmoid_)
+in_place_method("tanh_", tanh, _C.tanh_)
 
 
 def relu_(input: Any) -> Any:

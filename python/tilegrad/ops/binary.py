@@ -40,10 +40,7 @@ __all__ = [
 @method()
 def add(input: Any, other: Any, *, alpha: Any = 1, out: Any = None) -> Any:
     """``input + alpha * other``."""
-    if alpha == 1:
-        output = _C.add(input, other)
-    else:
-        output = _C.add_scaled(input, other, alpha)
+    output = _C.add(input, other) if alpha == 1 else _C.add_scaled(input, other, alpha)
     if needs_grad(input, other):
         record(output, add_backward, (input, other), (alpha,) if alpha != 1 else ())
     return output if out is None else put_out(out, output)

@@ -183,4 +183,5 @@ def _writer(function: Any) -> Any:
 
 
 _attach()
-Tensor.__hash__ = object.__hash__  # by identity, although == compares elements
+# By identity, although == compares elements.
+Tensor.__hash__ = object.__hash__  # type: ignore[assignment, method-assign]

@@ -35,9 +35,9 @@ def conv2d(
     1, negative padding, and a kernel larger than the padded input; NotImplementedError for integers.
     """
     if input.ndim == 3:
-        return conv2d(
-            input.unsqueeze(0), weight, bias, stride, padding, dilation, groups
-        ).squeeze(0)
+        return conv2d(input.unsqueeze(0), weight, bias, stride, padding, dilation, groups).squeeze(
+            0
+        )
     output = _C.conv2d(input, weight, bias, stride, padding, dilation, groups)
     if needs_grad(input, weight, bias):
         options = (stride, padding, dilation, groups)

@@ -73,10 +73,7 @@ def _parse_to(
         elif arg is None or isinstance(arg, (_C.dtype, type)):
             dtype = arg if arg is not None else dtype
         else:
-            raise TypeError(
-                "to: expected a dtype, a device or a tensor, "
-                f"got {type(arg).__name__}"
-            )
+            raise TypeError(f"to: expected a dtype, a device or a tensor, got {type(arg).__name__}")
     if len(flags) > 1:
         copy = flags[1]
     if isinstance(dtype, type):

@@ -72,9 +72,9 @@ def tensor(
         output = _C.clone(data)
     else:
         output = _C.clone(_C.from_numpy(_array_of(data)))
-        if dtype is None and isinstance(data, (float, list, tuple)):
-            if output.dtype is _C.float64 and not _holds_float64(data):
-                dtype = _C.get_default_dtype()
+        from_python = isinstance(data, (float, list, tuple)) and not _holds_float64(data)
+        if dtype is None and from_python and output.dtype is _C.float64:
+            dtype = _C.get_default_dtype()
     return _finish(_moved(output, dtype, device), requires_grad)
 
 
@@ -172,7 +172,12 @@ def ones(
 
 
 def full(
-    size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    size: Any,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """A tensor filled with one number, whose kind decides the dtype unless one is given."""
     if isinstance(fill_value, Tensor):

@@ -107,8 +107,7 @@ def bmm(input: Any, mat2: Any, *, out: Any = None) -> Any:
     _expect_dims("bmm", input=(input, 3), mat2=(mat2, 3))
     if input.shape[0] != mat2.shape[0]:
         raise RuntimeError(
-            f"bmm: expected both batches to have one size, got {input.shape[0]} "
-            f"and {mat2.shape[0]}"
+            f"bmm: expected both batches to have one size, got {input.shape[0]} and {mat2.shape[0]}"
         )
     return matmul(input, mat2, out=out)
 

@@ -212,12 +212,12 @@ def randn_like(
 
 def randint_like(
     input: Any,
-    *args: int,
+    *args: Any,
     generator: Generator | None = None,
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
-    **kwargs: int,
+    **kwargs: Any,
 ) -> Tensor:
     """Integers from ``low`` (0) below ``high`` in the shape, dtype and device of ``input``."""
     shape, dtype, device = _like(input, dtype, device)

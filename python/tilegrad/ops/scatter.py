@@ -344,16 +344,13 @@ def _masked_scatter_raw(tensor: Any, mask: Any, source: Any) -> None:
 
 
 def _attach_in_place() -> None:
-    for name, function, raw in [
-        ("index_add_", index_add, _index_add_raw),
-        ("index_copy_", index_copy, _C.index_copy_),
-        ("index_fill_", index_fill, _index_fill_raw),
-        ("scatter_", scatter, _scatter_raw),
-        ("scatter_add_", scatter_add, _scatter_add_raw),
-        ("scatter_reduce_", scatter_reduce, _scatter_reduce_raw),
-        ("masked_scatter_", masked_scatter, _masked_scatter_raw),
-    ]:
-        in_place_method(name, function, raw)
+    in_place_method("index_add_", index_add, _index_add_raw)
+    in_place_method("index_copy_", index_copy, _C.index_copy_)
+    in_place_method("index_fill_", index_fill, _index_fill_raw)
+    in_place_method("scatter_", scatter, _scatter_raw)
+    in_place_method("scatter_add_", scatter_add, _scatter_add_raw)
+    in_place_method("scatter_reduce_", scatter_reduce, _scatter_reduce_raw)
+    in_place_method("masked_scatter_", masked_scatter, _masked_scatter_raw)
 
 
 def _scatter_add_raw(tensor: Any, dim: int, index: Any, src: Any) -> None:
