@@ -160,7 +160,8 @@ def _holds_float64(data: Any) -> bool:
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """Like :func:`tensor`, but shares memory with arrays and tensors when nothing changes."""
     if isinstance(data, Tensor):
-        return data.to(device=device, dtype=dtype)
+        unchanged = dtype is None and device is None
+        return data if unchanged else data.to(device=device, dtype=dtype)
     if isinstance(data, np.ndarray):
         return _moved(_C.from_numpy(_array_of(data)), dtype, device)
     return tensor(data, dtype=dtype, device=device)
