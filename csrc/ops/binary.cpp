@@ -84,7 +84,10 @@ template <class T>
 static T floor_divide(T x, T other) {
   if constexpr (std::is_floating_point_v<T>) {
     if (other == T{0}) return x / other;
-    const T quotient = (x - remainder(x, other)) / other;  // exact up to one rounding
+    const T rest = std::fmod(x, other);
+    T quotient = (x - rest) / other;  // exact up to one rounding
+    if (rest != T{0} && ((rest < T{0}) != (other < T{0}))) quotient -= T{1};
+    if (quotient == T{0}) return std::copysign(T{0}, x / other);
     const T floored = std::floor(quotient);
     return quotient - floored > T{0.5} ? floored + T{1} : floored;
   } else {

@@ -89,6 +89,8 @@ def in_place_method(
 
 def put_out(out: Any, result: Any) -> Any:
     """Writes ``result`` to ``out=``, with PyTorch's rules: no gradient, castable dtype."""
+    if not isinstance(out, Tensor):
+        raise TypeError(f"argument 'out': expected a Tensor, got {type(out).__name__}")
     if needs_grad(out, result):
         raise RuntimeError(
             "functions with out=... arguments don't support automatic differentiation, "

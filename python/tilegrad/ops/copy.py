@@ -11,6 +11,8 @@ from ._register import method
 
 __all__ = ["clone"]
 
+_PYTHON_TYPES = {float: _C.float64, int: _C.int64, bool: _C.boolean}
+
 
 @method()
 def clone(input: Any, *, memory_format: Any = None) -> Any:
@@ -63,6 +65,9 @@ def _parse_to(
     memory_format: Any = None,
 ) -> tuple:
     flags = []
+    given = args or any(x is not None for x in (dtype, device)) or copy or non_blocking
+    if not given and memory_format is None:
+        raise TypeError("to: expected a dtype, a device or a tensor, got no arguments")
     for arg in args:
         if isinstance(arg, bool):
             flags.append(arg)
@@ -76,9 +81,12 @@ def _parse_to(
             raise TypeError(f"to: expected a dtype, a device or a tensor, got {type(arg).__name__}")
     if len(flags) > 1:
         copy = flags[1]
-    if isinstance(dtype, type):
-        dtype = {float: _C.float64, int: _C.int64, bool: _C.boolean}[dtype]
-    if isinstance(device, str):
+    dtype = _PYTHON_TYPES.get(dtype, dtype) if isinstance(dtype, type) else dtype
+    if dtype is not None and not isinstance(dtype, _C.dtype):
+        raise TypeError(f"to: argument 'dtype': expected a tilegrad.dtype, got {dtype!r}")
+    if isinstance(device, int):
+        device = _C.device("cuda", device)
+    elif device is not None:
         device = _C.device(device)
     return dtype, device, copy
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from .. import _C
 from ..autograd.graph import needs_grad, record
+from ..tensor import Tensor
 from ._register import method, operator, put_out
 
 __all__ = ["addmm", "baddbmm", "bmm", "dot", "inner", "linear", "matmul", "mm", "mv", "outer"]
@@ -87,6 +88,10 @@ def linear_backward(node: Any, grad: Any) -> tuple:
 
 def _expect_dims(op: str, **tensors: tuple[Any, int]) -> None:
     for name, (tensor, ndim) in tensors.items():
+        if not isinstance(tensor, Tensor):
+            raise TypeError(
+                f"{op}: argument '{name}': expected a Tensor, got {type(tensor).__name__}"
+            )
         if tensor.ndim != ndim:
             raise RuntimeError(
                 f"{op}: argument '{name}': expected a {ndim}D tensor, "

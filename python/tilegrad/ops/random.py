@@ -16,7 +16,7 @@ from ..autograd.graph import needs_grad, record
 from ..autograd.views import in_place
 from ..tensor import Tensor
 from ._register import method
-from .fill import _device, _finish, _like, _no_copy_dtype, _shape, empty
+from .fill import _device, _dtype, _finish, _like, _shape, empty
 
 __all__ = [
     "Generator",
@@ -119,7 +119,7 @@ def rand(
     requires_grad: bool = False,
 ) -> Tensor:
     """Uniform numbers in [0, 1)."""
-    output = _C.empty(_shape(size), _no_copy_dtype(dtype), _device(device))
+    output = _C.empty(_shape(size), _dtype(dtype), _device(device))
     _C.uniform_(output, 0, 1, _source(generator))
     return _finish(output, requires_grad)
 
@@ -132,7 +132,7 @@ def randn(
     requires_grad: bool = False,
 ) -> Tensor:
     """Normal numbers of mean 0 and standard deviation 1."""
-    output = _C.empty(_shape(size), _no_copy_dtype(dtype), _device(device))
+    output = _C.empty(_shape(size), _dtype(dtype), _device(device))
     _C.normal_(output, 0, 1, _source(generator))
     return _finish(output, requires_grad)
 
