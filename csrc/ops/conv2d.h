@@ -26,13 +26,27 @@ struct Conv2d {
   const void* bias = nullptr;  // conv2d only: (groups * out_channels) or null
 
   // conv2d_grad_weight only: the batch is cut into `parts` runs of images, and each writes its own
-  // sum, (parts, shape of weight), to be added up in order. With one part this is `weight` itself.
+  // sum to `workspace`, to be added up in order. With one part they go to `weight` directly.
   std::int64_t parts = 1;
-  void* partial_sums = nullptr;
+
+  // conv2d and conv2d_grad_input pack the filters here, conv2d_grad_weight keeps partial sums here:
+  // as many elements as the functions below say.
+  void* workspace = nullptr;
 
   std::int64_t pixels() const { return out_height * out_width; }
   // The taps of one filter: the length of the sum behind one output element.
   std::int64_t taps() const { return in_channels * kernel_height * kernel_width; }
+
+  std::int64_t workspace_of_conv2d() const { return groups * padded(out_channels) * taps(); }
+  std::int64_t workspace_of_grad_input() const {
+    return groups * padded(in_channels) * out_channels * kernel_height * kernel_width;
+  }
+  std::int64_t workspace_of_grad_weight() const {
+    return parts > 1 ? parts * groups * out_channels * taps() : 0;
+  }
+
+  // The widest tile of any instruction set has 32 columns.
+  static std::int64_t padded(std::int64_t channels) { return (channels + 31) / 32 * 32; }
 };
 
 }  // namespace tilegrad

@@ -152,6 +152,13 @@ void zero(const Tensor& x) {
   copy_into(x, scalar_tensor(Scalar{}, x.dtype, x.device()));
 }
 
+// Memory that the kernel works in; args.workspace points to it.
+Tensor make_workspace(Conv2d& args, std::int64_t elements, const Tensor& like) {
+  Tensor workspace = empty({elements}, like.dtype, like.device(), "conv2d");
+  args.workspace = workspace.bytes();
+  return workspace;
+}
+
 Tensor conv2d(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias,
               const Options& options) {
   check_pair("conv2d", x, "weight", weight);
@@ -171,6 +178,7 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const std::optional<Tensor>
   args.x = dense_x.bytes();
   args.weight = dense_weight.bytes();
   args.y = y.bytes();
+  const Tensor workspace = make_workspace(args, args.workspace_of_conv2d(), x);
   if (y.numel() > 0) run(conv2d_kernel, x.device(), args, work(args));
   return y;
 }
@@ -185,6 +193,7 @@ Tensor conv2d_grad_input(const Tensor& grad, const Tensor& weight, const Dims& i
   args.x = grad_input.bytes();
   args.weight = dense_weight.bytes();
   args.y = dense_grad.bytes();
+  const Tensor workspace = make_workspace(args, args.workspace_of_grad_input(), grad);
   if (grad_input.numel() > 0) run(conv2d_grad_input_kernel, grad.device(), args, work(args));
   return grad_input;
 }
@@ -212,11 +221,7 @@ Tensor conv2d_grad_weight(const Tensor& grad, const Tensor& x, const Dims& weigh
     return grad_weight;
   }
   args.parts = parts_of(args, grad_weight.numel());
-  Tensor partial_sums;
-  if (args.parts > 1) {
-    partial_sums = empty({args.parts, grad_weight.numel()}, grad.dtype, grad.device());
-    args.partial_sums = partial_sums.bytes();
-  }
+  const Tensor workspace = make_workspace(args, args.workspace_of_grad_weight(), grad);
   args.x = dense_x.bytes();
   args.weight = grad_weight.bytes();
   args.y = dense_grad.bytes();
