@@ -131,19 +131,14 @@ struct Span {
   }
 };
 
-// Copies one row of an image into one zeroed row of the window.
+// Copies `count` elements, from[i * step]; the rows of small images are short.
 template <class T>
-static void fill_row(const Span& span, Int in, const T* from, T* to) {
-  Int start = span.origin;
-  for (Int w = 0; w < span.size; w += span.period, start += span.outer) {
-    const Int first = start < 0 ? (-start + span.inner - 1) / span.inner : 0;
-    const Int last = std::min(span.period, (in - start + span.inner - 1) / span.inner);
-    if (span.inner == 1) {
-      for (Int i = first; i < last; ++i) to[w + i] = from[start + i];
-    } else {
-      for (Int i = first; i < last; ++i) to[w + i] = from[start + i * span.inner];
-    }
-  }
+static inline void copy_row(const T* from, Int step, Int count, T* to) {
+  constexpr int chunk = 4;
+  Int i = 0;
+  if (step == 1)
+    for (; i + chunk <= count; i += chunk) std::memcpy(to + i, from + i, chunk * sizeof(T));
+  for (; i < count; ++i) to[i] = from[i * step];
 }
 
 // The window (images, channels, y.size, x.size) of one band, and the offsets into it.
@@ -167,16 +162,25 @@ struct Window {
     data = reinterpret_cast<T*>(pixel_offset + offsets());
     fill_offsets(p, band);
     std::fill_n(data, size, T{0});
+    for (Int w = 0; w < x.size; w += x.period) {  // the rows have gaps, if any, at the same places
+      const Int start = x.origin + w / x.period * x.outer;
+      const Int first = start < 0 ? (-start + x.inner - 1) / x.inner : 0;
+      const Int last = std::min(x.period, (p.x.in - start + x.inner - 1) / x.inner);
+      if (first < last)
+        fill_columns(p, band, group, start + first * x.inner, last - first, data + w + first);
+    }
+  }
+
+  // Fills `count` columns of the window, the first of which is column `in_x` of the images.
+  void fill_columns(const Pass& p, const Band& band, Int group, Int in_x, Int count, T* to) {
     const Int plane = p.y.in * p.x.in;
-    T* to = data;
     for (Int image = band.image; image < band.image + band.images; ++image) {
-      const T* from = static_cast<const T*>(p.source) +
+      const T* from = static_cast<const T*>(p.source) + in_x +
                       (image * p.groups + group) * p.in_channels * plane;
       for (Int channel = 0; channel < p.in_channels; ++channel, from += plane)
-        for (Int w = 0; w < y.size; ++w, to += x.size) {
-          const Int in_y = y.origin + w % y.period * y.inner + w / y.period * y.outer;
-          if (in_y >= 0 && in_y < p.y.in) fill_row(x, p.x.in, from + in_y * p.x.in, to);
-        }
+        for (Int w = 0, start = y.origin; w < y.size; w += y.period, start += y.outer)
+          for (Int i = 0, in_y = start; i < y.period; ++i, in_y += y.inner, to += x.size)
+            if (in_y >= 0 && in_y < p.y.in) copy_row(from + in_y * p.x.in, x.inner, count, to);
     }
   }
 
@@ -304,6 +308,11 @@ static void pack_weight(const Conv2d& c, const Pass& p, Int across, Int along, T
       const T* from = static_cast<const T*>(c.weight) + channel * across +
                       task / panels * c.out_channels * c.taps();
       T* to = packed + task * p.taps() * width;
+      if (p.x.tap_step > 0) {  // the filters as they are
+        if (valid < width) std::fill_n(to, p.taps() * width, T{0});
+        transpose(from, across, valid, p.taps(), to, width);
+        continue;
+      }
       for (Int i = 0; i < p.in_channels; ++i, from += along)
         for (Int y = 0; y < p.y.taps; ++y)
           for (Int x = 0; x < p.x.taps; ++x, to += width) {
