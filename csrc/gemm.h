@@ -1,5 +1,4 @@
-// The packed matrix product that matmul and conv2d share: micro-kernel, packing, the loop over
-// tiles.
+// The packed matrix product behind matmul: micro-kernel, packing, the loop over tiles.
 //
 // After Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008): `other`
 // is packed into panels of kTileColumns, `x` into panels of kTileRows, and the micro-kernel

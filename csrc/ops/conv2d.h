@@ -8,8 +8,8 @@
 
 namespace tilegrad {
 
-// One struct serves three kernels: each reads two of x, weight and y and writes the third. All arrays
-// are contiguous. Sizes are at least 1, except that the channels of one group may be 0.
+// One struct serves three kernels: each reads two of x, weight and y and writes the third. All
+// arrays are contiguous. Sizes are at least 1, except that the channels of one group may be 0.
 struct Conv2d {
   DType dtype;  // float32 or float64
   std::int64_t batch, groups;
@@ -20,19 +20,33 @@ struct Conv2d {
   std::int64_t stride_y, stride_x;
   std::int64_t pad_y, pad_x;  // zero rows above, zero columns to the left
   std::int64_t dilation_y, dilation_x;
-  void* x = nullptr;       // (batch, groups * in_channels, in_height, in_width)
-  void* weight = nullptr;  // (groups * out_channels, in_channels, kernel_height, kernel_width)
-  void* y = nullptr;       // (batch, groups * out_channels, out_height, out_width)
+  void* x = nullptr;           // (batch, groups * in_channels, in_height, in_width)
+  void* weight = nullptr;      // (groups * out_channels, in_channels, kernel_height, kernel_width)
+  void* y = nullptr;           // (batch, groups * out_channels, out_height, out_width)
   const void* bias = nullptr;  // conv2d only: (groups * out_channels) or null
 
   // conv2d_grad_weight only: the batch is cut into `parts` runs of images, and each writes its own
-  // sum, (parts, shape of weight), to be added up in order. With one part this is `weight` itself.
+  // sum to `workspace`, to be added up in order. With one part they go to `weight` directly.
   std::int64_t parts = 1;
-  void* partial_sums = nullptr;
+
+  // conv2d and conv2d_grad_input pack the filters here, conv2d_grad_weight keeps partial sums here:
+  // as many elements as the functions below say.
+  void* workspace = nullptr;
 
   std::int64_t pixels() const { return out_height * out_width; }
   // The taps of one filter: the length of the sum behind one output element.
   std::int64_t taps() const { return in_channels * kernel_height * kernel_width; }
+
+  std::int64_t workspace_of_conv2d() const { return groups * padded(out_channels) * taps(); }
+  std::int64_t workspace_of_grad_input() const {
+    return groups * padded(in_channels) * out_channels * kernel_height * kernel_width;
+  }
+  std::int64_t workspace_of_grad_weight() const {
+    return parts > 1 ? parts * groups * out_channels * taps() : 0;
+  }
+
+  // The widest tile of any instruction set has 32 columns.
+  static std::int64_t padded(std::int64_t channels) { return (channels + 31) / 32 * 32; }
 };
 
 }  // namespace tilegrad

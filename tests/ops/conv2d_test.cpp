@@ -1,6 +1,7 @@
 // The convolution kernels against plain loops in double precision, on every instruction set.
 #include "ops/conv2d.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "kernel_testing.h"
@@ -81,6 +82,8 @@ void test_case(Conv2d c) {
     args.weight = weight.data();
     args.y = result_y.data();
     args.bias = bias.data();
+    Array<T> workspace(std::max(c.workspace_of_conv2d(), c.workspace_of_grad_input()));
+    args.workspace = workspace.data();
     run_on(isa, conv2d_kernel, args);
     expect_close(result_y, expected_y, y_size, tolerance(c.taps()), tolerance(c.taps()));
 
@@ -94,9 +97,9 @@ void test_case(Conv2d c) {
     args.weight = result_weight.data();
     const double pixels = tolerance(c.batch * c.pixels());
     for (std::int64_t parts = 1; parts <= c.batch; ++parts) {
-      Array<T> partial_sums(parts * weight_size);
       args.parts = parts;
-      args.partial_sums = partial_sums.data();
+      Array<T> partial_sums(args.workspace_of_grad_weight());
+      args.workspace = partial_sums.data();
       run_on(isa, conv2d_grad_weight_kernel, args);
       expect_close(result_weight, expected_weight, weight_size, pixels, pixels);
     }
@@ -110,7 +113,7 @@ void test_all() {
   test_case<T>(make_case(2, 3, 2, 3, 9, 2, 2, 1, 2));
   test_case<T>(make_case(5, 1, 3, 33, 5, 2, 1, 0, 1));  // several tiles of filters
   test_case<T>(make_case(2, 1, 50, 4, 4, 3, 1, 2, 1));  // several blocks of taps
-  test_case<T>(make_case(1, 2, 1, 2, 27, 3, 1, 1, 1));  // several strips of pixels
+  test_case<T>(make_case(1, 2, 1, 2, 27, 3, 1, 1, 1));  // several bands
 }
 
 TEST(Conv2d, Float32) { test_all<float>(); }
