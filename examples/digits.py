@@ -67,12 +67,13 @@ def make_convnet() -> nn.Module:
     )
 
 
-def unchanged(images: tg.Tensor) -> tg.Tensor:
-    return images
+def add_noise(images: tg.Tensor) -> tg.Tensor:
+    """Disturbs every pixel a little: enough augmentation for the MLP."""
+    return images + 0.15 * tg.randn_like(images)
 
 
 def shift_randomly(images: tg.Tensor) -> tg.Tensor:
-    """Moves the batch by at most one pixel in each direction: cheap augmentation."""
+    """Moves the batch by at most one pixel in each direction: for the convnet."""
     down, right = (int(step) for step in tg.randint(-1, 2, (2,)))
     padded = tg.zeros(images.shape[0], 1, 10, 10)
     padded[:, :, 1:9, 1:9] = images
@@ -201,7 +202,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--epochs", type=int, default=40, help="epochs per model (default 40)")
+    parser.add_argument("--epochs", type=int, default=60, help="epochs per model (default 60)")
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation")
     parser.add_argument(
         "--out", type=Path, default=Path("out"), help="folder for models and figure"
@@ -214,7 +215,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     training_data, test_data = load_digits()
     curves = {}
-    plans = (("MLP", make_mlp, unchanged), ("convnet", make_convnet, shift_randomly))
+    plans = (("MLP", make_mlp, add_noise), ("convnet", make_convnet, shift_randomly))
     for name, make, augment in plans:
         tg.manual_seed(options.seed)
         model = make()

@@ -20,7 +20,7 @@ CASES = {
     "everything": (
         (2, 4, 17, 11),
         (6, 2, 3, 2),
-        dict(stride=(2, 3), padding=3, dilation=2, groups=2),
+        {"stride": (2, 3), "padding": 3, "dilation": 2, "groups": 2},
     ),
     "groups": ((2, 6, 7, 7), (9, 2, 3, 3), {"groups": 3, "padding": 1}),
     "depthwise": ((3, 5, 8, 6), (10, 1, 3, 3), {"groups": 5, "padding": 1}),

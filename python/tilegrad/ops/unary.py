@@ -110,7 +110,9 @@ def _quotient(divisor: Any) -> Any:
 
 neg = _function("neg", "``-input``. Raises RuntimeError for bool.", _slope(lambda x: -1))
 abs = _function("abs", "The absolute value; its gradient at 0 is 0.", _slope(lambda x: sign(x)))
-sign: Any = _function("sign", "-1, 0 or 1 as the input is negative, zero or positive.", zero_backward)
+sign: Any = _function(
+    "sign", "-1, 0 or 1 as the input is negative, zero or positive.", zero_backward
+)
 square = _function("square", "``input * input``.", _slope(lambda x: 2 * x))
 exp = _function("exp", "e to the power of the input.", _slope(lambda y: y), "output")
 exp2 = _function(
