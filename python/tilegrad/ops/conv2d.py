@@ -10,10 +10,12 @@ from typing import Any
 
 from .. import _C
 from ..autograd.graph import needs_grad, record
+from ._register import takes_tensors
 
 __all__ = ["conv2d"]
 
 
+@takes_tensors
 def conv2d(
     input: Any,
     weight: Any,
@@ -35,9 +37,9 @@ def conv2d(
     1, negative padding, and a kernel larger than the padded input; NotImplementedError for integers.
     """
     if input.ndim == 3:
-        return conv2d(
-            input.unsqueeze(0), weight, bias, stride, padding, dilation, groups
-        ).squeeze(0)
+        return conv2d(input.unsqueeze(0), weight, bias, stride, padding, dilation, groups).squeeze(
+            0
+        )
     output = _C.conv2d(input, weight, bias, stride, padding, dilation, groups)
     if needs_grad(input, weight, bias):
         options = (stride, padding, dilation, groups)

@@ -15,7 +15,7 @@ from .. import _C
 from ..autograd.graph import needs_grad, record
 from ..autograd.views import in_place
 from ..tensor import Tensor
-from ._register import method
+from ._register import method, takes_tensors
 from .fill import _device, _dtype, _finish, _like, _shape, empty
 
 __all__ = [
@@ -182,6 +182,7 @@ def randperm(
     return _finish(_C.to_device(output, _device(device)), requires_grad)
 
 
+@takes_tensors
 def rand_like(
     input: Any,
     *,
@@ -192,11 +193,10 @@ def rand_like(
 ) -> Tensor:
     """Uniform numbers in [0, 1) in the shape, dtype and device of ``input``."""
     shape, dtype, device = _like(input, dtype, device)
-    return rand(
-        shape, generator=generator, dtype=dtype, device=device, requires_grad=requires_grad
-    )
+    return rand(shape, generator=generator, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
+@takes_tensors
 def randn_like(
     input: Any,
     *,
@@ -212,6 +212,7 @@ def randn_like(
     )
 
 
+@takes_tensors
 def randint_like(
     input: Any,
     *args: int,
@@ -232,7 +233,12 @@ def randint_like(
 
 
 def normal(
-    mean: Any, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None, **kwargs: Any
+    mean: Any,
+    std: Any = 1.0,
+    size: Any = None,
+    *,
+    generator: Generator | None = None,
+    **kwargs: Any,
 ) -> Tensor:
     """Normal numbers whose mean and standard deviation are tensors (broadcast) or numbers.
 
@@ -268,6 +274,7 @@ def multinomial(
 
 
 @method()
+@takes_tensors
 def bernoulli(input: Any, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
     """1 with the probability that each element gives (or ``p``), else 0. The gradient is zero."""
     if p is None:
@@ -308,7 +315,12 @@ def random_fill_backward(node: Any, grad: Any) -> Any:
 
 @method()
 def uniform_(
-    input: Any, from_: float = 0, to: float = 1, *, generator: Generator | None = None, **kwargs: Any
+    input: Any,
+    from_: float = 0,
+    to: float = 1,
+    *,
+    generator: Generator | None = None,
+    **kwargs: Any,
 ) -> Any:
     """Fills with uniform numbers in [from, to); returns ``self``."""
     low = kwargs.pop("from", from_)

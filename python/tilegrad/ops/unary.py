@@ -14,7 +14,7 @@ from typing import Any
 from .. import _C
 from ..autograd.graph import needs_grad, record
 from ..tensor import Tensor
-from ._register import in_place_method, method, put_out
+from ._register import in_place_method, method, put_out, takes_tensors
 from .binary import zero_backward
 
 __all__ = [
@@ -50,9 +50,9 @@ __all__ = [
     "isneginf",
     "isposinf",
     "log",
-    "log10",
     "log1p",
     "log2",
+    "log10",
     "logical_not",
     "neg",
     "negative",
@@ -156,6 +156,7 @@ frac = _function(
 
 
 @method()
+@takes_tensors
 def round(input: Any, *, decimals: int = 0, out: Any = None) -> Any:
     """The nearest number with ``decimals`` decimals; halves go to the even neighbour.
 
@@ -195,6 +196,7 @@ def isnan(input: Any) -> Any:
 
 
 @method()
+@takes_tensors
 def isinf(input: Any) -> Any:
     """Whether the input is inf or -inf."""
     if not input.dtype.is_floating_point:
@@ -203,6 +205,7 @@ def isinf(input: Any) -> Any:
 
 
 @method()
+@takes_tensors
 def isfinite(input: Any) -> Any:
     """Whether the input is neither infinite nor NaN."""
     if not input.dtype.is_floating_point:
@@ -211,6 +214,7 @@ def isfinite(input: Any) -> Any:
 
 
 @method()
+@takes_tensors
 def isposinf(input: Any, *, out: Any = None) -> Any:
     """Whether the input is inf."""
     floating = input.dtype.is_floating_point
@@ -219,6 +223,7 @@ def isposinf(input: Any, *, out: Any = None) -> Any:
 
 
 @method()
+@takes_tensors
 def isneginf(input: Any, *, out: Any = None) -> Any:
     """Whether the input is -inf."""
     floating = input.dtype.is_floating_point
@@ -227,6 +232,7 @@ def isneginf(input: Any, *, out: Any = None) -> Any:
 
 
 @method()
+@takes_tensors
 def positive(input: Any) -> Any:
     """The input itself. Raises RuntimeError for bool."""
     if input.dtype is _C.boolean:
@@ -260,7 +266,9 @@ def _logical_not_raw(tensor: Any) -> None:
 def _invert(self: Any) -> Any:
     """``~self`` of bools or integers."""
     if self.dtype.is_floating_point:
-        raise TypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
+        raise TypeError(
+            "~ (operator.invert) is only implemented on integer and Boolean-type tensors"
+        )
     return bitwise_not(self)
 
 
