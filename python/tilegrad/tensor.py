@@ -265,6 +265,11 @@ class Tensor(_C.TensorBase):
         return iter(self.unbind(0))
 
     def __contains__(self, element: Any) -> bool:
+        if not isinstance(element, (Tensor, int, float, np.number, np.bool_)):
+            raise RuntimeError(
+                "Tensor.__contains__ only supports Tensor or scalar, "
+                f"but you passed in a {type(element)}."
+            )
         return bool((self == element).any())
 
     __hash__ = object.__hash__  # by identity; == compares element by element

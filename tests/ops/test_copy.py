@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support import check, check_error, randn
 
 import tilegrad as tg
+from support import check, check_error, randn
 
 DTYPES = ["float64", "float32", "int64", "int32", "int16", "int8", "uint8", "bool"]
 METHODS = ["double", "float", "long", "int", "short", "char", "byte", "bool"]
@@ -32,7 +32,7 @@ def test_copies(case: str) -> None:
     check(lambda m, a: (a.clone(), m.clone(a), a.contiguous()), x)
     check(lambda m, a: (a.float(), a.to(m.float32), a.to(m.float64)), x)
     for dtype in DTYPES:
-        check(lambda m, a: a.to(getattr(m, dtype)), np.asarray(np.round(np.abs(x) * 5)), grad=False)  # noqa: B023
+        check(lambda m, a: a.to(getattr(m, dtype)), np.asarray(np.round(np.abs(x) * 5)), grad=False)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

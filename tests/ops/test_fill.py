@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support import check, check_error, randn
 
 import tilegrad as tg
+from support import check, check_error, randn
 
 DTYPES = ["float64", "float32", "int64", "int32", "int16", "int8", "uint8", "bool"]
 NESTED = {
@@ -56,7 +56,7 @@ def test_tensor(case: str) -> None:
     if case not in {"nan", "negative", "floats", "numpy number", "numpy bool", "numpy float64"}:
         for dtype in DTYPES:
             data = np.ascontiguousarray(data) if isinstance(data, np.ndarray) else data
-            check(lambda m: m.tensor(data, dtype=getattr(m, dtype)), grad=False)  # noqa: B023
+            check(lambda m: m.tensor(data, dtype=getattr(m, dtype)), grad=False)
 
 
 @pytest.mark.parametrize("number", [-1, -300, 300, 1.5, 128.0, -(2**40), float("nan"), 1e300])
@@ -73,16 +73,16 @@ def test_range_of_numbers(number: float, dtype: str) -> None:
         try:
             make(torch, getattr(torch, dtype))
         except RuntimeError:
-            check_error(RuntimeError, "without overflow", lambda: make(tg, getattr(tg, dtype)))  # noqa: B023
+            check_error(RuntimeError, "without overflow", lambda: make(tg, getattr(tg, dtype)))
         else:
             with np.errstate(over="ignore", invalid="ignore"):
-                check(lambda m: make(m, getattr(m, dtype)), grad=False)  # noqa: B023
+                check(lambda m: make(m, getattr(m, dtype)), grad=False)
 
 
 def test_integers_beyond_64_bits() -> None:
     for data in (2**63, 2**70, [1, 2**70], -(2**70)):
-        check_error(ValueError, "overflows 64 bits", lambda: tg.tensor(data))  # noqa: B023
-        check(lambda m: m.tensor(data, dtype=m.float64), grad=False)  # noqa: B023
+        check_error(ValueError, "overflows 64 bits", lambda: tg.tensor(data))
+        check(lambda m: m.tensor(data, dtype=m.float64), grad=False)
     check_error(OverflowError, "", lambda: tg.full((2,), 2**70))
     check_error(OverflowError, "", lambda: tg.arange(2**70))
 
@@ -140,7 +140,7 @@ def test_from_numpy_complaints() -> None:
 def test_sizes(name: str, size: tuple) -> None:
     fixed = (lambda x: x * 0) if name == "empty" else lambda x: x
     for dtype in DTYPES:
-        check(lambda m: m.zeros_like(getattr(m, name)(*size, dtype=getattr(m, dtype))), grad=False)  # noqa: B023
+        check(lambda m: m.zeros_like(getattr(m, name)(*size, dtype=getattr(m, dtype))), grad=False)
     if name != "empty":
         check(lambda m: fixed(getattr(m, name)(*size)), grad=False)
         check(lambda m: getattr(m.zeros(2, dtype=m.int8), "new_" + name)(*size), grad=False)
@@ -153,7 +153,7 @@ def test_full(value: Any) -> None:
     check(lambda m: (m.full((2, 3), value), m.full((), value), m.full((0,), value)), grad=False)
     for dtype in ("float64", "float32", *(("int32", "bool") if value == value else ())):
         if not (isinstance(value, float) and value < -1e9):
-            check(lambda m: m.full((2,), value, dtype=getattr(m, dtype)), grad=False)  # noqa: B023
+            check(lambda m: m.full((2,), value, dtype=getattr(m, dtype)), grad=False)
     check(lambda m, x: (m.full_like(x, value), x.new_full((3,), value)), randn(2, 2), grad=False)
 
 
@@ -181,7 +181,7 @@ def test_arange(bounds: tuple) -> None:
     check(lambda m: m.arange(*bounds), grad=False)
     for dtype in ("float64", "float32", "int32", "int16"):
         if max(bounds) < 1e9 and not (dtype.startswith("int") and 0 < abs(bounds[-1]) < 1):
-            check(lambda m: m.arange(*bounds, dtype=getattr(m, dtype)), grad=False)  # noqa: B023
+            check(lambda m: m.arange(*bounds, dtype=getattr(m, dtype)), grad=False)
 
 
 @pytest.mark.parametrize("bounds", [(0, 1), (1, 0), (-2.5, 2.5), (3, 3), (0, 100)])
@@ -193,7 +193,7 @@ def test_linspace(bounds: tuple, steps: int) -> None:
 
 def test_eye() -> None:
     for size in [(0,), (1,), (3,), (2, 4), (4, 2), (0, 3), (3, 0)]:
-        check(lambda m: (m.eye(*size), m.eye(*size, dtype=m.int64)), grad=False)  # noqa: B023
+        check(lambda m: (m.eye(*size), m.eye(*size, dtype=m.int64)), grad=False)
 
 
 def test_out() -> None:
@@ -208,7 +208,7 @@ def test_out() -> None:
         check(case, np.full(3, 9.0, np.float64), grad=False)
         out = tg.full((3,), 9.0)
         assert case(tg, out) is out and tg.empty(3, out=out) is out
-        check_error(RuntimeError, r"\[3\].*\[4\]", lambda: case(tg, tg.zeros(4)))  # noqa: B023
+        check_error(RuntimeError, r"\[3\].*\[4\]", lambda: case(tg, tg.zeros(4)))
         check_error(TypeError, "out.*list", lambda: case(tg, [1])) if case is cases[0] else None
     check(lambda m, out: m.eye(2, out=out), np.full((2, 2), 9.0), grad=False)
 
@@ -217,8 +217,8 @@ def test_out() -> None:
 def test_fill_(dtype: str) -> None:
     x = np.ones((3, 4), dtype)
     for value in (0, 3, True, 2.5):
-        check(lambda m, a: a.fill_(value), x, grad=False)  # noqa: B023
-        check(lambda m, a: (a.t()[1:].fill_(value), a), x, grad=False)  # noqa: B023
+        check(lambda m, a: a.fill_(value), x, grad=False)
+        check(lambda m, a: (a.t()[1:].fill_(value), a), x, grad=False)
     check(lambda m, a: (a[:, ::2].zero_(), a), x, grad=False)
     check(lambda m, a: a.fill_(m.tensor(2)), x, grad=False)
     check(lambda m, a: a[:0].fill_(1), x, grad=False)

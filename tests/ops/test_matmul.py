@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support import check, check_error, randn
 
 import tilegrad as tg
+from support import check, check_error, randn
 
 SHAPES = [
     ((3,), (3,)),

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support import check_error
 
 import tilegrad as tg
+from support import check_error
 from tilegrad.ops import optimizer
 
 

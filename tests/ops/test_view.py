@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support import check, check_error, randn
 
 import tilegrad as tg
+from support import check, check_error, randn
 
 X = randn(2, 3, 4)
 ARRAYS = {
@@ -92,7 +92,7 @@ def test_view_of_joined_dimensions() -> None:
     check(lambda m, x: x[:, 1:].view(2, 8), X)
     check(lambda m, x: x.expand(5, 2, 3, 4).view(5, 6, 4), X)
     for view in (lambda x: x.transpose(1, 2).view(24), lambda x: x[:, :, :2].view(2, 6)):
-        check_error(RuntimeError, "not compatible.*reshape", lambda: view(tg.from_numpy(X)))  # noqa: B023
+        check_error(RuntimeError, "not compatible.*reshape", lambda: view(tg.from_numpy(X)))
 
 
 @pytest.mark.parametrize("shape", [(0,), (2, 0), (0, 3, 2), (1, 0, 1)])
@@ -162,7 +162,7 @@ def test_writes_through_views_reach_the_gradient() -> None:
 def test_broadcast_helpers() -> None:
     check(lambda m, a, b: m.broadcast_tensors(a, b), randn(3, 1), randn(4, seed=1))
     for shapes in [((2, 1), (3,)), ((), (4,)), ((0, 1), (1, 5)), ((3,),), (3, (2, 1))]:
-        check(lambda m: tuple(m.broadcast_shapes(*shapes)), grad=False)  # noqa: B023
+        check(lambda m: tuple(m.broadcast_shapes(*shapes)), grad=False)
 
 
 V = tg.ones(2, 3, 4)

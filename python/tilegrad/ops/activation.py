@@ -13,7 +13,7 @@ from typing import Any
 from .. import _C
 from ..autograd.graph import needs_grad, record
 from ..autograd.views import in_place
-from ._register import in_place_method, method, put_out
+from ._register import in_place_method, method, put_out, takes_tensors
 from .unary import exp
 
 __all__ = [
@@ -107,6 +107,8 @@ _log_sigmoid_grad = _backward_op(_C.log_sigmoid_backward, _log_sigmoid_second)
 @method()
 def relu(input: Any, inplace: bool = False) -> Any:
     """``max(input, 0)``; NaN stays. Raises RuntimeError for bool."""
+    if not isinstance(input, _C.TensorBase):
+        raise TypeError(f"relu: expected a Tensor, got {type(input).__name__}")
     if inplace:
         return input.relu_()
     if not input.dtype.is_floating_point:
@@ -252,6 +254,7 @@ def log_sigmoid_backward(node: Any, grad: Any) -> Any:
     return _log_sigmoid_grad(grad, *node.saved)
 
 
+@takes_tensors
 def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Any:
     """``input`` limited to the range from ``min_val`` to ``max_val``.
 
@@ -287,6 +290,7 @@ def _clamp_(tensor: Any, low: Any, high: Any) -> None:
     _C.minimum_(tensor, high)
 
 
+@takes_tensors
 def relu6(input: Any, inplace: bool = False) -> Any:
     """``input`` limited to the range from 0 to 6."""
     return hardtanh(input, 0.0, 6.0, inplace)
@@ -299,6 +303,7 @@ def mish(input: Any, inplace: bool = False) -> Any:
     return input * tanh(softplus(input))
 
 
+@takes_tensors
 def hardsigmoid(input: Any, inplace: bool = False) -> Any:
     """``relu6(input + 3) / 6``."""
     _expect_floating("hardsigmoid", input)
@@ -307,6 +312,7 @@ def hardsigmoid(input: Any, inplace: bool = False) -> Any:
     return hardtanh(input + 3, 0.0, 6.0) / 6
 
 
+@takes_tensors
 def hardswish(input: Any, inplace: bool = False) -> Any:
     """``input * relu6(input + 3) / 6``. Howard et al., "Searching for MobileNetV3" (2019)."""
     _expect_floating("hardswish", input)
@@ -340,16 +346,19 @@ in_place_method("sigmoid_", sigmoid, _C.sigmoid_)
 in_place_method("tanh_", tanh, _C.tanh_)
 
 
+@takes_tensors
 def relu_(input: Any) -> Any:
     """In-place form of :func:`relu`; returns ``input``."""
     return input.relu_()
 
 
+@takes_tensors
 def sigmoid_(input: Any) -> Any:
     """In-place form of :func:`sigmoid`; returns ``input``."""
     return input.sigmoid_()
 
 
+@takes_tensors
 def tanh_(input: Any) -> Any:
     """In-place form of :func:`tanh`; returns ``input``."""
     return input.tanh_()

@@ -6,10 +6,12 @@ from typing import Any
 
 from .. import _C
 from ..autograd.graph import needs_grad, record
+from ._register import takes_tensors
 
 __all__ = ["batch_norm"]
 
 
+@takes_tensors
 def batch_norm(
     input: Any,
     running_mean: Any,

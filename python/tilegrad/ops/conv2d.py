@@ -10,10 +10,12 @@ from typing import Any
 
 from .. import _C
 from ..autograd.graph import needs_grad, record
+from ._register import takes_tensors
 
 __all__ = ["conv2d"]
 
 
+@takes_tensors
 def conv2d(
     input: Any,
     weight: Any,

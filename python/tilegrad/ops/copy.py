@@ -7,7 +7,7 @@ from typing import Any
 from .. import _C
 from ..autograd.graph import needs_grad, needs_grad_in_place, record
 from ..autograd.views import in_place
-from ._register import method
+from ._register import method, takes_tensors
 
 __all__ = ["clone"]
 
@@ -105,6 +105,7 @@ def cuda(input: Any, device: Any = None, non_blocking: bool = False) -> Any:
 
 
 @method()
+@takes_tensors
 def type_as(input: Any, other: Any) -> Any:
     """``input.to(other.dtype)``."""
     return to(input, other.dtype)

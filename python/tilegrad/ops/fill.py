@@ -10,7 +10,7 @@ from .. import _C
 from ..autograd.graph import needs_grad, record
 from ..autograd.views import in_place
 from ..tensor import Tensor
-from ._register import method, put_out
+from ._register import method, put_out, takes_tensors
 
 __all__ = [
     "arange",
@@ -66,6 +66,7 @@ def _out_dtype(out: Any) -> Any:
     return out.dtype
 
 
+@takes_tensors
 def tensor(
     data: Any,
     *,
@@ -157,6 +158,7 @@ def _holds_float64(data: Any) -> bool:
     return isinstance(data, (np.ndarray, np.float64, Tensor)) and str(data.dtype).endswith("64")
 
 
+@takes_tensors
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """Like :func:`tensor`, but shares memory with arrays and tensors when nothing changes."""
     if isinstance(data, Tensor):
@@ -240,6 +242,7 @@ def _like(input: Any, dtype: Any, device: Any) -> tuple:
     )
 
 
+@takes_tensors
 def empty_like(
     input: Any,
     *,
@@ -252,6 +255,7 @@ def empty_like(
     return _finish(_C.empty(*_like(input, dtype, device)), requires_grad)
 
 
+@takes_tensors
 def full_like(
     input: Any,
     fill_value: Any,
@@ -278,6 +282,7 @@ def zeros_like(
     return full_like(input, 0, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
+@takes_tensors
 def ones_like(
     input: Any,
     *,

@@ -7,7 +7,7 @@ from typing import Any
 from .. import _C
 from ..autograd.graph import needs_grad, record
 from ..tensor import Tensor
-from ._register import method, operator, put_out
+from ._register import method, operator, put_out, takes_tensors
 
 __all__ = ["addmm", "baddbmm", "bmm", "dot", "inner", "linear", "matmul", "mm", "mv", "outer"]
 
@@ -132,6 +132,7 @@ def dot(input: Any, tensor: Any, *, out: Any = None) -> Any:
 
 
 @method()
+@takes_tensors
 def inner(input: Any, other: Any) -> Any:
     """Products summed over the last dimension of both; a scalar scales."""
     if input.ndim == 0 or other.ndim == 0:

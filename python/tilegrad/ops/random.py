@@ -15,7 +15,7 @@ from .. import _C
 from ..autograd.graph import needs_grad, record
 from ..autograd.views import in_place
 from ..tensor import Tensor
-from ._register import method
+from ._register import method, takes_tensors
 from .fill import _device, _dtype, _finish, _like, _shape, empty
 
 __all__ = [
@@ -182,6 +182,7 @@ def randperm(
     return _finish(_C.to_device(output, _device(device)), requires_grad)
 
 
+@takes_tensors
 def rand_like(
     input: Any,
     *,
@@ -195,6 +196,7 @@ def rand_like(
     return rand(shape, generator=generator, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
+@takes_tensors
 def randn_like(
     input: Any,
     *,
@@ -210,6 +212,7 @@ def randn_like(
     )
 
 
+@takes_tensors
 def randint_like(
     input: Any,
     *args: Any,
@@ -271,6 +274,7 @@ def multinomial(
 
 
 @method()
+@takes_tensors
 def bernoulli(input: Any, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
     """1 with the probability that each element gives (or ``p``), else 0. The gradient is zero."""
     if p is None:

@@ -14,7 +14,7 @@ from typing import Any
 from .. import _C
 from ..autograd.graph import needs_grad, record
 from ..tensor import Tensor
-from ._register import in_place_method, method, put_out
+from ._register import in_place_method, method, put_out, takes_tensors
 from .binary import zero_backward
 
 __all__ = [
@@ -158,6 +158,7 @@ frac = _function(
 
 
 @method()
+@takes_tensors
 def round(input: Any, *, decimals: int = 0, out: Any = None) -> Any:
     """The nearest number with ``decimals`` decimals; halves go to the even neighbour.
 
@@ -197,6 +198,7 @@ def isnan(input: Any) -> Any:
 
 
 @method()
+@takes_tensors
 def isinf(input: Any) -> Any:
     """Whether the input is inf or -inf."""
     if not input.dtype.is_floating_point:
@@ -205,6 +207,7 @@ def isinf(input: Any) -> Any:
 
 
 @method()
+@takes_tensors
 def isfinite(input: Any) -> Any:
     """Whether the input is neither infinite nor NaN."""
     if not input.dtype.is_floating_point:
@@ -213,6 +216,7 @@ def isfinite(input: Any) -> Any:
 
 
 @method()
+@takes_tensors
 def isposinf(input: Any, *, out: Any = None) -> Any:
     """Whether the input is inf."""
     floating = input.dtype.is_floating_point
@@ -221,6 +225,7 @@ def isposinf(input: Any, *, out: Any = None) -> Any:
 
 
 @method()
+@takes_tensors
 def isneginf(input: Any, *, out: Any = None) -> Any:
     """Whether the input is -inf."""
     floating = input.dtype.is_floating_point
@@ -229,6 +234,7 @@ def isneginf(input: Any, *, out: Any = None) -> Any:
 
 
 @method()
+@takes_tensors
 def positive(input: Any) -> Any:
     """The input itself. Raises RuntimeError for bool."""
     if input.dtype is _C.boolean:

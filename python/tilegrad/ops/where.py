@@ -8,7 +8,7 @@ from typing import Any
 from .. import _C
 from ..autograd.graph import needs_grad, record
 from ..tensor import Tensor
-from ._register import in_place_method, method, put_out
+from ._register import in_place_method, method, put_out, takes_tensors
 
 __all__ = [
     "clamp",
@@ -24,6 +24,7 @@ __all__ = [
 ]
 
 
+@takes_tensors
 def where(condition: Any, input: Any = None, other: Any = None, *, out: Any = None) -> Any:
     """``input`` where the condition holds, ``other`` elsewhere; all three broadcast.
 
@@ -55,6 +56,7 @@ def _where_method(input: Any, condition: Any, other: Any) -> Any:
 
 
 @method()
+@takes_tensors
 def masked_fill(input: Any, mask: Any, value: Any) -> Any:
     """``input`` with ``value`` where ``mask`` holds; both tensors broadcast, the dtype stays.
 
@@ -156,6 +158,7 @@ def _clamp_raw(tensor: Any, min: Any = None, max: Any = None) -> None:
 
 
 @method()
+@takes_tensors
 def lerp(input: Any, end: Any, weight: Any, *, out: Any = None) -> Any:
     """``input + weight * (end - input)``, exact at both ends; all three broadcast.
 
@@ -182,6 +185,7 @@ _LARGEST = {"float32": 3.4028234663852886e38, "float64": 1.7976931348623157e308}
 
 
 @method()
+@takes_tensors
 def nan_to_num(
     input: Any,
     nan: float | None = None,
@@ -212,6 +216,7 @@ def _below_diagonal(op: str, input: Any, diagonal: int) -> Any:
 
 
 @method()
+@takes_tensors
 def tril(input: Any, diagonal: int = 0, *, out: Any = None) -> Any:
     """The lower triangle of each matrix (..., n, m), up to ``diagonal``; zeros above."""
     output = where(_below_diagonal("tril", input, diagonal), input, False)
@@ -219,6 +224,7 @@ def tril(input: Any, diagonal: int = 0, *, out: Any = None) -> Any:
 
 
 @method()
+@takes_tensors
 def triu(input: Any, diagonal: int = 0, *, out: Any = None) -> Any:
     """The upper triangle of each matrix (..., n, m), from ``diagonal`` up; zeros below."""
     output = where(_below_diagonal("triu", input, diagonal - 1), False, input)
