@@ -1,7 +1,7 @@
 """Every public callable with hostile arguments: it works or raises a documented exception.
 
-The calls run in child processes, so that a crash is seen as a failure, and with their output caught,
-so that nothing may print.
+The calls run in child processes, so that a crash is seen as a failure, and with their output
+caught, so that nothing may print.
 """
 
 from __future__ import annotations

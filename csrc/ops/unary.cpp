@@ -14,8 +14,7 @@ namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 template <class T, class Operation>
 [[gnu::flatten, gnu::noinline]] static void unary_row(char* y_bytes, const char* x_bytes,
                                                       std::int64_t count, std::int64_t sy,
-                                                      std::int64_t sx,
-                                                      const Operation& operation) {
+                                                      std::int64_t sx, const Operation& operation) {
   if (sy == sizeof(T) && sx == sizeof(T)) {
     T* y = reinterpret_cast<T*>(y_bytes);
     const T* x = reinterpret_cast<const T*>(x_bytes);

@@ -270,7 +270,8 @@ class Tensor(_C.TensorBase):
                 "Tensor.__contains__ only supports Tensor or scalar, "
                 f"but you passed in a {type(element)}."
             )
-        return bool((self == element).any())
+        found: Any = self == element
+        return bool(found.any())
 
     __hash__ = object.__hash__  # by identity; == compares element by element
 

@@ -102,7 +102,7 @@ def _moved(output: Any, dtype: Any, device: Any) -> Any:
 
 
 def _check_range(array: np.ndarray, dtype: Any) -> None:
-    """RuntimeError for Python numbers outside an integer dtype; arrays are converted as they are."""
+    """RuntimeError for Python numbers outside an integer dtype; arrays are converted as usual."""
     if dtype not in _INTEGERS or array.size == 0:
         return
     limits = np.iinfo(dtype.name)

@@ -225,7 +225,8 @@ def randint_like(
     """Integers from ``low`` (0) below ``high`` in the shape, dtype and device of ``input``."""
     shape, dtype, device = _like(input, dtype, device)
     if len(args) == 1 and "high" not in kwargs:
-        args, kwargs = (), {"high": args[0], **kwargs}
+        kwargs["high"] = args[0]
+        args = ()
     low, high, _ = _randint_arguments(*args, size=shape, **kwargs)
     output = _C.empty(shape, dtype, device)
     _C.random_integers_(output, low, high, _source(generator))
