@@ -110,22 +110,26 @@ py::object item(const Tensor& x) {
 }  // namespace
 
 void bind_numpy(py::module_& module) {
-  module.def("from_numpy", &from_numpy, "A tensor that shares the array's memory.");
-  module.def("to_numpy", &to_numpy, "An array that shares the tensor's memory.");
-  module.def("item", &item);
+  module.def("from_numpy", &from_numpy, py::arg("array"),
+             "A tensor that shares the array's memory.");
+  module.def("to_numpy", &to_numpy, py::arg("self"), "An array that shares the tensor's memory.");
+  module.def("item", &item, py::arg("input"));
   // x.data: the same memory with a version counter of its own, so that writes through it are not
   // seen by autograd.
-  module.def("data", [](const Tensor& x) {
-    Tensor y = x;
-    y.storage = StorageRef(new Storage);
-    y.storage->data = x.storage->data;
-    y.storage->bytes = x.storage->bytes;
-    y.storage->device = x.storage->device;
-    y.storage->writable = x.storage->writable;
-    y.storage->owner = new StorageRef(x.storage);
-    y.storage->release_owner = [](void* owner) { delete static_cast<StorageRef*>(owner); };
-    return y;
-  });
+  module.def(
+      "data",
+      [](const Tensor& x) {
+        Tensor y = x;
+        y.storage = StorageRef(new Storage);
+        y.storage->data = x.storage->data;
+        y.storage->bytes = x.storage->bytes;
+        y.storage->device = x.storage->device;
+        y.storage->writable = x.storage->writable;
+        y.storage->owner = new StorageRef(x.storage);
+        y.storage->release_owner = [](void* owner) { delete static_cast<StorageRef*>(owner); };
+        return y;
+      },
+      py::arg("input"));
 }
 
 }  // namespace tilegrad

@@ -70,19 +70,19 @@ void bind_activation(py::module_& module) {
       [](const Tensor& x, double a, double b, double c) {                         \
         return forward(ActivationOp::name, #name, x, a, b, c);                    \
       },                                                                          \
-      py::arg(), a, b, c);                                                        \
+      py::arg("input"), a, b, c);                                                 \
   module.def(                                                                     \
       #name "_",                                                                  \
       [](const Tensor& x, double a, double b, double c) {                         \
         in_place(ActivationOp::name, #name, x, a, b, c);                          \
       },                                                                          \
-      py::arg(), a, b, c);                                                        \
+      py::arg("input"), a, b, c);                                                 \
   module.def(                                                                     \
       #name "_backward",                                                          \
       [](const Tensor& grad, const Tensor& value, double a, double b, double c) { \
         return backward(ActivationOp::name, #name, grad, value, a, b, c);         \
       },                                                                          \
-      py::arg(), py::arg(), a, b, c);
+      py::arg("grad"), py::arg("value"), a, b, c);
   TILEGRAD_BIND(relu)
   TILEGRAD_BIND(sigmoid)
   TILEGRAD_BIND(tanh)

@@ -64,18 +64,30 @@ Tensor arg_extremum(const char* op, bool largest, const Tensor& x, std::optional
 }  // namespace
 
 void bind_arg_reduce(py::module_& module) {
-  module.def("max_dim", [](const Tensor& x, std::int64_t dim, bool keepdim) {
-    return extremum_dim("max", true, x, dim, keepdim);
-  });
-  module.def("min_dim", [](const Tensor& x, std::int64_t dim, bool keepdim) {
-    return extremum_dim("min", false, x, dim, keepdim);
-  });
-  module.def("argmax", [](const Tensor& x, std::optional<std::int64_t> dim, bool keepdim) {
-    return arg_extremum("argmax", true, x, dim, keepdim);
-  });
-  module.def("argmin", [](const Tensor& x, std::optional<std::int64_t> dim, bool keepdim) {
-    return arg_extremum("argmin", false, x, dim, keepdim);
-  });
+  module.def(
+      "max_dim",
+      [](const Tensor& x, std::int64_t dim, bool keepdim) {
+        return extremum_dim("max", true, x, dim, keepdim);
+      },
+      py::arg("input"), py::arg("dim"), py::arg("keepdim"));
+  module.def(
+      "min_dim",
+      [](const Tensor& x, std::int64_t dim, bool keepdim) {
+        return extremum_dim("min", false, x, dim, keepdim);
+      },
+      py::arg("input"), py::arg("dim"), py::arg("keepdim"));
+  module.def(
+      "argmax",
+      [](const Tensor& x, std::optional<std::int64_t> dim, bool keepdim) {
+        return arg_extremum("argmax", true, x, dim, keepdim);
+      },
+      py::arg("input"), py::arg("dim"), py::arg("keepdim"));
+  module.def(
+      "argmin",
+      [](const Tensor& x, std::optional<std::int64_t> dim, bool keepdim) {
+        return arg_extremum("argmin", false, x, dim, keepdim);
+      },
+      py::arg("input"), py::arg("dim"), py::arg("keepdim"));
 }
 
 }  // namespace tilegrad

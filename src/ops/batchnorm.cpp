@@ -120,9 +120,12 @@ py::tuple backward(const Tensor& grad, const Tensor& x, const Tensor& mean, cons
 }  // namespace
 
 void bind_batchnorm(py::module_& module) {
-  module.def("batch_norm_statistics", &statistics);
-  module.def("batch_norm", &forward);
-  module.def("batch_norm_backward", &backward);
+  module.def("batch_norm_statistics", &statistics, py::arg("input"), py::arg("running_mean"),
+             py::arg("running_var"), py::arg("momentum"), py::arg("eps"));
+  module.def("batch_norm", &forward, py::arg("input"), py::arg("mean"), py::arg("rstd"),
+             py::arg("weight"), py::arg("bias"));
+  module.def("batch_norm_backward", &backward, py::arg("grad"), py::arg("input"), py::arg("mean"),
+             py::arg("rstd"), py::arg("weight"), py::arg("training"), py::arg("wants_grad_input"));
 }
 
 }  // namespace tilegrad

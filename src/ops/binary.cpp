@@ -158,13 +158,13 @@ void bind_binary(py::module_& module) {
       [](const Operand& x, const Operand& other, const Scalar& alpha) { \
         return binary(BinaryOp::name, x, other, alpha);                 \
       },                                                                \
-      py::arg(), py::arg(), py::arg("alpha") = 1);                      \
+      py::arg("input"), py::arg("other"), py::arg("alpha") = 1);        \
   module.def(                                                           \
       #name "_",                                                        \
       [](const Tensor& x, const Operand& other, const Scalar& alpha) {  \
         binary_in_place(BinaryOp::name, x, other, alpha);               \
       },                                                                \
-      py::arg(), py::arg(), py::arg("alpha") = 1);
+      py::arg("input"), py::arg("other"), py::arg("alpha") = 1);
   TILEGRAD_FOR_EACH_BINARY(TILEGRAD_BIND)
 #undef TILEGRAD_BIND
 }

@@ -57,11 +57,14 @@ bool equal(const Tensor& x, const Tensor& other) {
 }  // namespace
 
 void bind_compare(py::module_& module) {
-#define TILEGRAD_BIND(name, op, first, second)                                         \
-  module.def(#name, [](const Tensor& tensor, const Operand& other) {                   \
-    const Operand x{&tensor, {}};                                                      \
-    return compare(CompareOp::op, #name, first, second, compare_dtype(tensor, other)); \
-  });
+#define TILEGRAD_BIND(name, op, first, second)                                             \
+  module.def(                                                                              \
+      #name,                                                                               \
+      [](const Tensor& tensor, const Operand& other) {                                     \
+        const Operand x{&tensor, {}};                                                      \
+        return compare(CompareOp::op, #name, first, second, compare_dtype(tensor, other)); \
+      },                                                                                   \
+      py::arg("input"), py::arg("other"));
   TILEGRAD_BIND(eq, eq, x, other)
   TILEGRAD_BIND(ne, ne, x, other)
   TILEGRAD_BIND(lt, lt, x, other)
@@ -71,15 +74,19 @@ void bind_compare(py::module_& module) {
 #undef TILEGRAD_BIND
   // Every number but zero counts as true, NaN too; of truth values, "not equal" is the exclusive
   // or.
-#define TILEGRAD_BIND(name, op)                                                                 \
-  module.def(#name, [](const Tensor& x, const Tensor& other) {                                  \
-    return compare(CompareOp::op, #name, Operand{&x, {}}, Operand{&other, {}}, DType::boolean); \
-  });
+#define TILEGRAD_BIND(name, op)                                                    \
+  module.def(                                                                      \
+      #name,                                                                       \
+      [](const Tensor& x, const Tensor& other) {                                   \
+        return compare(CompareOp::op, #name, Operand{&x, {}}, Operand{&other, {}}, \
+                       DType::boolean);                                            \
+      },                                                                           \
+      py::arg("input"), py::arg("other"));
   TILEGRAD_BIND(logical_and, logical_and)
   TILEGRAD_BIND(logical_or, logical_or)
   TILEGRAD_BIND(logical_xor, ne)
 #undef TILEGRAD_BIND
-  module.def("equal", &equal);
+  module.def("equal", &equal, py::arg("input"), py::arg("other"));
 }
 
 }  // namespace tilegrad

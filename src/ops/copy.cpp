@@ -60,14 +60,17 @@ Tensor to_dtype(const Tensor& x, DType dtype) {
 }
 
 void bind_copy(py::module_& module) {
-  module.def("clone", &clone);
-  module.def("contiguous", &contiguous);
-  module.def("to_dtype", &to_dtype);
-  module.def("to_device", &to_device);
-  module.def("copy_", [](const Tensor& y, const Tensor& x) {
-    begin_write(y, "copy_");
-    copy_into(y, expand(x, y.shape, "copy_"));
-  });
+  module.def("clone", &clone, py::arg("input"));
+  module.def("contiguous", &contiguous, py::arg("input"));
+  module.def("to_dtype", &to_dtype, py::arg("input"), py::arg("dtype"));
+  module.def("to_device", &to_device, py::arg("input"), py::arg("device"));
+  module.def(
+      "copy_",
+      [](const Tensor& y, const Tensor& x) {
+        begin_write(y, "copy_");
+        copy_into(y, expand(x, y.shape, "copy_"));
+      },
+      py::arg("input"), py::arg("src"));
 }
 
 }  // namespace tilegrad

@@ -120,8 +120,13 @@ Tensor backward(const char* op, const Tensor& grad, const Tensor& lse, const Ten
 }  // namespace
 
 void bind_cross_entropy(py::module_& module) {
-  module.def("cross_entropy", &forward);
-  module.def("cross_entropy_backward", &backward);
+  module.def("cross_entropy", &forward, py::arg("op"), py::arg("input"), py::arg("target"),
+             py::arg("weight"), py::arg("ignore_index"), py::arg("reduction"),
+             py::arg("label_smoothing"), py::arg("normalized"));
+  module.def("cross_entropy_backward", &backward, py::arg("op"), py::arg("grad"), py::arg("lse"),
+             py::arg("total"), py::arg("input"), py::arg("target"), py::arg("weight"),
+             py::arg("ignore_index"), py::arg("reduction"), py::arg("label_smoothing"),
+             py::arg("normalized"));
 }
 
 }  // namespace tilegrad

@@ -30,6 +30,9 @@ Tensor cumsum(const Tensor& x, std::int64_t dim, std::optional<DType> dtype, boo
 
 }  // namespace
 
-void bind_cumsum(py::module_& module) { module.def("cumsum", &cumsum); }
+void bind_cumsum(py::module_& module) {
+  module.def("cumsum", &cumsum, py::arg("input"), py::arg("dim"), py::arg("dtype"),
+             py::arg("reverse"));
+}
 
 }  // namespace tilegrad

@@ -31,6 +31,9 @@ Tensor dropout_mask(const Dims& shape, DType dtype, Device device, double p, Gen
 
 }  // namespace
 
-void bind_dropout(py::module_& module) { module.def("dropout_mask", &dropout_mask); }
+void bind_dropout(py::module_& module) {
+  module.def("dropout_mask", &dropout_mask, py::arg("shape"), py::arg("dtype"), py::arg("device"),
+             py::arg("p"), py::arg("generator"));
+}
 
 }  // namespace tilegrad

@@ -79,13 +79,18 @@ Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step, DType 
 }  // namespace
 
 void bind_fill(py::module_& module) {
-  module.def("empty", &empty_on);
-  module.def("full", &full);
-  module.def("arange", &arange);
-  module.def("fill_", [](const Tensor& y, const Scalar& value) {
-    begin_write(y, "fill_");
-    fill(y, value, "fill_");
-  });
+  module.def("empty", &empty_on, py::arg("shape"), py::arg("dtype"), py::arg("device"));
+  module.def("full", &full, py::arg("shape"), py::arg("value"), py::arg("dtype"),
+             py::arg("device"));
+  module.def("arange", &arange, py::arg("start"), py::arg("end"), py::arg("step"), py::arg("dtype"),
+             py::arg("device"));
+  module.def(
+      "fill_",
+      [](const Tensor& y, const Scalar& value) {
+        begin_write(y, "fill_");
+        fill(y, value, "fill_");
+      },
+      py::arg("input"), py::arg("value"));
 }
 
 }  // namespace tilegrad

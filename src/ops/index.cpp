@@ -336,17 +336,25 @@ Tensor gather(const Tensor& x, std::int64_t dim, const Tensor& index) {
 
 void bind_index(py::module_& module) {
   // None stands for a key that needs index tensors.
-  module.def("basic_index", [](PyTensor* x, py::handle key) -> py::object {
-    Tensor y;
-    if (!basic_view(x->tensor, key.ptr(), y)) return py::none();
-    return wrap_view(x, std::move(y));
-  });
-  module.def("index", [](const Tensor& x, const py::sequence& indices) {
-    return read(indexed_view("index", x, indices));
-  });
-  module.def("index_select", &index_select);
-  module.def("gather", &gather);
-  module.def("nonzero", [](const Tensor& x) { return transpose(true_positions(x), 0, 1); });
+  module.def(
+      "basic_index",
+      [](PyTensor* x, py::handle key) -> py::object {
+        Tensor y;
+        if (!basic_view(x->tensor, key.ptr(), y)) return py::none();
+        return wrap_view(x, std::move(y));
+      },
+      py::arg("input"), py::arg("key"));
+  module.def(
+      "index",
+      [](const Tensor& x, const py::sequence& indices) {
+        return read(indexed_view("index", x, indices));
+      },
+      py::arg("input"), py::arg("indices"));
+  module.def("index_select", &index_select, py::arg("input"), py::arg("dim"), py::arg("index"));
+  module.def("gather", &gather, py::arg("input"), py::arg("dim"), py::arg("index"));
+  module.def(
+      "nonzero", [](const Tensor& x) { return transpose(true_positions(x), 0, 1); },
+      py::arg("input"));
 }
 
 }  // namespace tilegrad

@@ -177,11 +177,11 @@ Tensor flip(const Tensor& x, const Dims& dims) {
 }  // namespace
 
 void bind_join(py::module_& module) {
-  module.def("cat", &cat);
-  module.def("stack", &stack);
-  module.def("unbind", &unbind);
-  module.def("split", &split);
-  module.def("flip", &flip);
+  module.def("cat", &cat, py::arg("sequence"), py::arg("dim"));
+  module.def("stack", &stack, py::arg("sequence"), py::arg("dim"));
+  module.def("unbind", &unbind, py::arg("input"), py::arg("dim"));
+  module.def("split", &split, py::arg("input"), py::arg("lengths"), py::arg("dim"));
+  module.def("flip", &flip, py::arg("input"), py::arg("dims"));
 }
 
 }  // namespace tilegrad

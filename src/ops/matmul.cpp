@@ -134,8 +134,8 @@ Tensor linear(const Tensor& x, const Tensor& weight, const std::optional<Tensor>
 }  // namespace
 
 void bind_matmul(py::module_& module) {
-  module.def("matmul", &matmul);
-  module.def("linear", &linear);
+  module.def("matmul", &matmul, py::arg("input"), py::arg("other"));
+  module.def("linear", &linear, py::arg("input"), py::arg("weight"), py::arg("bias"));
 }
 
 }  // namespace tilegrad

@@ -198,42 +198,63 @@ Pool2d adaptive_average_args(const char* op, const Dims& x, DType dtype, const D
 
 void bind_pool2d(py::module_& module) {
   using Divisor = std::optional<std::int64_t>;
-  module.def("max_pool2d", [](const Tensor& x, const Dims& kernel, const Dims& stride,
-                              const Dims& padding, const Dims& dilation, bool ceil_mode) {
-    return max_pool("max_pool2d", x,
-                    window_args("max_pool2d", x.shape, x.dtype,
-                                {kernel, stride, padding, dilation, ceil_mode}));
-  });
-  module.def("adaptive_max_pool2d", [](const Tensor& x, const Dims& size) {
-    check_input("adaptive_max_pool2d", x.shape, x.dtype, false);
-    return max_pool("adaptive_max_pool2d", x,
-                    adaptive_args("adaptive_max_pool2d", x.shape, x.dtype, size));
-  });
-  module.def("max_pool2d_backward", &scatter);
-  module.def("max_pool2d_gather", &gather);
-  module.def("avg_pool2d", [](const Tensor& x, const Dims& kernel, const Dims& stride,
-                              const Dims& padding, bool ceil_mode, bool include, Divisor divisor) {
-    return average("avg_pool2d", x,
-                   average_args("avg_pool2d", x.shape, x.dtype,
-                                {kernel, stride, padding, {1}, ceil_mode}, include, divisor));
-  });
-  module.def("avg_pool2d_backward", [](const Tensor& grad, const Dims& shape, const Dims& kernel,
-                                       const Dims& stride, const Dims& padding, bool ceil_mode,
-                                       bool include, Divisor divisor) {
-    return average_grad("avg_pool2d_backward", grad, shape,
-                        average_args("avg_pool2d_backward", shape, grad.dtype,
-                                     {kernel, stride, padding, {1}, ceil_mode}, include, divisor));
-  });
-  module.def("adaptive_avg_pool2d", [](const Tensor& x, const Dims& size) {
-    return average("adaptive_avg_pool2d", x,
-                   adaptive_average_args("adaptive_avg_pool2d", x.shape, x.dtype, size));
-  });
-  module.def("adaptive_avg_pool2d_backward",
-             [](const Tensor& grad, const Dims& shape, const Dims& size) {
-               return average_grad(
-                   "adaptive_avg_pool2d_backward", grad, shape,
-                   adaptive_average_args("adaptive_avg_pool2d_backward", shape, grad.dtype, size));
-             });
+  module.def(
+      "max_pool2d",
+      [](const Tensor& x, const Dims& kernel, const Dims& stride, const Dims& padding,
+         const Dims& dilation, bool ceil_mode) {
+        return max_pool("max_pool2d", x,
+                        window_args("max_pool2d", x.shape, x.dtype,
+                                    {kernel, stride, padding, dilation, ceil_mode}));
+      },
+      py::arg("input"), py::arg("kernel"), py::arg("stride"), py::arg("padding"),
+      py::arg("dilation"), py::arg("ceil_mode"));
+  module.def(
+      "adaptive_max_pool2d",
+      [](const Tensor& x, const Dims& size) {
+        check_input("adaptive_max_pool2d", x.shape, x.dtype, false);
+        return max_pool("adaptive_max_pool2d", x,
+                        adaptive_args("adaptive_max_pool2d", x.shape, x.dtype, size));
+      },
+      py::arg("input"), py::arg("size"));
+  module.def("max_pool2d_backward", &scatter, py::arg("grad"), py::arg("indices"),
+             py::arg("input_shape"));
+  module.def("max_pool2d_gather", &gather, py::arg("input"), py::arg("indices"));
+  module.def(
+      "avg_pool2d",
+      [](const Tensor& x, const Dims& kernel, const Dims& stride, const Dims& padding,
+         bool ceil_mode, bool include, Divisor divisor) {
+        return average("avg_pool2d", x,
+                       average_args("avg_pool2d", x.shape, x.dtype,
+                                    {kernel, stride, padding, {1}, ceil_mode}, include, divisor));
+      },
+      py::arg("input"), py::arg("kernel"), py::arg("stride"), py::arg("padding"),
+      py::arg("ceil_mode"), py::arg("include"), py::arg("divisor"));
+  module.def(
+      "avg_pool2d_backward",
+      [](const Tensor& grad, const Dims& shape, const Dims& kernel, const Dims& stride,
+         const Dims& padding, bool ceil_mode, bool include, Divisor divisor) {
+        return average_grad(
+            "avg_pool2d_backward", grad, shape,
+            average_args("avg_pool2d_backward", shape, grad.dtype,
+                         {kernel, stride, padding, {1}, ceil_mode}, include, divisor));
+      },
+      py::arg("grad"), py::arg("shape"), py::arg("kernel"), py::arg("stride"), py::arg("padding"),
+      py::arg("ceil_mode"), py::arg("include"), py::arg("divisor"));
+  module.def(
+      "adaptive_avg_pool2d",
+      [](const Tensor& x, const Dims& size) {
+        return average("adaptive_avg_pool2d", x,
+                       adaptive_average_args("adaptive_avg_pool2d", x.shape, x.dtype, size));
+      },
+      py::arg("input"), py::arg("size"));
+  module.def(
+      "adaptive_avg_pool2d_backward",
+      [](const Tensor& grad, const Dims& shape, const Dims& size) {
+        return average_grad(
+            "adaptive_avg_pool2d_backward", grad, shape,
+            adaptive_average_args("adaptive_avg_pool2d_backward", shape, grad.dtype, size));
+      },
+      py::arg("grad"), py::arg("shape"), py::arg("size"));
 }
 
 }  // namespace tilegrad

@@ -251,16 +251,20 @@ void bind_random(py::module_& module) {
           "initial_seed", [](const Generator& g) { return g.state.seed; },
           "The seed that the generator started from.")
       .def("get_state", &get_state, "The complete state, as a uint8 tensor.");
-  module.def("load_random_state", &load_state);
-  module.def("uniform_", &uniform);
-  module.def("normal_", &normal);
-  module.def("exponential_", &exponential);
-  module.def("bernoulli_", &bernoulli);
-  module.def("random_integers_", &integers);
-  module.def("random_full_range_", &full_range);
-  module.def("randperm", &permutation);
-  module.def("bernoulli", &bernoulli_of);
-  module.def("multinomial", &multinomial);
+  module.def("load_random_state", &load_state, py::arg("generator"), py::arg("saved"));
+  module.def("uniform_", &uniform, py::arg("input"), py::arg("from"), py::arg("to"),
+             py::arg("generator"));
+  module.def("normal_", &normal, py::arg("input"), py::arg("mean"), py::arg("deviation"),
+             py::arg("generator"));
+  module.def("exponential_", &exponential, py::arg("input"), py::arg("rate"), py::arg("generator"));
+  module.def("bernoulli_", &bernoulli, py::arg("input"), py::arg("p"), py::arg("generator"));
+  module.def("random_integers_", &integers, py::arg("input"), py::arg("from"), py::arg("to"),
+             py::arg("generator"));
+  module.def("random_full_range_", &full_range, py::arg("input"), py::arg("generator"));
+  module.def("randperm", &permutation, py::arg("n"), py::arg("generator"));
+  module.def("bernoulli", &bernoulli_of, py::arg("probabilities"), py::arg("generator"));
+  module.def("multinomial", &multinomial, py::arg("input"), py::arg("samples"),
+             py::arg("replacement"), py::arg("generator"));
 }
 
 }  // namespace tilegrad

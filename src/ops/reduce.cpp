@@ -167,14 +167,20 @@ py::tuple var_mean(const char* name, const Tensor& x, const OptionalDims& dims, 
 }  // namespace
 
 void bind_reduce(py::module_& module) {
-  module.def("sum", &sum);
-  module.def("prod", &prod);
-  module.def("mean", &mean);
-  module.def("var_mean", &var_mean);
-#define TILEGRAD_BIND(name, function, op)                                         \
-  module.def(#name, [](const Tensor& x, const OptionalDims& dims, bool keepdim) { \
-    return function(ReduceOp::op, #name, x, dims, keepdim);                       \
-  });
+  module.def("sum", &sum, py::arg("input"), py::arg("dims"), py::arg("keepdim"), py::arg("dtype"));
+  module.def("prod", &prod, py::arg("input"), py::arg("dims"), py::arg("keepdim"),
+             py::arg("dtype"));
+  module.def("mean", &mean, py::arg("input"), py::arg("dims"), py::arg("keepdim"),
+             py::arg("dtype"));
+  module.def("var_mean", &var_mean, py::arg("name"), py::arg("input"), py::arg("dims"),
+             py::arg("correction"), py::arg("keepdim"));
+#define TILEGRAD_BIND(name, function, op)                           \
+  module.def(                                                       \
+      #name,                                                        \
+      [](const Tensor& x, const OptionalDims& dims, bool keepdim) { \
+        return function(ReduceOp::op, #name, x, dims, keepdim);     \
+      },                                                            \
+      py::arg("input"), py::arg("dims"), py::arg("keepdim"));
   TILEGRAD_BIND(amax, extremum, amax)
   TILEGRAD_BIND(amin, extremum, amin)
   TILEGRAD_BIND(max, extremum, amax)

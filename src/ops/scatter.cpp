@@ -137,20 +137,26 @@ ScatterMode mode_of(const std::string& reduce) {
 }  // namespace
 
 void bind_scatter(py::module_& module) {
-  module.def("basic_assign", &basic_assign);
-  module.def("index_put_", &index_put);
-  module.def("index_add_",
-             [](const Tensor& x, std::int64_t dim, const Tensor& index, const Tensor& source) {
-               index_write("index_add_", x, dim, index, source, ScatterMode::add);
-             });
-  module.def("index_copy_",
-             [](const Tensor& x, std::int64_t dim, const Tensor& index, const Tensor& source) {
-               index_write("index_copy_", x, dim, index, source, ScatterMode::assign);
-             });
-  module.def("scatter_", [](const Tensor& x, std::int64_t dim, const Tensor& index,
-                            const Operand& source, const std::string& reduce) {
-    scatter_write(x, dim, index, source, mode_of(reduce));
-  });
+  module.def("basic_assign", &basic_assign, py::arg("input"), py::arg("key"), py::arg("value"));
+  module.def("index_put_", &index_put, py::arg("input"), py::arg("indices"), py::arg("values"),
+             py::arg("accumulate"));
+  module.def(
+      "index_add_",
+      [](const Tensor& x, std::int64_t dim, const Tensor& index, const Tensor& source) {
+        index_write("index_add_", x, dim, index, source, ScatterMode::add);
+      },
+      py::arg("input"), py::arg("dim"), py::arg("index"), py::arg("source"));
+  module.def(
+      "index_copy_",
+      [](const Tensor& x, std::int64_t dim, const Tensor& index, const Tensor& source) {
+        index_write("index_copy_", x, dim, index, source, ScatterMode::assign);
+      },
+      py::arg("input"), py::arg("dim"), py::arg("index"), py::arg("source"));
+  module.def(
+      "scatter_",
+      [](const Tensor& x, std::int64_t dim, const Tensor& index, const Operand& source,
+         const std::string& reduce) { scatter_write(x, dim, index, source, mode_of(reduce)); },
+      py::arg("input"), py::arg("dim"), py::arg("index"), py::arg("source"), py::arg("reduce"));
 }
 
 }  // namespace tilegrad

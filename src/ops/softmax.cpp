@@ -57,12 +57,16 @@ Tensor backward(const char* op, bool log, const Tensor& grad, const Tensor& y, s
 }  // namespace
 
 void bind_softmax(py::module_& module) {
-#define TILEGRAD_BIND(name, log)                                                             \
-  module.def(#name,                                                                          \
-             [](const Tensor& x, std::int64_t dim) { return forward(#name, log, x, dim); }); \
-  module.def(#name "_backward", [](const Tensor& grad, const Tensor& y, std::int64_t dim) {  \
-    return backward(#name "_backward", log, grad, y, dim);                                   \
-  });
+#define TILEGRAD_BIND(name, log)                                                            \
+  module.def(                                                                               \
+      #name, [](const Tensor& x, std::int64_t dim) { return forward(#name, log, x, dim); }, \
+      py::arg("input"), py::arg("dim"));                                                    \
+  module.def(                                                                               \
+      #name "_backward",                                                                    \
+      [](const Tensor& grad, const Tensor& y, std::int64_t dim) {                           \
+        return backward(#name "_backward", log, grad, y, dim);                              \
+      },                                                                                    \
+      py::arg("grad"), py::arg("output"), py::arg("dim"));
   TILEGRAD_BIND(softmax, false)
   TILEGRAD_BIND(log_softmax, true)
 #undef TILEGRAD_BIND

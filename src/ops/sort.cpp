@@ -93,9 +93,10 @@ py::tuple unique(const Tensor& sorted, const Tensor& index) {
 }  // namespace
 
 void bind_sort(py::module_& module) {
-  module.def("sort", &sort);
-  module.def("search_sorted", &search_sorted);
-  module.def("unique", &unique);
+  module.def("sort", &sort, py::arg("input"), py::arg("dim"), py::arg("descending"));
+  module.def("search_sorted", &search_sorted, py::arg("boundaries"), py::arg("value"),
+             py::arg("right"));
+  module.def("unique", &unique, py::arg("sorted"), py::arg("index"));
 }
 
 }  // namespace tilegrad

@@ -81,9 +81,10 @@ void unary_in_place(UnaryOp op, const Tensor& x) {
 }  // namespace
 
 void bind_unary(py::module_& module) {
-#define TILEGRAD_BIND(name, dtypes)                                           \
-  module.def(#name, [](const Tensor& x) { return unary(UnaryOp::name, x); }); \
-  module.def(#name "_", [](const Tensor& x) { unary_in_place(UnaryOp::name, x); });
+#define TILEGRAD_BIND(name, dtypes)                                                             \
+  module.def(#name, [](const Tensor& x) { return unary(UnaryOp::name, x); }, py::arg("input")); \
+  module.def(                                                                                   \
+      #name "_", [](const Tensor& x) { unary_in_place(UnaryOp::name, x); }, py::arg("input"));
   TILEGRAD_FOR_EACH_UNARY(TILEGRAD_BIND)
 #undef TILEGRAD_BIND
 }

@@ -170,31 +170,39 @@ py::object diagonal(PyTensor* x, std::int64_t offset, std::int64_t dim0, std::in
 }  // namespace
 
 void bind_view(py::module_& module) {
-  module.def("view", &view);
-  module.def("try_view", &try_view);
-  module.def("permute", &permute);
-  module.def("transpose", &transpose_dims);
-  module.def("expand", &expand_to);
-  module.def("unsqueeze", &unsqueeze);
-  module.def("squeeze", &squeeze);
-  module.def("slice", &slice);
-  module.def("select", &select);
-  module.def("diagonal", &diagonal);
-  module.def("as_strided", [](PyTensor* x, const Dims& shape, const Dims& strides,
-                              std::optional<std::int64_t> offset) {
-    return wrap_view(x, as_strided(x->tensor, shape, strides, offset.value_or(x->tensor.offset)));
-  });
+  module.def("view", &view, py::arg("input"), py::arg("shape"));
+  module.def("try_view", &try_view, py::arg("input"), py::arg("shape"));
+  module.def("permute", &permute, py::arg("input"), py::arg("order"));
+  module.def("transpose", &transpose_dims, py::arg("input"), py::arg("dim0"), py::arg("dim1"));
+  module.def("expand", &expand_to, py::arg("input"), py::arg("shape"));
+  module.def("unsqueeze", &unsqueeze, py::arg("input"), py::arg("dim"));
+  module.def("squeeze", &squeeze, py::arg("input"), py::arg("dims"));
+  module.def("slice", &slice, py::arg("input"), py::arg("dim"), py::arg("start"), py::arg("length"),
+             py::arg("step"));
+  module.def("select", &select, py::arg("input"), py::arg("dim"), py::arg("index"));
+  module.def("diagonal", &diagonal, py::arg("input"), py::arg("offset"), py::arg("dim0"),
+             py::arg("dim1"));
+  module.def(
+      "as_strided",
+      [](PyTensor* x, const Dims& shape, const Dims& strides, std::optional<std::int64_t> offset) {
+        return wrap_view(x,
+                         as_strided(x->tensor, shape, strides, offset.value_or(x->tensor.offset)));
+      },
+      py::arg("input"), py::arg("shape"), py::arg("strides"), py::arg("offset"));
   // The same storage and version counter, no history.
-  module.def("detach", [](const Tensor& x) { return Tensor(x); });
-  module.def("stride", [](const Tensor& x) { return x.strides; });
-  module.def("storage_offset", [](const Tensor& x) { return x.offset; });
-  module.def("is_contiguous", [](const Tensor& x) { return x.is_contiguous(); });
-  module.def("numel", [](const Tensor& x) { return x.numel(); });
-  module.def("data_ptr",
-             [](const Tensor& x) { return reinterpret_cast<std::uintptr_t>(x.bytes()); });
+  module.def("detach", [](const Tensor& x) { return Tensor(x); }, py::arg("input"));
+  module.def("stride", [](const Tensor& x) { return x.strides; }, py::arg("input"));
+  module.def("storage_offset", [](const Tensor& x) { return x.offset; }, py::arg("input"));
+  module.def("is_contiguous", [](const Tensor& x) { return x.is_contiguous(); }, py::arg("input"));
+  module.def("numel", [](const Tensor& x) { return x.numel(); }, py::arg("input"));
+  module.def(
+      "data_ptr", [](const Tensor& x) { return reinterpret_cast<std::uintptr_t>(x.bytes()); },
+      py::arg("input"));
   module.def("has_overlap", &has_internal_overlap);
-  module.def("shares_storage",
-             [](const Tensor& x, const Tensor& y) { return x.storage.get() == y.storage.get(); });
+  module.def(
+      "shares_storage",
+      [](const Tensor& x, const Tensor& y) { return x.storage.get() == y.storage.get(); },
+      py::arg("src"), py::arg("input"));
 }
 
 }  // namespace tilegrad

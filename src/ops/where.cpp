@@ -60,8 +60,9 @@ void masked_fill_in_place(const Tensor& y, const Tensor& mask, const Operand& va
 }  // namespace
 
 void bind_where(py::module_& module) {
-  module.def("where", &where);
-  module.def("masked_fill_", &masked_fill_in_place);
+  module.def("where", &where, py::arg("condition"), py::arg("input"), py::arg("other"));
+  module.def("masked_fill_", &masked_fill_in_place, py::arg("input"), py::arg("mask"),
+             py::arg("value"));
 }
 
 }  // namespace tilegrad
