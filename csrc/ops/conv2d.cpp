@@ -40,16 +40,16 @@ static Axis grad_input_axis(const Axis& a, Int first) {
   Int tap = 0;
   while (tap < std::min(step, a.taps) && (start - tap * a.dilation) % a.stride != 0) ++tap;
   const Int taps = tap < std::min(step, a.taps) ? (a.taps - tap + step - 1) / step : 0;
-  const Int last = tap + (taps - 1) * step;
+  const Int last = tap + (taps - 1) * step, count = (a.in - first + a.stride - 1) / a.stride;
   return {.in = a.out,
-          .out = (a.in - first + a.stride - 1) / a.stride,
+          .out = count,
           .taps = taps,
           .stride = 1,
           .dilation = a.dilation / divisor,
           .pad = taps == 0 ? 0 : (last * a.dilation - start) / a.stride,
           .size = a.in,
           .out_first = first,
-          .out_step = a.stride,
+          .out_step = count > 1 ? a.stride : 1,
           .tap_first = last,
           .tap_step = -step};
 }
