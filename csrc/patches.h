@@ -43,7 +43,8 @@ struct Band {
   Int pixels() const { return images * rows * columns; }
 };
 
-// Cuts the outputs of the images [first, last) into bands. Depends on sizes only.
+// Cuts the outputs of the images [first, last) into bands: large enough to make use of the packed
+// filters, small enough for windows in L2 and work for many threads. Depends on sizes only.
 struct Bands {
   Int first, last, height, width;
   Int images, rows, columns;  // of a full band
@@ -52,7 +53,7 @@ struct Bands {
   Bands(const Pass& p, Int first_image, Int last_image)
       : first(first_image), last(last_image), height(p.y.out), width(p.x.out) {
     constexpr Int window_elements = 1 << 17;
-    const Int pixels = std::clamp<Int>(window_elements / std::max<Int>(p.in_channels, 1), 32, 256);
+    const Int pixels = std::clamp<Int>(window_elements / std::max<Int>(p.in_channels, 1), 32, 128);
     columns = std::min(width, pixels);
     rows = std::clamp<Int>(pixels / columns, 1, height);
     images = rows == height && columns == width ? std::max<Int>(1, pixels / (rows * columns)) : 1;
