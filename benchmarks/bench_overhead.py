@@ -1,6 +1,6 @@
 """What a small operation costs beside PyTorch, where the arithmetic is next to nothing.
 
-One thread each; ``ratio`` is PyTorch's time divided by ours, so more than 1 means that we are faster.
+One thread each; ``ratio`` is PyTorch's time divided by ours: above 1 we are faster.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from timing import compare
 
 import tilegrad as tg
+from timing import compare
 
 GOALS = {
     "a + b": 1.3,

@@ -28,8 +28,8 @@ template <class... Parts>
 
 // CHECK(condition, value, "add: argument 'other': expected ", a, ", got ", b) throws a ValueError.
 // Host code only: kernels receive checked arguments and never throw.
-#define TILEGRAD_CHECK(condition, error_kind, ...)                              \
-  do {                                                                          \
-    if (!(condition)) [[unlikely]]                                              \
-      ::tilegrad::fail(::tilegrad::ErrorKind::error_kind, __VA_ARGS__);         \
+#define TILEGRAD_CHECK(condition, error_kind, ...)                      \
+  do {                                                                  \
+    if (!(condition)) [[unlikely]]                                      \
+      ::tilegrad::fail(::tilegrad::ErrorKind::error_kind, __VA_ARGS__); \
   } while (false)

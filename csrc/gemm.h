@@ -1,8 +1,9 @@
 // The packed matrix product behind matmul: micro-kernel, packing, the loop over tiles.
 //
-// After Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008): `other` is
-// packed into panels of kTileColumns, `x` into panels of kTileRows, and the micro-kernel multiplies
-// panel by panel with the tile's accumulators in registers. Included once per instruction set.
+// After Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008): `other`
+// is packed into panels of kTileColumns, `x` into panels of kTileRows, and the micro-kernel
+// multiplies panel by panel with the tile's accumulators in registers. Included once per
+// instruction set.
 #pragma once
 
 #include <algorithm>
@@ -27,8 +28,9 @@ static constexpr int kTileColumns = 2 * kLanes<T>;
 
 static constexpr std::int64_t kBlockInner = 256;  // a panel of `other` stays in L1
 
-// y_tile (+)= x_panel @ other_panel. x_panel is (inner, kTileRows), other_panel (inner, kTileColumns),
-// both packed. The loops over rows are unrolled completely: otherwise GCC keeps `sum` in memory.
+// y_tile (+)= x_panel @ other_panel. x_panel is (inner, kTileRows), other_panel (inner,
+// kTileColumns), both packed. The loops over rows are unrolled completely: otherwise GCC keeps
+// `sum` in memory.
 template <class T>
 static void multiply_tile(std::int64_t inner, const T* x_panel, const T* other_panel, T* y_tile,
                           std::int64_t y_stride, bool accumulate) {
@@ -59,9 +61,9 @@ static void multiply_tile(std::int64_t inner, const T* x_panel, const T* other_p
 
 // A tile at the edge is computed in full in a scratch tile, and its valid part is moved.
 template <class T>
-static void multiply_edge_tile(std::int64_t inner, const T* x_panel, const T* other_panel, T* y_tile,
-                               std::int64_t y_stride, std::int64_t rows, std::int64_t columns,
-                               bool accumulate) {
+static void multiply_edge_tile(std::int64_t inner, const T* x_panel, const T* other_panel,
+                               T* y_tile, std::int64_t y_stride, std::int64_t rows,
+                               std::int64_t columns, bool accumulate) {
   alignas(64) T scratch[kTileRows * kTileColumns<T>];
   multiply_tile(inner, x_panel, other_panel, scratch, kTileColumns<T>, false);
   for (std::int64_t i = 0; i < rows; ++i)
@@ -104,9 +106,9 @@ static std::int64_t packed_size(std::int64_t rows, std::int64_t columns, std::in
 }
 
 // y (+)= x @ other for one block that a single thread computes; y is (rows, columns) with rows
-// `y_stride` apart. The operands come through pack_x(panel, k, depth) and pack_other(panel, k, depth),
-// which write steps k to k + depth of the inner dimension as panels of kTileRows and kTileColumns.
-// Every element of y is summed in the order of the inner dimension.
+// `y_stride` apart. The operands come through pack_x(panel, k, depth) and pack_other(panel, k,
+// depth), which write steps k to k + depth of the inner dimension as panels of kTileRows and
+// kTileColumns. Every element of y is summed in the order of the inner dimension.
 template <class T, class PackX, class PackOther>
 static void multiply_packed(std::int64_t rows, std::int64_t columns, std::int64_t inner,
                             const PackX& pack_x, const PackOther& pack_other, T* y,

@@ -16,7 +16,7 @@
 namespace tilegrad {
 namespace {
 
-constexpr std::size_t kAlignment = 64;           // one cache line, one AVX-512 register
+constexpr std::size_t kAlignment = 64;  // one cache line, one AVX-512 register
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 constexpr std::size_t kLargest = std::size_t{1} << 46;
 
@@ -75,7 +75,8 @@ void* system_allocate(std::size_t bytes) {
   void* data = nullptr;
   if (posix_memalign(&data, huge ? kHugePage : kAlignment, bytes) != 0) return nullptr;
 #if defined(MADV_HUGEPAGE)
-  if (huge) madvise(data, bytes, MADV_HUGEPAGE);  // fewer first-touch faults; a hint, may be refused
+  if (huge)
+    madvise(data, bytes, MADV_HUGEPAGE);  // fewer first-touch faults; a hint, may be refused
 #endif
   return data;
 }

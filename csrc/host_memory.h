@@ -18,8 +18,8 @@ struct HostBlock {
 HostBlock host_allocate(std::size_t bytes);
 void host_free(HostBlock block);
 
-// At least `bytes` bytes that belong to the calling thread until its next call: workspace for kernels,
-// which do not allocate. It grows to the largest request and stays.
+// At least `bytes` bytes that belong to the calling thread until its next call: workspace for
+// kernels, which do not allocate. It grows to the largest request and stays.
 void* thread_scratch(std::size_t bytes);
 
 struct HostMemoryStats {

@@ -1,4 +1,4 @@
-# The instruction sets for which csrc/ops is compiled, and their flags. Keep in step with csrc/isa.h.
+# The instruction sets for which csrc/ops is compiled, and their flags. In step with csrc/isa.h.
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
   set(TILEGRAD_ISAS baseline avx2 avx512)
   set(TILEGRAD_ISA_FLAGS_baseline "")

@@ -55,19 +55,19 @@ struct Kernel {
 #endif
 
 // A kernel with a CPU and a CUDA implementation; place it outside any namespace.
-#define TILEGRAD_KERNEL(name, Args)                                                             \
-  TILEGRAD_DECLARE_EACH_ISA(name, Args)                                                         \
-  namespace tilegrad::cuda {                                                                    \
-  void name(const tilegrad::Args&);                                                             \
-  }                                                                                             \
-  namespace tilegrad {                                                                          \
-  inline constexpr Kernel<Args> name##_kernel = {#name, TILEGRAD_EACH_ISA(name),                \
-                                                 TILEGRAD_CUDA_ENTRY(name)};                    \
+#define TILEGRAD_KERNEL(name, Args)                                              \
+  TILEGRAD_DECLARE_EACH_ISA(name, Args)                                          \
+  namespace tilegrad::cuda {                                                     \
+  void name(const tilegrad::Args&);                                              \
+  }                                                                              \
+  namespace tilegrad {                                                           \
+  inline constexpr Kernel<Args> name##_kernel = {#name, TILEGRAD_EACH_ISA(name), \
+                                                 TILEGRAD_CUDA_ENTRY(name)};     \
   }
 
 // A kernel that cuda/ does not have yet.
-#define TILEGRAD_CPU_KERNEL(name, Args)                                                         \
-  TILEGRAD_DECLARE_EACH_ISA(name, Args)                                                         \
-  namespace tilegrad {                                                                          \
-  inline constexpr Kernel<Args> name##_kernel = {#name, TILEGRAD_EACH_ISA(name), nullptr};      \
+#define TILEGRAD_CPU_KERNEL(name, Args)                                                    \
+  TILEGRAD_DECLARE_EACH_ISA(name, Args)                                                    \
+  namespace tilegrad {                                                                     \
+  inline constexpr Kernel<Args> name##_kernel = {#name, TILEGRAD_EACH_ISA(name), nullptr}; \
   }

@@ -115,7 +115,8 @@ class Pool {
   bool join(std::uint64_t& state) {
     state = state_.load(std::memory_order_acquire);
     while (state & kOpen)
-      if (state_.compare_exchange_weak(state, state + kJoin, std::memory_order_acq_rel)) return true;
+      if (state_.compare_exchange_weak(state, state + kJoin, std::memory_order_acq_rel))
+        return true;
     return false;
   }
 

@@ -15,9 +15,9 @@ int default_num_threads();
 
 using ChunkBody = void (*)(void* context, std::int64_t begin, std::int64_t end);
 
-// Calls body for [0, grain), [grain, 2*grain), ... up to size. Which thread runs a chunk varies; the
-// chunks do not, and that is what makes reductions over them reproducible. Called inside a chunk,
-// or while another thread holds the pool, it runs every chunk on the calling thread.
+// Calls body for [0, grain), [grain, 2*grain), ... up to size. Which thread runs a chunk varies;
+// the chunks do not, and that is what makes reductions over them reproducible. Called inside a
+// chunk, or while another thread holds the pool, it runs every chunk on the calling thread.
 void parallel_chunks(std::int64_t size, std::int64_t grain, ChunkBody body, void* context);
 
 // The body must not throw. It is a template only to accept lambdas; marked static so that no

@@ -66,7 +66,7 @@ struct Bands {
     const Int x = index % across * columns, y = index / across % stacks * rows;
     const Int image = first + index / across / stacks * images;
     return {image, std::min(images, last - image), y, std::min(rows, height - y),
-            x, std::min(columns, width - x)};
+            x,     std::min(columns, width - x)};
   }
 };
 
@@ -108,8 +108,11 @@ struct Window {
   T* data = nullptr;
 
   Window(const Pass& p, const Band& band)
-      : y(p.y, band.y, band.rows), x(p.x, band.x, band.columns), pixels(band.pixels()),
-        taps(p.taps()), size(band.images * p.in_channels * y.size * x.size + kTileColumns<T>) {}
+      : y(p.y, band.y, band.rows),
+        x(p.x, band.x, band.columns),
+        pixels(band.pixels()),
+        taps(p.taps()),
+        size(band.images * p.in_channels * y.size * x.size + kTileColumns<T>) {}
 
   Int offsets() const { return round_up(pixels, kRows) + round_up(taps, kRows); }
   Int bytes() const { return offsets() * Int{sizeof(Int)} + size * Int{sizeof(T)}; }

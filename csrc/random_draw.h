@@ -40,8 +40,7 @@ template <class T>
 static inline T draw_unit(RandomState& state) {
   if constexpr (std::is_same_v<T, float>)
     return static_cast<float>(draw32(state) & 0xffffffu) * 0x1p-24f;
-  else
-    return static_cast<double>(draw64(state) & 0x1fffffffffffffull) * 0x1p-53;
+  else return static_cast<double>(draw64(state) & 0x1fffffffffffffull) * 0x1p-53;
 }
 
 }  // namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE

@@ -10,8 +10,8 @@ namespace tilegrad {
 struct RandomState {
   std::uint64_t seed = 0;
   std::uint32_t words[624] = {};
-  std::int32_t next = 624;           // the word that the next draw reads; 624: refill first
-  std::int32_t has_normal = 0;       // normal numbers come in pairs: the second waits here
+  std::int32_t next = 624;      // the word that the next draw reads; 624: refill first
+  std::int32_t has_normal = 0;  // normal numbers come in pairs: the second waits here
   double normal = 0;
 };
 

@@ -33,9 +33,10 @@ struct StridedLoop {
 // Elements per parallel chunk: below this, waking a thread costs more than the work.
 inline constexpr std::int64_t kGrain = 32768;
 
-// Calls row(pointers, count) for inner rows that together cover the loop exactly once; a long single
-// row is cut into pieces. Pieces and chunks depend on the shape alone. Runs in parallel, so rows of
-// the output operand must not overlap; with `grain` INT64_MAX one thread takes all rows, in order.
+// Calls row(pointers, count) for inner rows that together cover the loop exactly once; a long
+// single row is cut into pieces. Pieces and chunks depend on the shape alone. Runs in parallel, so
+// rows of the output operand must not overlap; with `grain` INT64_MAX one thread takes all rows, in
+// order.
 template <int kOperands, class Row>
 static inline void walk_rows(const StridedLoop<kOperands>& loop, const Row& row,
                              std::int64_t grain = kGrain) {
@@ -44,8 +45,7 @@ static inline void walk_rows(const StridedLoop<kOperands>& loop, const Row& row,
   if (outer == 1) {
     parallel_for(inner, grain, [&](std::int64_t begin, std::int64_t end) {
       char* pointers[kOperands];
-      for (int k = 0; k < kOperands; ++k)
-        pointers[k] = loop.data[k] + begin * loop.inner_stride(k);
+      for (int k = 0; k < kOperands; ++k) pointers[k] = loop.data[k] + begin * loop.inner_stride(k);
       row(pointers, end - begin);
     });
     return;

@@ -11,8 +11,7 @@ namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 template <class T, int kHalf, int... kLane>
 static inline Vec<T> interleave(Vec<T> a, Vec<T> b, std::integer_sequence<int, kLane...>) {
   constexpr int lanes = kLanes<T>;
-  return __builtin_shufflevector(
-      a, b, (kHalf * lanes / 2 + kLane / 2 + (kLane % 2) * lanes)...);
+  return __builtin_shufflevector(a, b, (kHalf * lanes / 2 + kLane / 2 + (kLane % 2) * lanes)...);
 }
 
 // to[j][i] = from[i][j] for a square of kLanes x kLanes, rows `from_stride` and `to_stride` apart.

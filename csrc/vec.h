@@ -17,10 +17,14 @@ namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
 template <class T>
 struct VecOf;
-// clang-format off
-template <> struct VecOf<float>  { typedef float  type __attribute__((vector_size(TILEGRAD_VECTOR_BYTES))); };
-template <> struct VecOf<double> { typedef double type __attribute__((vector_size(TILEGRAD_VECTOR_BYTES))); };
-// clang-format on
+template <>
+struct VecOf<float> {
+  typedef float type __attribute__((vector_size(TILEGRAD_VECTOR_BYTES)));
+};
+template <>
+struct VecOf<double> {
+  typedef double type __attribute__((vector_size(TILEGRAD_VECTOR_BYTES)));
+};
 
 // A GCC vector: + - * / work lane by lane, and a * b + c becomes a fused multiply-add.
 template <class T>

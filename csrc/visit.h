@@ -1,9 +1,10 @@
 // Turns a run-time dtype into a compile-time type. Included by kernels, once per instruction set.
 //
-// Where a kernel has many operations, its integer arithmetic is compiled for the first instruction set
-// only, and the others call it there: six more dtypes in every set would double the build for code
-// that is seldom hot. Such a kernel uses the visit_..._once functions and begins with
-//   TILEGRAD_INTEGERS_ELSEWHERE(binary, args, args.dtype);  // returns from the kernel if it applies
+// Where a kernel has many operations, its integer arithmetic is compiled for the first instruction
+// set only, and the others call it there: six more dtypes in every set would double the build for
+// code that is seldom hot. Such a kernel uses the visit_..._once functions and begins with
+//   TILEGRAD_INTEGERS_ELSEWHERE(binary, args, args.dtype);  // returns from the kernel if it
+//   applies
 #pragma once
 
 #include <cstdint>
@@ -52,7 +53,7 @@ static inline void visit_integer(DType dtype, const Function& function) {
 // The same, compiled for the first instruction set only: after TILEGRAD_INTEGERS_ELSEWHERE.
 template <class Function>
 static inline void visit_integer_once([[maybe_unused]] DType dtype,
-                                 [[maybe_unused]] const Function& function) {
+                                      [[maybe_unused]] const Function& function) {
 #if defined(TILEGRAD_IS_FIRST_ISA)
   visit_integer(dtype, function);
 #endif

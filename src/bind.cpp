@@ -35,12 +35,12 @@ void bind_dtypes(py::module_& module) {
   py::class_<DTypeHandle> type(module, "dtype",
                                "An element type, such as tilegrad.float32. Compare with `is`.");
   type.def_property_readonly("itemsize", [](DTypeHandle d) { return size_of(d.dtype); })
-      .def_property_readonly("is_floating_point", [](DTypeHandle d) { return is_floating(d.dtype); })
+      .def_property_readonly("is_floating_point",
+                             [](DTypeHandle d) { return is_floating(d.dtype); })
       .def_property_readonly("is_complex", [](DTypeHandle) { return false; })
-      .def_property_readonly("is_signed",
-                             [](DTypeHandle d) {
-                               return d.dtype != DType::uint8 && d.dtype != DType::boolean;
-                             })
+      .def_property_readonly(
+          "is_signed",
+          [](DTypeHandle d) { return d.dtype != DType::uint8 && d.dtype != DType::boolean; })
       .def_property_readonly("name", [](DTypeHandle d) { return info(d.dtype).name; })
       .def("__repr__", [](DTypeHandle d) { return std::string("tilegrad.") + info(d.dtype).name; })
       .def("__reduce__", [](DTypeHandle d) {

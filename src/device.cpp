@@ -25,8 +25,7 @@ void* device_allocate(std::size_t bytes, Device device) {
   return cuda::allocate(bytes, device.index);
 }
 void device_free(void* data, Device device) { cuda::free(data, device.index); }
-void device_copy(void* destination, Device to, const void* source, Device from,
-                 std::size_t bytes) {
+void device_copy(void* destination, Device to, const void* source, Device from, std::size_t bytes) {
   cuda::copy(destination, to.is_cpu() ? -1 : to.index, source, from.is_cpu() ? -1 : from.index,
              bytes);
 }
@@ -52,9 +51,7 @@ void* device_allocate(std::size_t, Device device) {
   return nullptr;
 }
 void device_free(void*, Device) {}
-void device_copy(void*, Device to, const void*, Device, std::size_t) {
-  require_device(to, "copy");
-}
+void device_copy(void*, Device to, const void*, Device, std::size_t) { require_device(to, "copy"); }
 void use_device(Device device) { require_device(device, "cuda"); }
 int cuda_device_count() { return 0; }
 std::string cuda_unavailable_reason() {

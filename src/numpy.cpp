@@ -22,7 +22,8 @@ DType dtype_of(const py::dtype& type) {
       return static_cast<DType>(i);
   }
   fail(ErrorKind::type, "can't convert np.ndarray of type ", std::string(py::str(type)),
-       ". The only supported types are: float64, float32, int64, int32, int16, int8, uint8, and bool.");
+       ". The only supported types are: float64, float32, int64, int32, int16, int8, uint8, and "
+       "bool.");
 }
 
 void release_array(void* owner) {
@@ -40,8 +41,9 @@ Tensor from_numpy(const py::array& array) {
     const std::int64_t stride = array.shape(d) > 1 ? array.strides(d) : size;
     TILEGRAD_CHECK(stride >= 0, value,
                    "from_numpy: arrays with negative strides are not supported; pass array.copy()");
-    TILEGRAD_CHECK(stride % size == 0, value,
-                   "from_numpy: the strides must be multiples of the element size; pass array.copy()");
+    TILEGRAD_CHECK(
+        stride % size == 0, value,
+        "from_numpy: the strides must be multiples of the element size; pass array.copy()");
     x.shape.push(array.shape(d));
     x.strides.push(stride / size);
     if (array.shape(d) > 0) reach += (array.shape(d) - 1) * stride;

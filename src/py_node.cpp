@@ -1,7 +1,7 @@
 // Recording: needs_grad, record, and the node type with its version-checked saved tensors.
 //
-// The engine that walks these nodes is Python (tilegrad/autograd/engine.py). Only what every recorded
-// op pays for is here.
+// The engine that walks these nodes is Python (tilegrad/autograd/engine.py). Only what every
+// recorded op pays for is here.
 #include "py_node.h"
 
 #include <structmember.h>
@@ -14,8 +14,8 @@ PyTypeObject* node_type = nullptr;
 
 namespace {
 
-std::uint64_t next_sequence = 1;           // GIL held
-PyObject* view_refresher = nullptr;        // Python: tilegrad.autograd.views.regenerate(view)
+std::uint64_t next_sequence = 1;     // GIL held
+PyObject* view_refresher = nullptr;  // Python: tilegrad.autograd.views.regenerate(view)
 
 PyNode* as_node(PyObject* object) { return reinterpret_cast<PyNode*>(object); }
 
@@ -48,8 +48,7 @@ int node_clear(PyObject* self) {
 
 void node_dealloc(PyObject* self) {
   PyObject_GC_UnTrack(self);
-  Py_TRASHCAN_BEGIN(self, node_dealloc)
-  node_clear(self);
+  Py_TRASHCAN_BEGIN(self, node_dealloc) node_clear(self);
   PyMem_Free(as_node(self)->edges);
   PyTypeObject* type = Py_TYPE(self);
   type->tp_free(self);
@@ -76,8 +75,8 @@ bool set_saved(PyNode* node, PyObject* saved, PyObject* const* outputs, Py_ssize
   const Py_ssize_t count = PyTuple_GET_SIZE(saved);
   node->saved_count = static_cast<std::uint32_t>(count);
   node->saved = PyTuple_New(count);
-  node->saved_info = static_cast<SavedInfo*>(
-      PyMem_Calloc(static_cast<std::size_t>(count), sizeof(SavedInfo)));
+  node->saved_info =
+      static_cast<SavedInfo*>(PyMem_Calloc(static_cast<std::size_t>(count), sizeof(SavedInfo)));
   if (node->saved == nullptr || node->saved_info == nullptr) return false;
   for (Py_ssize_t i = 0; i < count; ++i) {
     PyObject* item = PyTuple_GET_ITEM(saved, i);
@@ -245,13 +244,14 @@ PyObject* node_expected(PyObject* self, PyObject* index) {
 PyObject* stale_error(PyNode* node, Py_ssize_t i) {
   const Tensor& x = as_py(PyTuple_GET_ITEM(node->saved, i))->tensor;
   PyObject* name = PyObject_GetAttrString(node->backward, "__name__");
-  PyErr_Format(PyExc_RuntimeError,
-               "one of the variables needed for gradient computation has been modified by an inplace "
-               "operation: the tensor of shape %s saved by %S (value %zd) is at version %u; expected "
-               "version %u instead. Clone it before writing to it, or use the out-of-place "
-               "operation.",
-               x.shape.str().c_str(), name ? name : Py_None, i, x.storage->version,
-               node->saved_info[i].version);
+  PyErr_Format(
+      PyExc_RuntimeError,
+      "one of the variables needed for gradient computation has been modified by an inplace "
+      "operation: the tensor of shape %s saved by %S (value %zd) is at version %u; expected "
+      "version %u instead. Clone it before writing to it, or use the out-of-place "
+      "operation.",
+      x.shape.str().c_str(), name ? name : Py_None, i, x.storage->version,
+      node->saved_info[i].version);
   Py_XDECREF(name);
   return nullptr;
 }

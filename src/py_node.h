@@ -21,13 +21,13 @@ struct SavedInfo {
 };
 
 struct PyNode {
-  PyObject_HEAD
-  PyObject* backward;   // Python: backward(node, *output_gradients) -> gradient(s) of the inputs
-  PyObject* saved;      // tuple of what backward needs; null once released
-  PyObject* context;    // anything else the engine keeps here (hooks); null at first
+  PyObject_HEAD PyObject*
+      backward;       // Python: backward(node, *output_gradients) -> gradient(s) of the inputs
+  PyObject* saved;    // tuple of what backward needs; null once released
+  PyObject* context;  // anything else the engine keeps here (hooks); null at first
   Edge* edges;
   SavedInfo* saved_info;
-  std::uint64_t sequence;   // creation order: a node's consumers always have larger numbers
+  std::uint64_t sequence;  // creation order: a node's consumers always have larger numbers
   std::uint32_t edge_count, saved_count, output_count;
   bool saves_output;  // one of the saved values is an output of this node
 };

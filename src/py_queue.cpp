@@ -23,11 +23,11 @@ struct Pending {
 bool older(const Pending& a, const Pending& b) { return a.node->sequence < b.node->sequence; }
 
 struct PyQueue {
-  PyObject_HEAD
-  PyObject* fit;           // Python: fit(node, i, gradient) -> gradient of input i's shape and dtype
-  PyObject* add;           // Python: the sum of two gradients, recorded if recording is on
+  PyObject_HEAD PyObject*
+      fit;        // Python: fit(node, i, gradient) -> gradient of input i's shape and dtype
+  PyObject* add;  // Python: the sum of two gradients, recorded if recording is on
   PyObject* add_in_place;
-  PyObject* leaves;        // dict: leaf tensor -> its gradient so far
+  PyObject* leaves;  // dict: leaf tensor -> its gradient so far
   std::vector<Pending> heap;
   std::unordered_map<PyObject*, PyObject*> gradients_of;  // node -> its list in the heap, borrowed
 };
@@ -169,8 +169,7 @@ bool route_one(PyQueue* queue, PyNode* node, Py_ssize_t i, PyObject* grad) {
   PyObject* operands[] = {reinterpret_cast<PyObject*>(node), index, grad};
   PyObject* fitted = PyObject_Vectorcall(queue->fit, operands, 3, nullptr);
   Py_DECREF(index);
-  const bool done =
-      fitted != nullptr && deliver(queue, edge.target, edge.output_nr, fitted);
+  const bool done = fitted != nullptr && deliver(queue, edge.target, edge.output_nr, fitted);
   Py_XDECREF(fitted);
   return done;
 }

@@ -44,8 +44,7 @@ int tensor_clear(PyObject* self) {
 // recursing once per link.
 void tensor_dealloc(PyObject* self) {
   PyObject_GC_UnTrack(self);
-  Py_TRASHCAN_BEGIN(self, tensor_dealloc)
-  if (as_py(self)->weakrefs) PyObject_ClearWeakRefs(self);
+  Py_TRASHCAN_BEGIN(self, tensor_dealloc) if (as_py(self)->weakrefs) PyObject_ClearWeakRefs(self);
   tensor_clear(self);
   as_py(self)->tensor.~Tensor();
   PyTypeObject* type = Py_TYPE(self);
@@ -209,17 +208,23 @@ void bind_tensor(py::module_& module) {
       "Tells the bindings which Python classes to create: tilegrad.Tensor and tilegrad.Size.");
   module.def("can_cast", &can_cast);
   module.def("is_exclusive", &is_exclusive);
-  module.def("adopt_history", [](PyTensor* x, PyTensor* result) {
-    Py_XSETREF(x->grad_fn, result->grad_fn ? Py_NewRef(result->grad_fn) : nullptr);
-    x->output_nr = result->output_nr;
-    x->requires_grad = result->requires_grad;
-  }, "x takes the place of result in the graph.");
+  module.def(
+      "adopt_history",
+      [](PyTensor* x, PyTensor* result) {
+        Py_XSETREF(x->grad_fn, result->grad_fn ? Py_NewRef(result->grad_fn) : nullptr);
+        x->output_nr = result->output_nr;
+        x->requires_grad = result->requires_grad;
+      },
+      "x takes the place of result in the graph.");
   module.def("data", &hidden_alias, "x's memory; writes through the result are not counted.");
-  module.def("set_data", [](PyTensor* x, const Tensor& value) {
-    TILEGRAD_CHECK(is_floating(value.dtype) || !x->requires_grad, runtime,
-                   "data set to a tensor that requires gradients must be floating point dtype");
-    x->tensor = value;
-  }, "x shows value's memory from now on.");
+  module.def(
+      "set_data",
+      [](PyTensor* x, const Tensor& value) {
+        TILEGRAD_CHECK(is_floating(value.dtype) || !x->requires_grad, runtime,
+                       "data set to a tensor that requires gradients must be floating point dtype");
+        x->tensor = value;
+      },
+      "x shows value's memory from now on.");
   module.def("is_grad_enabled", [] { return grad_enabled; });
   module.def("set_grad_enabled", [](bool enabled) { grad_enabled = enabled; });
   module.def("is_inference_mode_enabled", [] { return inference_mode; });

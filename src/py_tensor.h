@@ -1,4 +1,5 @@
-// The Python object around a tensor: _C.TensorBase, from which tilegrad.Tensor is derived in Python.
+// The Python object around a tensor: _C.TensorBase, from which tilegrad.Tensor is derived in
+// Python.
 //
 // Written against the C API instead of py::class_: an object of this type is created by every op,
 // and pybind11's instance registry alone costs more than the rest of a small op together.
@@ -13,15 +14,14 @@ namespace tilegrad {
 namespace py = pybind11;
 
 struct PyTensor {
-  PyObject_HEAD
-  Tensor tensor;
-  PyObject* dict;      // attributes that users set; created on demand
+  PyObject_HEAD Tensor tensor;
+  PyObject* dict;  // attributes that users set; created on demand
   PyObject* weakrefs;
   // Autograd's part. All references are owned or null.
   PyObject* grad;
-  PyObject* grad_fn;   // the node that produced this tensor; null for leaves
-  PyObject* base;      // the tensor that this one is a view of
-  PyObject* hooks;     // dict of gradient hooks, kept by tilegrad.autograd
+  PyObject* grad_fn;           // the node that produced this tensor; null for leaves
+  PyObject* base;              // the tensor that this one is a view of
+  PyObject* hooks;             // dict of gradient hooks, kept by tilegrad.autograd
   std::uint32_t output_nr;     // which output of grad_fn
   std::uint32_t view_version;  // storage version when grad_fn was last right (views only)
   bool requires_grad;

@@ -18,8 +18,7 @@ struct Scalar {
   }
   template <class T>
   T to() const {
-    return category == DTypeCategory::floating ? static_cast<T>(floating)
-                                               : static_cast<T>(integer);
+    return category == DTypeCategory::floating ? static_cast<T>(floating) : static_cast<T>(integer);
   }
   // Writes the value as one element of `dtype`, converting like PyTorch's fill_ (integers wrap).
   void store(DType dtype, void* element) const;

@@ -166,8 +166,8 @@ bool view_strides(const Tensor& x, const Dims& shape, Dims& strides) {
   std::int64_t run_stride = x.ndim() ? x.strides[x.ndim() - 1] : 1;
   for (int d = x.ndim() - 1; d >= 0; --d) {
     run_size *= x.shape[d];
-    const bool run_ends = d == 0 || (x.shape[d - 1] != 1 &&
-                                     x.strides[d - 1] != run_size * run_stride);
+    const bool run_ends =
+        d == 0 || (x.shape[d - 1] != 1 && x.strides[d - 1] != run_size * run_stride);
     if (!run_ends) continue;
     while (new_dim >= 0 && (run_filled < run_size || shape[new_dim] == 1)) {
       strides[new_dim] = run_filled * run_stride;

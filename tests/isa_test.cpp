@@ -16,9 +16,7 @@ TEST(Isa, TheWorstSetRunsEverywhere) {
   EXPECT_LE(usable.size(), static_cast<std::size_t>(kIsaCount));
 }
 
-TEST(Isa, WithoutARequestTheBestIsChosen) {
-  EXPECT_EQ(choose_isa(""), supported_isas().back());
-}
+TEST(Isa, WithoutARequestTheBestIsChosen) { EXPECT_EQ(choose_isa(""), supported_isas().back()); }
 
 TEST(Isa, EverySupportedSetCanBeRequestedByName) {
   for (Isa isa : supported_isas()) EXPECT_EQ(choose_isa(isa_name(isa)), isa);

@@ -9,22 +9,47 @@
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
-// y may be x itself: element i is read before it is written, and no other element is touched.
+// y may be x itself: element i is read before it is written, and no other element is touched. A
+// function of its own, into which everything is inlined (flatten): else the loop is not vectorized.
+template <class T, class Function>
+[[gnu::flatten, gnu::noinline]] static void forward_row(char* y_bytes, const char* x_bytes,
+                                                        std::int64_t count, std::int64_t sy,
+                                                        std::int64_t sx, const Function& f) {
+  if (sy == sizeof(T) && sx == sizeof(T)) {
+    T* y = reinterpret_cast<T*>(y_bytes);
+    const T* x = reinterpret_cast<const T*>(x_bytes);
+#pragma GCC ivdep
+    for (std::int64_t i = 0; i < count; ++i) y[i] = f(x[i]);
+  } else {
+    for (std::int64_t i = 0; i < count; ++i)
+      *reinterpret_cast<T*>(y_bytes + i * sy) = f(*reinterpret_cast<const T*>(x_bytes + i * sx));
+  }
+}
+
 template <class T, class Function>
 static void forward_rows(const StridedLoop<2>& loop, const Function& f) {
   const std::int64_t sy = loop.inner_stride(0), sx = loop.inner_stride(1);
   walk_rows(loop, [=](char** pointers, std::int64_t count) {
-    T* y = reinterpret_cast<T*>(pointers[0]);
-    const T* x = reinterpret_cast<const T*>(pointers[1]);
-    if (sy == sizeof(T) && sx == sizeof(T)) {
-#pragma GCC ivdep
-      for (std::int64_t i = 0; i < count; ++i) y[i] = f(x[i]);
-    } else {
-      for (std::int64_t i = 0; i < count; ++i)
-        *reinterpret_cast<T*>(pointers[0] + i * sy) =
-            f(*reinterpret_cast<const T*>(pointers[1] + i * sx));
-    }
+    forward_row<T>(pointers[0], pointers[1], count, sy, sx, f);
   });
+}
+
+template <class T, class Function>
+[[gnu::flatten, gnu::noinline]] static void backward_row(char* const* pointers, std::int64_t count,
+                                                         std::int64_t sy, std::int64_t sg,
+                                                         std::int64_t sv,
+                                                         const Function& derivative) {
+  if (sy == sizeof(T) && sg == sizeof(T) && sv == sizeof(T)) {
+    T* __restrict grad_x = reinterpret_cast<T*>(pointers[0]);
+    const T* grad = reinterpret_cast<const T*>(pointers[1]);
+    const T* value = reinterpret_cast<const T*>(pointers[2]);
+    for (std::int64_t i = 0; i < count; ++i) grad_x[i] = derivative(grad[i], value[i]);
+  } else {
+    for (std::int64_t i = 0; i < count; ++i)
+      *reinterpret_cast<T*>(pointers[0] + i * sy) =
+          derivative(*reinterpret_cast<const T*>(pointers[1] + i * sg),
+                     *reinterpret_cast<const T*>(pointers[2] + i * sv));
+  }
 }
 
 template <class T, class Function>
@@ -32,28 +57,18 @@ static void backward_rows(const StridedLoop<3>& loop, const Function& derivative
   const std::int64_t sy = loop.inner_stride(0), sg = loop.inner_stride(1),
                      sv = loop.inner_stride(2);
   walk_rows(loop, [=](char** pointers, std::int64_t count) {
-    T* __restrict grad_x = reinterpret_cast<T*>(pointers[0]);
-    const T* grad = reinterpret_cast<const T*>(pointers[1]);
-    const T* value = reinterpret_cast<const T*>(pointers[2]);
-    if (sy == sizeof(T) && sg == sizeof(T) && sv == sizeof(T)) {
-      for (std::int64_t i = 0; i < count; ++i) grad_x[i] = derivative(grad[i], value[i]);
-    } else {
-      for (std::int64_t i = 0; i < count; ++i)
-        *reinterpret_cast<T*>(pointers[0] + i * sy) =
-            derivative(*reinterpret_cast<const T*>(pointers[1] + i * sg),
-                       *reinterpret_cast<const T*>(pointers[2] + i * sv));
-    }
+    backward_row<T>(pointers, count, sy, sg, sv, derivative);
   });
 }
 
 template <class T>
-inline constexpr T kSqrtHalf = static_cast<T>(0.70710678118654752440);
+static constexpr T kSqrtHalf = static_cast<T>(0.70710678118654752440);
 template <class T>
-inline constexpr T kInverseSqrtTwoPi = static_cast<T>(0.39894228040143267794);
+static constexpr T kInverseSqrtTwoPi = static_cast<T>(0.39894228040143267794);
 template <class T>
-inline constexpr T kSqrtTwoOverPi = static_cast<T>(0.79788456080286535588);
+static constexpr T kSqrtTwoOverPi = static_cast<T>(0.79788456080286535588);
 template <class T>
-inline constexpr T kCubic = static_cast<T>(0.044715);
+static constexpr T kCubic = static_cast<T>(0.044715);
 
 // Hendrycks and Gimpel, "Gaussian Error Linear Units" (2016).
 template <class T>
@@ -128,9 +143,8 @@ static void backward(const ActivationBackward& args) {
     case ActivationOp::leaky_relu:
       return run([a](T grad, T x) { return x > T{0} ? grad : grad * a; });
     case ActivationOp::elu:
-      return run([=](T grad, T x) {
-        return x > T{0} ? grad * b : grad * (a * b * c) * std::exp(x * c);
-      });
+      return run(
+          [=](T grad, T x) { return x > T{0} ? grad * b : grad * (a * b * c) * std::exp(x * c); });
     case ActivationOp::softplus:
       return run([=](T grad, T x) { return x * a > b ? grad : grad * logistic(x * a); });
     case ActivationOp::log_sigmoid:

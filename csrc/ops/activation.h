@@ -8,8 +8,8 @@ namespace tilegrad {
 
 // The backward kernels of relu, sigmoid and tanh read the output, the others the input.
 enum class ActivationOp : std::uint8_t {
-  relu,         // max(x, 0)
-  sigmoid,      // 1 / (1 + exp(-x))
+  relu,     // max(x, 0)
+  sigmoid,  // 1 / (1 + exp(-x))
   tanh,
   gelu,         // x * (1 + erf(x / sqrt(2))) / 2
   gelu_tanh,    // x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))) / 2

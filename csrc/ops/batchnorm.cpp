@@ -14,8 +14,9 @@
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
-static constexpr std::int64_t kBlock = 32;   // channels per task, at most
-static constexpr std::int64_t kPiece = 512;  // elements summed in T before a sum in double takes over
+static constexpr std::int64_t kBlock = 32;  // channels per task, at most
+static constexpr std::int64_t kPiece =
+    512;  // elements summed in T before a sum in double takes over
 
 // Calls task(first channel, end) for blocks of channels; sizes alone decide about the blocks.
 template <class Task>
@@ -49,8 +50,8 @@ static void add_row(std::int64_t count, const Terms& terms, Sums& sums) {
   }
 }
 
-// The sums of two terms for every channel of a block. terms(channel, offset into x, &first, &second)
-// adds one element's terms.
+// The sums of two terms for every channel of a block. terms(channel, offset into x, &first,
+// &second) adds one element's terms.
 template <class T, class Terms>
 static void sum_block(const BatchNorm& args, std::int64_t begin, std::int64_t end,
                       const Terms& terms, Sums* sums) {
@@ -67,15 +68,16 @@ static void sum_block(const BatchNorm& args, std::int64_t begin, std::int64_t en
   for (std::int64_t c = begin; c < end; ++c)
     for (std::int64_t n = 0; n < args.batch; ++n) {
       const std::int64_t row = (n * args.channels + c) * args.length;
-      add_row<T>(args.length, [&](std::int64_t i, T& first, T& second) {
-        terms(c, row + i, first, second);
-      }, sums[c - begin]);
+      add_row<T>(
+          args.length,
+          [&](std::int64_t i, T& first, T& second) { terms(c, row + i, first, second); },
+          sums[c - begin]);
     }
 }
 
 // One pass, safe against cancellation: the sums are those of x - shift with the channel's first
-// element as shift, which lies among the values, so the variance is not a difference of numbers much
-// larger than itself.
+// element as shift, which lies among the values, so the variance is not a difference of numbers
+// much larger than itself.
 template <class T>
 static void statistics(const BatchNorm& args) {
   const T* x = static_cast<const T*>(args.x);
@@ -86,11 +88,14 @@ static void statistics(const BatchNorm& args) {
   const auto count = static_cast<double>(args.batch * args.length);
   for_each_block(args, [&](std::int64_t begin, std::int64_t end) {
     Sums sums[kBlock];
-    sum_block<T>(args, begin, end, [&](std::int64_t c, std::int64_t at, T& first, T& second) {
-      const T shifted = x[at] - x[c * args.length];
-      first += shifted;
-      second += shifted * shifted;
-    }, sums);
+    sum_block<T>(
+        args, begin, end,
+        [&](std::int64_t c, std::int64_t at, T& first, T& second) {
+          const T shifted = x[at] - x[c * args.length];
+          first += shifted;
+          second += shifted * shifted;
+        },
+        sums);
     for (std::int64_t c = begin; c < end; ++c) {
       const Sums& s = sums[c - begin];
       const double offset = s.first / count;
@@ -100,8 +105,8 @@ static void statistics(const BatchNorm& args) {
       mean[c] = static_cast<T>(average);
       rstd[c] = static_cast<T>(1 / std::sqrt(deviation / count + args.eps));
       if (running_mean)
-        running_mean[c] = static_cast<T>((1 - args.momentum) * running_mean[c] +
-                                         args.momentum * average);
+        running_mean[c] =
+            static_cast<T>((1 - args.momentum) * running_mean[c] + args.momentum * average);
       if (running_var)
         running_var[c] = static_cast<T>((1 - args.momentum) * running_var[c] +
                                         args.momentum * (deviation / (count - 1)));
@@ -152,10 +157,13 @@ static void backward(const BatchNorm& args, T* sums_y, T* sums_yz) {
   const T* weight = static_cast<const T*>(args.weight);
   for_each_block(args, [&](std::int64_t begin, std::int64_t end) {
     Sums sums[kBlock];
-    sum_block<T>(args, begin, end, [&](std::int64_t c, std::int64_t at, T& first, T& second) {
-      first += grad_y[at];
-      second += grad_y[at] * (x[at] - mean[c]);
-    }, sums);
+    sum_block<T>(
+        args, begin, end,
+        [&](std::int64_t c, std::int64_t at, T& first, T& second) {
+          first += grad_y[at];
+          second += grad_y[at] * (x[at] - mean[c]);
+        },
+        sums);
     for (std::int64_t c = begin; c < end; ++c) {
       sums_y[c] = static_cast<T>(sums[c - begin].first);
       sums_yz[c] = static_cast<T>(sums[c - begin].second * static_cast<double>(rstd[c]));
@@ -172,9 +180,7 @@ static void backward(const BatchNorm& args, T* sums_y, T* sums_yz) {
   map_rows(args, grad_x, [=](std::int64_t c) {
     const T center = mean[c], scale = weight ? rstd[c] * weight[c] : rstd[c];
     const T average = sums_y[c] * share, slope = sums_yz[c] * share * rstd[c];
-    return [=](std::int64_t i) {
-      return scale * (grad_y[i] - average - (x[i] - center) * slope);
-    };
+    return [=](std::int64_t i) { return scale * (grad_y[i] - average - (x[i] - center) * slope); };
   });
 }
 

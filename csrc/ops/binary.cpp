@@ -1,5 +1,5 @@
-// Two-operand arithmetic. Each operation is one scalar function; the loop around it is vectorized by
-// the compiler for each instruction set.
+// Two-operand arithmetic. Each operation is one scalar function; the loop around it is vectorized
+// by the compiler for each instruction set.
 #include "binary.h"
 
 #include <cmath>
@@ -39,7 +39,8 @@ static void binary_rows(const StridedLoop<3>& loop, const Operation& operation) 
   });
 }
 
-// Integer arithmetic wraps around like PyTorch's: computed in an unsigned type, where that is defined.
+// Integer arithmetic wraps around like PyTorch's: computed in an unsigned type, where that is
+// defined.
 template <class T>
 using Wide = std::conditional_t<std::is_same_v<T, bool>, unsigned, std::uint64_t>;
 
@@ -83,7 +84,10 @@ template <class T>
 static T floor_divide(T x, T other) {
   if constexpr (std::is_floating_point_v<T>) {
     if (other == T{0}) return x / other;
-    const T quotient = (x - remainder(x, other)) / other;  // exact up to one rounding
+    const T rest = std::fmod(x, other);
+    T quotient = (x - rest) / other;  // exact up to one rounding
+    if (rest != T{0} && ((rest < T{0}) != (other < T{0}))) quotient -= T{1};
+    if (quotient == T{0}) return std::copysign(T{0}, x / other);
     const T floored = std::floor(quotient);
     return quotient - floored > T{0.5} ? floored + T{1} : floored;
   } else {
@@ -195,7 +199,8 @@ void binary(const Binary& args) {
     case BinaryOp::bitwise_and:
     case BinaryOp::bitwise_or:
     case BinaryOp::bitwise_xor:
-      return visit_integer_once(args.dtype, [&](auto t) { bit_ops<typename decltype(t)::type>(args); });
+      return visit_integer_once(args.dtype,
+                                [&](auto t) { bit_ops<typename decltype(t)::type>(args); });
     default:
       return visit_once(args.dtype, [&](auto t) {
         using T = typename decltype(t)::type;

@@ -7,11 +7,13 @@
 // One line per operation: its name, and the dtypes it has kernels for.
 //   all      bool and every number        number   every number except bool
 //   floating float32 and float64          bits     bool and integers
+// clang-format off
 #define TILEGRAD_FOR_EACH_BINARY(X)                                                              \
   X(add, all) X(sub, number) X(mul, all) X(div, floating) X(floor_divide, number)                \
   X(trunc_divide, number) X(remainder, number) X(fmod, number) X(pow, number) X(maximum, all)    \
   X(minimum, all) X(add_scaled, number) X(atan2, floating) X(bitwise_and, bits)                  \
   X(bitwise_or, bits) X(bitwise_xor, bits)
+// clang-format on
 
 namespace tilegrad {
 
@@ -21,10 +23,10 @@ enum class BinaryOp : std::uint8_t { TILEGRAD_FOR_EACH_BINARY(TILEGRAD_ENUMERATO
 
 struct Binary {
   BinaryOp op;
-  DType dtype;          // of all three operands
-  double alpha;         // add_scaled: y = x + alpha * other, on floating dtypes
+  DType dtype;               // of all three operands
+  double alpha;              // add_scaled: y = x + alpha * other, on floating dtypes
   std::int64_t whole_alpha;  // the same on integers
-  StridedLoop<3> loop;  // operands: y, x, other; y may be x or other itself
+  StridedLoop<3> loop;       // operands: y, x, other; y may be x or other itself
 };
 
 }  // namespace tilegrad

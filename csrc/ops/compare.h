@@ -6,7 +6,8 @@
 
 namespace tilegrad {
 
-// Greater-than is less-than with exchanged operands. The logical operations take bool operands only.
+// Greater-than is less-than with exchanged operands. The logical operations take bool operands
+// only.
 enum class CompareOp : std::uint8_t { eq, ne, lt, le, logical_and, logical_or };
 
 struct Compare {

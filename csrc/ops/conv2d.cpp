@@ -23,11 +23,14 @@ static constexpr Int kBlockSteps = 256;  // a block of a panel stays in L1
 static constexpr Int kNarrow = 4;        // so few output channels have a path of their own
 
 static Pass forward_pass(const Conv2d& c) {
-  return {c.batch, c.groups, c.in_channels, c.out_channels,
-          {c.in_height, c.out_height, c.kernel_height, c.stride_y, c.dilation_y, c.pad_y,
-           c.out_height},
-          {c.in_width, c.out_width, c.kernel_width, c.stride_x, c.dilation_x, c.pad_x, c.out_width},
-          c.x};
+  return {
+      c.batch,
+      c.groups,
+      c.in_channels,
+      c.out_channels,
+      {c.in_height, c.out_height, c.kernel_height, c.stride_y, c.dilation_y, c.pad_y, c.out_height},
+      {c.in_width, c.out_width, c.kernel_width, c.stride_x, c.dilation_x, c.pad_x, c.out_width},
+      c.x};
 }
 
 // The axis of the convolution which computes the gradient of the inputs first, first + stride, ...

@@ -8,8 +8,8 @@
 
 namespace tilegrad {
 
-// One struct serves three kernels: each reads two of x, weight and y and writes the third. All arrays
-// are contiguous. Sizes are at least 1.
+// One struct serves three kernels: each reads two of x, weight and y and writes the third. All
+// arrays are contiguous. Sizes are at least 1.
 struct Conv2d {
   DType dtype;  // float32 or float64
   std::int64_t batch, groups;
@@ -20,9 +20,9 @@ struct Conv2d {
   std::int64_t stride_y, stride_x;
   std::int64_t pad_y, pad_x;  // zero rows above, zero columns to the left
   std::int64_t dilation_y, dilation_x;
-  void* x = nullptr;       // (batch, groups * in_channels, in_height, in_width)
-  void* weight = nullptr;  // (groups * out_channels, in_channels, kernel_height, kernel_width)
-  void* y = nullptr;       // (batch, groups * out_channels, out_height, out_width)
+  void* x = nullptr;           // (batch, groups * in_channels, in_height, in_width)
+  void* weight = nullptr;      // (groups * out_channels, in_channels, kernel_height, kernel_width)
+  void* y = nullptr;           // (batch, groups * out_channels, out_height, out_width)
   const void* bias = nullptr;  // conv2d only: (groups * out_channels) or null
 
   // conv2d_grad_weight only: the batch is cut into `parts` runs of images, and each writes its own

@@ -14,8 +14,7 @@ static To convert(From value) {
   // conversion is defined for every value in its range.
   else if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>)
     return static_cast<To>(static_cast<std::int64_t>(value));
-  else
-    return static_cast<To>(value);
+  else return static_cast<To>(value);
 }
 
 template <class To, class From>
@@ -69,12 +68,9 @@ void copy(const Copy& args) {
     if (is_floating(args.to) && is_floating(args.from))  // float32 to float64 or back
       return copy_all<F, std::conditional_t<std::is_same_v<F, float>, double, float>>(args.loop);
     if (is_floating(args.to))
-      return visit_integer(args.from, [&](auto from) {
-        copy_all<F, typename decltype(from)::type>(args.loop);
-      });
-    visit_integer(args.to, [&](auto to) {
-      copy_all<typename decltype(to)::type, F>(args.loop);
-    });
+      return visit_integer(
+          args.from, [&](auto from) { copy_all<F, typename decltype(from)::type>(args.loop); });
+    visit_integer(args.to, [&](auto to) { copy_all<typename decltype(to)::type, F>(args.loop); });
   });
 }
 

@@ -44,8 +44,7 @@ void arange(const Arange& args) {
       for (std::int64_t i = begin; i < end; ++i) {
         if constexpr (std::is_floating_point_v<T>)
           y[i] = static_cast<T>(args.start + static_cast<double>(i) * args.step);
-        else
-          y[i] = static_cast<T>(args.whole_start + i * args.whole_step);
+        else y[i] = static_cast<T>(args.whole_start + i * args.whole_step);
       }
     });
   });

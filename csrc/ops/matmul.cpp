@@ -1,6 +1,6 @@
 // Matrix multiplication: the output is cut into blocks of kBlockRows x kBlockColumns, one parallel
-// task each, and multiply_packed computes a block. Every output element is summed by one task in one
-// fixed order, so results do not depend on the number of threads.
+// task each, and multiply_packed computes a block. Every output element is summed by one task in
+// one fixed order, so results do not depend on the number of threads.
 #include "matmul.h"
 
 #include <algorithm>
@@ -35,8 +35,8 @@ static void multiply_block(const Matmul& args, const MatrixPair<T>& m, std::int6
     pack(panel, m.other + k * args.other_row_stride + column * args.other_column_stride, columns,
          depth, args.other_column_stride, args.other_row_stride, kTileColumns<T>);
   };
-  multiply_packed(rows, columns, args.inner, pack_x, pack_other,
-                  m.y + row * args.columns + column, args.columns, false, scratch);
+  multiply_packed(rows, columns, args.inner, pack_x, pack_other, m.y + row * args.columns + column,
+                  args.columns, false, scratch);
   if (const T* bias = static_cast<const T*>(args.bias))
     for (std::int64_t i = row; i < row + rows; ++i)
       for (std::int64_t j = column; j < column + columns; ++j) m.y[i * args.columns + j] += bias[j];
@@ -77,7 +77,8 @@ static void multiply(const Matmul& args) {
   const std::int64_t blocks = row_blocks * column_blocks;
   // Small batched products are grouped so that a task is worth handing to a thread.
   const std::int64_t work = std::min(args.rows, kBlockRows) *
-                            std::min(args.columns, kBlockColumns) * std::max<std::int64_t>(args.inner, 1);
+                            std::min(args.columns, kBlockColumns) *
+                            std::max<std::int64_t>(args.inner, 1);
   const std::int64_t grain = std::max<std::int64_t>(1, (std::int64_t{1} << 17) / work);
   parallel_for(args.batch() * blocks, grain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t task = begin; task < end; ++task) {

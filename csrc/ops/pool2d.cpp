@@ -81,8 +81,8 @@ static Window window_of(const Pool2d& p, std::int64_t row, std::int64_t column) 
   // The padding counts, but not what a window of ceil_mode reaches beyond it.
   const std::int64_t rows = std::min(v.end(row), v.in + v.pad) - v.start(row);
   const std::int64_t columns = std::min(h.end(column), h.in + h.pad) - h.start(column);
-  w.divisor = p.count_include_pad ? rows * columns
-                                  : (w.last_y - w.first_y) * (w.last_x - w.first_x);
+  w.divisor =
+      p.count_include_pad ? rows * columns : (w.last_y - w.first_y) * (w.last_x - w.first_x);
   return w;
 }
 

@@ -34,7 +34,7 @@ struct PoolAxis {
 
 // One struct serves all kernels; each uses the arrays named beside it. All are contiguous.
 struct Pool2d {
-  DType dtype;  // float32 or float64
+  DType dtype;          // float32 or float64
   std::int64_t planes;  // batch * channels
   PoolAxis vertical, horizontal;
   void* x = nullptr;                // (planes, vertical.in, horizontal.in)
@@ -50,8 +50,8 @@ struct Pool2d {
 
 }  // namespace tilegrad
 
-TILEGRAD_CPU_KERNEL(max_pool2d, Pool2d)        // y and indices from x
-TILEGRAD_CPU_KERNEL(pool2d_scatter, Pool2d)    // x from y: x[indices] += y, 0 elsewhere
-TILEGRAD_CPU_KERNEL(pool2d_gather, Pool2d)     // y from x: y = x[indices]
-TILEGRAD_CPU_KERNEL(avg_pool2d, Pool2d)        // y from x
-TILEGRAD_CPU_KERNEL(avg_pool2d_grad, Pool2d)   // x from y: each window's share added up
+TILEGRAD_CPU_KERNEL(max_pool2d, Pool2d)       // y and indices from x
+TILEGRAD_CPU_KERNEL(pool2d_scatter, Pool2d)   // x from y: x[indices] += y, 0 elsewhere
+TILEGRAD_CPU_KERNEL(pool2d_gather, Pool2d)    // y from x: y = x[indices]
+TILEGRAD_CPU_KERNEL(avg_pool2d, Pool2d)       // y from x
+TILEGRAD_CPU_KERNEL(avg_pool2d_grad, Pool2d)  // x from y: each window's share added up

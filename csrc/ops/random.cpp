@@ -1,6 +1,6 @@
 // Random numbers: one Mersenne Twister, read in element order by one thread, so that the numbers
-// depend on the seed alone. How many bits each distribution takes, and what it makes of them, follows
-// PyTorch's CPU generator.
+// depend on the seed alone. How many bits each distribution takes, and what it makes of them,
+// follows PyTorch's CPU generator.
 #include "random.h"
 
 #include <cmath>
@@ -115,8 +115,8 @@ static void fill_permutation(const RandomFill& args) {
   for (std::int64_t i = 0; i < args.size; ++i) y[i] = i;
   for (std::int64_t i = 0; i + 1 < args.size; ++i) {
     const std::uint64_t bits = wide ? draw64(*args.state) : draw32(*args.state);
-    std::swap(y[i], y[i + static_cast<std::int64_t>(
-                            bits % static_cast<std::uint64_t>(args.size - i))]);
+    std::swap(y[i],
+              y[i + static_cast<std::int64_t>(bits % static_cast<std::uint64_t>(args.size - i))]);
   }
 }
 
@@ -149,7 +149,8 @@ static std::int64_t draw_category(const Multinomial& args) {
   const double total = args.sums[args.categories - 1];
   double level = draw_unit<double>(*args.state) * total;
   if (level >= total) level = std::nextafter(total, 0.0);  // rounded up to the end
-  std::int64_t first = 0, last = args.categories - 1;  // the first sum above the level, by bisection
+  std::int64_t first = 0,
+               last = args.categories - 1;  // the first sum above the level, by bisection
   while (first < last) {
     const std::int64_t middle = first + (last - first) / 2;
     if (args.sums[middle] > level) last = middle;

@@ -1,5 +1,5 @@
-// One-operand elementwise operations. Each is one scalar function; where it has no branches and calls
-// no library, the compiler vectorizes the loop around it for each instruction set.
+// One-operand elementwise operations. Each is one scalar function; where it has no branches and
+// calls no library, the compiler vectorizes the loop around it for each instruction set.
 #include "unary.h"
 
 #include <cmath>
@@ -9,22 +9,29 @@
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
-// y may be x itself: element i is read before it is written, and no other element is touched.
+// y may be x itself: element i is read before it is written, and no other element is touched. A
+// function of its own, into which everything is inlined (flatten): else the loop is not vectorized.
+template <class T, class Operation>
+[[gnu::flatten, gnu::noinline]] static void unary_row(char* y_bytes, const char* x_bytes,
+                                                      std::int64_t count, std::int64_t sy,
+                                                      std::int64_t sx, const Operation& operation) {
+  if (sy == sizeof(T) && sx == sizeof(T)) {
+    T* y = reinterpret_cast<T*>(y_bytes);
+    const T* x = reinterpret_cast<const T*>(x_bytes);
+#pragma GCC ivdep
+    for (std::int64_t i = 0; i < count; ++i) y[i] = operation(x[i]);
+  } else {
+    for (std::int64_t i = 0; i < count; ++i)
+      *reinterpret_cast<T*>(y_bytes + i * sy) =
+          operation(*reinterpret_cast<const T*>(x_bytes + i * sx));
+  }
+}
+
 template <class T, class Operation>
 static void unary_rows(const StridedLoop<2>& loop, const Operation& operation) {
   const std::int64_t sy = loop.inner_stride(0), sx = loop.inner_stride(1);
-  constexpr std::int64_t unit = sizeof(T);
   walk_rows(loop, [=](char** pointers, std::int64_t count) {
-    T* y = reinterpret_cast<T*>(pointers[0]);
-    const T* x = reinterpret_cast<const T*>(pointers[1]);
-    if (sy == unit && sx == unit) {
-#pragma GCC ivdep
-      for (std::int64_t i = 0; i < count; ++i) y[i] = operation(x[i]);
-    } else {
-      for (std::int64_t i = 0; i < count; ++i)
-        *reinterpret_cast<T*>(pointers[0] + i * sy) =
-            operation(*reinterpret_cast<const T*>(pointers[1] + i * sx));
-    }
+    unary_row<T>(pointers[0], pointers[1], count, sy, sx, operation);
   });
 }
 

@@ -10,14 +10,17 @@
 //   fraction  float32 and float64 only
 //   number    every number except bool
 //   bits      bool and integers
-#define TILEGRAD_FOR_EACH_UNARY(X)                                                               \
-  X(neg, number) X(abs, number) X(sign, number) X(square, number) X(bitwise_not, bits)           \
-  X(floor, rounding) X(ceil, rounding) X(round, rounding) X(trunc, rounding) X(frac, fraction)   \
-  X(exp, floating) X(exp2, floating) X(expm1, floating) X(log, floating) X(log2, floating)       \
-  X(log10, floating) X(log1p, floating) X(sqrt, floating) X(rsqrt, floating)                     \
-  X(reciprocal, floating) X(sin, floating) X(cos, floating) X(tan, floating) X(asin, floating)   \
-  X(acos, floating) X(atan, floating) X(sinh, floating) X(cosh, floating) X(asinh, floating)     \
-  X(acosh, floating) X(atanh, floating) X(erf, floating) X(erfc, floating)
+// clang-format off
+#define TILEGRAD_FOR_EACH_UNARY(X) \
+  X(neg, number) X(abs, number) X(sign, number) X(square, number) X(bitwise_not, bits) \
+  X(floor, rounding) X(ceil, rounding) X(round, rounding) X(trunc, rounding) \
+  X(frac, fraction) X(exp, floating) X(exp2, floating) X(expm1, floating) X(log, floating) \
+  X(log2, floating) X(log10, floating) X(log1p, floating) X(sqrt, floating) \
+  X(rsqrt, floating) X(reciprocal, floating) X(sin, floating) X(cos, floating) \
+  X(tan, floating) X(asin, floating) X(acos, floating) X(atan, floating) X(sinh, floating) \
+  X(cosh, floating) X(asinh, floating) X(acosh, floating) X(atanh, floating) \
+  X(erf, floating) X(erfc, floating)
+// clang-format on
 
 namespace tilegrad {
 

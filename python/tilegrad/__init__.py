@@ -1,6 +1,7 @@
 """tilegrad: deep learning with native kernels under a thin, readable Python layer."""
 
 from . import _C, autograd, cuda
+from ._C import boolean as bool
 from ._C import (
     device,
     dtype,
@@ -17,7 +18,6 @@ from ._C import (
     set_num_threads,
     uint8,
 )
-from ._C import boolean as bool
 from ._config import config, show_config
 from ._printing import set_printoptions
 from ._size import Size
@@ -31,6 +31,7 @@ from .autograd import (
 )
 from .ops import *  # noqa: F403
 from .tensor import Tensor
+
 from . import nn, optim, utils  # isort: skip - they build on all of the above
 from .utils import data as _data  # isort: skip - makes utils.data known without its own import
 

@@ -66,7 +66,7 @@ class Tensor(_C.TensorBase):
             )
         if requires_grad and self._is_inference:
             raise RuntimeError("Setting requires_grad=True on inference tensor is not allowed.")
-        self._requires_grad = bool(requires_grad)
+        self._requires_grad = bool(requires_grad)  # type: ignore[misc]
         return self
 
     @property
@@ -84,7 +84,7 @@ class Tensor(_C.TensorBase):
                     raise RuntimeError(
                         f"grad: assigned grad has {what} {actual}, expected {expected}"
                     )
-        self._grad = value
+        self._grad = value  # type: ignore[misc]
 
     def backward(
         self,
@@ -265,7 +265,13 @@ class Tensor(_C.TensorBase):
         return iter(self.unbind(0))
 
     def __contains__(self, element: Any) -> bool:
-        return bool((self == element).any())
+        if not isinstance(element, (Tensor, int, float, np.number, np.bool_)):
+            raise RuntimeError(
+                "Tensor.__contains__ only supports Tensor or scalar, "
+                f"but you passed in a {type(element)}."
+            )
+        found: Any = self == element
+        return bool(found.any())
 
     __hash__ = object.__hash__  # by identity; == compares element by element
 

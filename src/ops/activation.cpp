@@ -17,8 +17,8 @@ DType result_dtype(ActivationOp op, const char* name, DType dtype) {
 }
 
 void compute(ActivationOp op, const Tensor& y, const Tensor& x, double a, double b, double c) {
-  const Activation args{.op = op, .dtype = y.dtype, .a = a, .b = b, .c = c,
-                        .loop = make_loop<2>(y.shape, {&y, &x})};
+  const Activation args{
+      .op = op, .dtype = y.dtype, .a = a, .b = b, .c = c, .loop = make_loop<2>(y.shape, {&y, &x})};
   run(activation_forward_kernel, y.device(), args, 4 * y.numel());
 }
 
@@ -38,18 +38,23 @@ void in_place(ActivationOp op, const char* name, const Tensor& x, double a, doub
   compute(op, x, x, a, b, c);
 }
 
-Tensor backward(ActivationOp op, const char* name, const Tensor& grad, const Tensor& value, double a,
-                double b, double c) {
+Tensor backward(ActivationOp op, const char* name, const Tensor& grad, const Tensor& value,
+                double a, double b, double c) {
   TILEGRAD_CHECK(grad.dtype == value.dtype && is_floating(grad.dtype), runtime, name,
                  "_backward: expected both tensors to have one floating dtype, got ",
                  info(grad.dtype).name, " and ", info(value.dtype).name);
-  TILEGRAD_CHECK(grad.shape == value.shape, runtime, name, "_backward: argument 'grad': expected shape ",
-                 value.shape.str(), ", got ", grad.shape.str());
+  TILEGRAD_CHECK(grad.shape == value.shape, runtime, name,
+                 "_backward: argument 'grad': expected shape ", value.shape.str(), ", got ",
+                 grad.shape.str());
   TILEGRAD_CHECK(grad.device() == value.device(), runtime, name,
-                 "_backward: expected both tensors on one device, got ", grad.device().str(), " and ",
-                 value.device().str());
+                 "_backward: expected both tensors on one device, got ", grad.device().str(),
+                 " and ", value.device().str());
   Tensor grad_x = empty(value.shape, value.dtype, value.device(), name);
-  const ActivationBackward args{.op = op, .dtype = value.dtype, .a = a, .b = b, .c = c,
+  const ActivationBackward args{.op = op,
+                                .dtype = value.dtype,
+                                .a = a,
+                                .b = b,
+                                .c = c,
                                 .loop = make_loop<3>(value.shape, {&grad_x, &grad, &value})};
   run(activation_backward_kernel, value.device(), args, 4 * value.numel());
   return grad_x;
@@ -59,17 +64,25 @@ Tensor backward(ActivationOp op, const char* name, const Tensor& grad, const Ten
 
 void bind_activation(py::module_& module) {
   const auto a = py::arg("a") = 0.0, b = py::arg("b") = 0.0, c = py::arg("c") = 0.0;
-#define TILEGRAD_BIND(name)                                                                   \
-  module.def(#name, [](const Tensor& x, double a, double b, double c) {                       \
-    return forward(ActivationOp::name, #name, x, a, b, c);                                    \
-  }, py::arg(), a, b, c);                                                                     \
-  module.def(#name "_", [](const Tensor& x, double a, double b, double c) {                   \
-    in_place(ActivationOp::name, #name, x, a, b, c);                                          \
-  }, py::arg(), a, b, c);                                                                     \
-  module.def(#name "_backward", [](const Tensor& grad, const Tensor& value, double a, double b, \
-                                   double c) {                                                \
-    return backward(ActivationOp::name, #name, grad, value, a, b, c);                         \
-  }, py::arg(), py::arg(), a, b, c);
+#define TILEGRAD_BIND(name)                                                       \
+  module.def(                                                                     \
+      #name,                                                                      \
+      [](const Tensor& x, double a, double b, double c) {                         \
+        return forward(ActivationOp::name, #name, x, a, b, c);                    \
+      },                                                                          \
+      py::arg(), a, b, c);                                                        \
+  module.def(                                                                     \
+      #name "_",                                                                  \
+      [](const Tensor& x, double a, double b, double c) {                         \
+        in_place(ActivationOp::name, #name, x, a, b, c);                          \
+      },                                                                          \
+      py::arg(), a, b, c);                                                        \
+  module.def(                                                                     \
+      #name "_backward",                                                          \
+      [](const Tensor& grad, const Tensor& value, double a, double b, double c) { \
+        return backward(ActivationOp::name, #name, grad, value, a, b, c);         \
+      },                                                                          \
+      py::arg(), py::arg(), a, b, c);
   TILEGRAD_BIND(relu)
   TILEGRAD_BIND(sigmoid)
   TILEGRAD_BIND(tanh)

@@ -11,12 +11,13 @@ using Optional = std::optional<Tensor>;
 
 // x as (batch, channels, length).
 BatchNorm make_args(const Tensor& x) {
-  TILEGRAD_CHECK(is_floating(x.dtype), not_implemented,
-                 "batch_norm: not implemented for dtype ", info(x.dtype).name,
-                 "; expected a floating dtype");
-  TILEGRAD_CHECK(x.ndim() >= 2, runtime,
-                 "batch_norm: argument 'input': expected at least 2 dimensions (batch, channels, ...), "
-                 "got shape ", x.shape.str());
+  TILEGRAD_CHECK(is_floating(x.dtype), not_implemented, "batch_norm: not implemented for dtype ",
+                 info(x.dtype).name, "; expected a floating dtype");
+  TILEGRAD_CHECK(
+      x.ndim() >= 2, runtime,
+      "batch_norm: argument 'input': expected at least 2 dimensions (batch, channels, ...), "
+      "got shape ",
+      x.shape.str());
   BatchNorm args{.dtype = x.dtype, .batch = x.shape[0], .channels = x.shape[1], .length = 1};
   for (int d = 2; d < x.ndim(); ++d) args.length *= x.shape[d];
   return args;

@@ -19,24 +19,43 @@ constexpr struct {
 
 const char* name_of(BinaryOp op) { return kOps[static_cast<int>(op)].name; }
 
+bool is_boolean(const Operand& x) {
+  return x.is_tensor() ? x.tensor->dtype == DType::boolean
+                       : x.scalar.category == DTypeCategory::boolean;
+}
+
+// Bool operands of a subtraction are refused, as PyTorch does: a mask is inverted with ~ or ^.
+void reject_bool(const Operand& x, const Operand& other) {
+  TILEGRAD_CHECK(!is_boolean(x) && !is_boolean(other), runtime,
+                 "sub: not defined for bool operands; use ^, ~ or a logical operation, or convert");
+}
+
+// alpha has the category of the result or a lower one.
+void check_alpha(BinaryOp op, const Scalar& alpha, DType dtype) {
+  if (op != BinaryOp::add_scaled) return;
+  TILEGRAD_CHECK(alpha.category != DTypeCategory::floating || is_floating(dtype), runtime,
+                 "add: argument 'alpha': expected a whole number for a result of dtype ",
+                 info(dtype).name, ", got ", alpha.floating);
+  TILEGRAD_CHECK(alpha.category != DTypeCategory::boolean || dtype == DType::boolean, runtime,
+                 "add: argument 'alpha': a bool is only supported for a bool result, got dtype ",
+                 info(dtype).name);
+}
+
 // The dtype in which the operation is computed.
 DType compute_dtype(BinaryOp op, const Operand& x, const Operand& other) {
-  DType dtype = ResultType().add(x).add(other).get();
-  switch (kOps[static_cast<int>(op)].accepts) {
-    case Accepts::all:
-      break;
-    case Accepts::floating:
-      if (!is_floating(dtype)) dtype = default_dtype();
-      break;
-    case Accepts::number:
-      TILEGRAD_CHECK(dtype != DType::boolean, runtime, name_of(op),
-                     ": not defined for two bool operands; use a logical operation or convert one");
-      break;
-    case Accepts::bits:
-      TILEGRAD_CHECK(!is_floating(dtype), runtime, name_of(op),
-                     ": expected bool or integer operands, got ", info(dtype).name);
-  }
-  return dtype;
+  if (op == BinaryOp::sub) reject_bool(x, other);
+  const DType dtype = ResultType().add(x).add(other).get();
+  const bool widens = kOps[static_cast<int>(op)].accepts == Accepts::floating;
+  return widens && !is_floating(dtype) ? default_dtype() : dtype;
+}
+
+void check_dtype(BinaryOp op, DType dtype) {
+  const Accepts accepts = kOps[static_cast<int>(op)].accepts;
+  TILEGRAD_CHECK(accepts != Accepts::number || dtype != DType::boolean, not_implemented,
+                 name_of(op),
+                 ": not defined for two bool operands; use a logical operation or convert one");
+  TILEGRAD_CHECK(accepts != Accepts::bits || !is_floating(dtype), not_implemented, name_of(op),
+                 ": expected bool or integer operands, got ", info(dtype).name);
 }
 
 // The operand as a tensor of the compute dtype. A number, or a 0-dimensional CPU tensor beside a
@@ -86,6 +105,8 @@ void compute(BinaryOp op, const Tensor& y, const Tensor& x, const Tensor& other,
 
 Tensor binary(BinaryOp op, const Operand& x, const Operand& other, const Scalar& alpha) {
   const DType dtype = compute_dtype(op, x, other);
+  check_dtype(op, dtype);
+  check_alpha(op, alpha, dtype);
   const Device device = device_of(x, other);
   // Nothing to convert: the common case, kept free of copies of the operands.
   if (x.is_tensor() && other.is_tensor() && x.tensor->dtype == dtype &&
@@ -108,13 +129,15 @@ void binary_in_place(BinaryOp op, const Tensor& x, const Operand& other, const S
   TILEGRAD_CHECK(can_cast(dtype, x.dtype), runtime, name_of(op), "_: result type ",
                  info(dtype).name, " can't be cast to the desired output type ",
                  info(x.dtype).name);
+  check_dtype(op, dtype);
+  check_alpha(op, alpha, dtype);
   Tensor b = prepare(other, dtype, x.device(), op);
   TILEGRAD_CHECK(broadcast_shapes(x.shape, b.shape, name_of(op)) == x.shape, runtime, name_of(op),
                  "_: output with shape ", x.shape.str(), " doesn't match the broadcast shape ",
                  broadcast_shapes(x.shape, b.shape, name_of(op)).str());
   begin_write(x, name_of(op));
-  const bool aliased = may_overlap(x, b) && !(b.bytes() == x.bytes() && b.shape == x.shape &&
-                                              b.strides == x.strides);
+  const bool aliased = may_overlap(x, b) &&
+                       !(b.bytes() == x.bytes() && b.shape == x.shape && b.strides == x.strides);
   if (aliased) {
     Tensor copy = empty_like(b);
     copy_into(copy, b);
@@ -129,13 +152,19 @@ void binary_in_place(BinaryOp op, const Tensor& x, const Operand& other, const S
 }  // namespace
 
 void bind_binary(py::module_& module) {
-#define TILEGRAD_BIND(name, dtypes)                                                 \
-  module.def(#name, [](const Operand& x, const Operand& other, const Scalar& alpha) { \
-    return binary(BinaryOp::name, x, other, alpha);                                 \
-  }, py::arg(), py::arg(), py::arg("alpha") = 1);                                   \
-  module.def(#name "_", [](const Tensor& x, const Operand& other, const Scalar& alpha) { \
-    binary_in_place(BinaryOp::name, x, other, alpha);                               \
-  }, py::arg(), py::arg(), py::arg("alpha") = 1);
+#define TILEGRAD_BIND(name, dtypes)                                     \
+  module.def(                                                           \
+      #name,                                                            \
+      [](const Operand& x, const Operand& other, const Scalar& alpha) { \
+        return binary(BinaryOp::name, x, other, alpha);                 \
+      },                                                                \
+      py::arg(), py::arg(), py::arg("alpha") = 1);                      \
+  module.def(                                                           \
+      #name "_",                                                        \
+      [](const Tensor& x, const Operand& other, const Scalar& alpha) {  \
+        binary_in_place(BinaryOp::name, x, other, alpha);               \
+      },                                                                \
+      py::arg(), py::arg(), py::arg("alpha") = 1);
   TILEGRAD_FOR_EACH_BINARY(TILEGRAD_BIND)
 #undef TILEGRAD_BIND
 }

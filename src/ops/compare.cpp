@@ -69,9 +69,10 @@ void bind_compare(py::module_& module) {
   TILEGRAD_BIND(gt, lt, other, x)
   TILEGRAD_BIND(ge, le, other, x)
 #undef TILEGRAD_BIND
-  // Every number but zero counts as true, NaN too; of truth values, "not equal" is the exclusive or.
-#define TILEGRAD_BIND(name, op)                                                           \
-  module.def(#name, [](const Tensor& x, const Tensor& other) {                            \
+  // Every number but zero counts as true, NaN too; of truth values, "not equal" is the exclusive
+  // or.
+#define TILEGRAD_BIND(name, op)                                                                 \
+  module.def(#name, [](const Tensor& x, const Tensor& other) {                                  \
     return compare(CompareOp::op, #name, Operand{&x, {}}, Operand{&other, {}}, DType::boolean); \
   });
   TILEGRAD_BIND(logical_and, logical_and)

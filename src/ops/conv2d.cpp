@@ -22,7 +22,8 @@ struct Options {
 Dims pair(const char* name, const Dims& value) {
   TILEGRAD_CHECK(value.n == 1 || value.n == 2, runtime, "conv2d: expected ", name,
                  " to be a single integer value or a list of 2 values to match the convolution "
-                 "dimensions, but got ", name, "=", value.str());
+                 "dimensions, but got ",
+                 name, "=", value.str());
   return value.n == 2 ? value : Dims{value[0], value[0]};
 }
 
@@ -44,8 +45,10 @@ Axis make_axis(const Options& options, int d, std::int64_t in, std::int64_t kern
   Axis axis{0, positive_pair("stride", options.stride)[d], 0,
             positive_pair("dilation", options.dilation)[d]};
   constexpr std::int64_t largest = std::int64_t{1} << 40;  // keeps every sum below in 64 bits
-  TILEGRAD_CHECK(kernel > 0, runtime, "conv2d: argument 'weight': kernel size should be greater "
-                 "than zero, but got ", kernel, " in direction ", d);
+  TILEGRAD_CHECK(kernel > 0, runtime,
+                 "conv2d: argument 'weight': kernel size should be greater "
+                 "than zero, but got ",
+                 kernel, " in direction ", d);
   TILEGRAD_CHECK(kernel == 1 || (axis.dilation < largest / kernel && kernel < largest), runtime,
                  "conv2d: argument 'dilation': a kernel of size ", kernel, " with dilation ",
                  axis.dilation, " overflows");
@@ -53,8 +56,8 @@ Axis make_axis(const Options& options, int d, std::int64_t in, std::int64_t kern
   const std::int64_t span = axis.dilation * (kernel - 1);
   std::int64_t pad_end = 0;
   if (const auto* text = std::get_if<std::string>(&options.padding)) {
-    TILEGRAD_CHECK(*text == "same" || *text == "valid", runtime, "conv2d: Invalid padding string: '",
-                   *text, "': expected 'same' or 'valid'");
+    TILEGRAD_CHECK(*text == "same" || *text == "valid", runtime,
+                   "conv2d: Invalid padding string: '", *text, "': expected 'same' or 'valid'");
     TILEGRAD_CHECK(*text == "valid" || axis.stride == 1, runtime,
                    "conv2d: padding='same' is not supported for strided convolutions");
     if (*text == "same") axis.pad = span / 2, pad_end = span - axis.pad;
@@ -66,8 +69,9 @@ Axis make_axis(const Options& options, int d, std::int64_t in, std::int64_t kern
                    largest - 1, ", got ", axis.pad);
   }
   const std::int64_t padded = in + axis.pad + pad_end;
-  TILEGRAD_CHECK(padded > span, runtime, "conv2d: Calculated padded input size per channel: ",
-                 padded, " in direction ", d, ". Kernel size: ", span + 1,
+  TILEGRAD_CHECK(padded > span, runtime,
+                 "conv2d: Calculated padded input size per channel: ", padded, " in direction ", d,
+                 ". Kernel size: ", span + 1,
                  " (with dilation). Kernel size can't be greater than actual input size");
   axis.out = (padded - span - 1) / axis.stride + 1;
   axis.stride = std::min(axis.stride, padded);  // a longer step has no effect
@@ -76,11 +80,15 @@ Axis make_axis(const Options& options, int d, std::int64_t in, std::int64_t kern
 
 void check_channels(const Dims& x, const Dims& weight, std::int64_t groups) {
   TILEGRAD_CHECK(groups > 0, runtime, "conv2d: non-positive groups is not supported, got ", groups);
-  TILEGRAD_CHECK(x.n == 4, runtime,
-                 "conv2d: Expected 3D (unbatched) or 4D (batched) input to conv2d, but got input of "
-                 "size: ", x.str());
-  TILEGRAD_CHECK(weight.n == 4, runtime, "conv2d: argument 'weight': expected 4 dimensions "
-                 "(out_channels, in_channels / groups, height, width), got shape ", weight.str());
+  TILEGRAD_CHECK(
+      x.n == 4, runtime,
+      "conv2d: Expected 3D (unbatched) or 4D (batched) input to conv2d, but got input of "
+      "size: ",
+      x.str());
+  TILEGRAD_CHECK(weight.n == 4, runtime,
+                 "conv2d: argument 'weight': expected 4 dimensions "
+                 "(out_channels, in_channels / groups, height, width), got shape ",
+                 weight.str());
   TILEGRAD_CHECK(weight[0] >= groups, runtime, "conv2d: Given groups=", groups,
                  ", expected weight to be at least ", groups,
                  " at dimension 0, but got weight of size ", weight.str());
@@ -91,11 +99,14 @@ void check_channels(const Dims& x, const Dims& weight, std::int64_t groups) {
                  "conv2d: Given groups=", groups, ", weight of size ", weight.str(),
                  ", expected input", x.str(), " to have ", weight[1], " * ", groups,
                  " channels, but got ", x[1], " channels instead");
-  TILEGRAD_CHECK(x[2] > 0 && x[3] > 0, runtime, "conv2d: Only zero batch or zero channel inputs are "
-                 "supported, but got input shape: ", x.str());
+  TILEGRAD_CHECK(x[2] > 0 && x[3] > 0, runtime,
+                 "conv2d: Only zero batch or zero channel inputs are "
+                 "supported, but got input shape: ",
+                 x.str());
 }
 
-// Everything about the convolution of an x of that shape with a weight of that shape but the arrays.
+// Everything about the convolution of an x of that shape with a weight of that shape but the
+// arrays.
 Conv2d make_args(const Dims& x, const Dims& weight, DType dtype, const Options& options) {
   check_channels(x, weight, options.groups);
   checked_numel(x, dtype, "conv2d");
@@ -132,11 +143,10 @@ std::int64_t work(const Conv2d& args) {
 }
 
 void check_pair(const char* op, const Tensor& a, const char* name, const Tensor& b) {
-  TILEGRAD_CHECK(is_floating(a.dtype), not_implemented, op,
-                 ": expected a floating dtype, got ", info(a.dtype).name);
-  TILEGRAD_CHECK(a.dtype == b.dtype, runtime, op, ": argument '", name,
-                 "': expected scalar type ", info(a.dtype).name, " but found ",
-                 info(b.dtype).name);
+  TILEGRAD_CHECK(is_floating(a.dtype), not_implemented, op, ": expected a floating dtype, got ",
+                 info(a.dtype).name);
+  TILEGRAD_CHECK(a.dtype == b.dtype, runtime, op, ": argument '", name, "': expected scalar type ",
+                 info(a.dtype).name, " but found ", info(b.dtype).name);
   TILEGRAD_CHECK(a.device() == b.device(), runtime, op,
                  ": expected all tensors on one device, got ", a.device().str(), " and ",
                  b.device().str());
@@ -148,9 +158,7 @@ void check_output_gradient(const char* op, const Conv2d& args, const Tensor& gra
                  grad.shape.str());
 }
 
-void zero(const Tensor& x) {
-  copy_into(x, scalar_tensor(Scalar{}, x.dtype, x.device()));
-}
+void zero(const Tensor& x) { copy_into(x, scalar_tensor(Scalar{}, x.dtype, x.device())); }
 
 // Memory that the kernel works in; args.workspace points to it.
 Tensor make_workspace(Conv2d& args, std::int64_t elements, const Tensor& like) {
@@ -239,19 +247,17 @@ void bind_conv2d(py::module_& module) {
                           std::int64_t groups) {
     return conv2d(x, weight, bias, {stride, padding, dilation, groups});
   });
-  module.def("conv2d_grad_input",
-             [](const Tensor& grad, const Tensor& weight, const Dims& input_shape,
-                const Dims& stride, const Padding& padding, const Dims& dilation,
-                std::int64_t groups) {
-               return conv2d_grad_input(grad, weight, input_shape,
-                                        {stride, padding, dilation, groups});
-             });
-  module.def("conv2d_grad_weight",
-             [](const Tensor& grad, const Tensor& x, const Dims& weight_shape, const Dims& stride,
-                const Padding& padding, const Dims& dilation, std::int64_t groups) {
-               return conv2d_grad_weight(grad, x, weight_shape,
-                                         {stride, padding, dilation, groups});
-             });
+  module.def(
+      "conv2d_grad_input",
+      [](const Tensor& grad, const Tensor& weight, const Dims& input_shape, const Dims& stride,
+         const Padding& padding, const Dims& dilation, std::int64_t groups) {
+        return conv2d_grad_input(grad, weight, input_shape, {stride, padding, dilation, groups});
+      });
+  module.def("conv2d_grad_weight", [](const Tensor& grad, const Tensor& x, const Dims& weight_shape,
+                                      const Dims& stride, const Padding& padding,
+                                      const Dims& dilation, std::int64_t groups) {
+    return conv2d_grad_weight(grad, x, weight_shape, {stride, padding, dilation, groups});
+  });
 }
 
 }  // namespace tilegrad

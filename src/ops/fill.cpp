@@ -11,7 +11,27 @@
 namespace tilegrad {
 namespace {
 
-void fill(const Tensor& y, const Scalar& value) {
+// Refuses numbers outside the dtype's range. Unsigned types also take the negatives of their range,
+// which wrap; infinities and NaN fit floating types only.
+void check_fits(const Scalar& value, DType dtype, const char* op) {
+  if (dtype == DType::boolean) return;
+  const double number = value.as_double();
+  bool fits = true;
+  if (dtype == DType::float32) {
+    fits = !std::isfinite(number) || std::isfinite(static_cast<float>(number));
+  } else if (!is_floating(dtype)) {
+    const double reach = std::ldexp(1.0, static_cast<int>(8 * size_of(dtype)));  // of all values
+    const bool is_unsigned = dtype == DType::uint8;
+    const bool exact = dtype == DType::int64 && value.category != DTypeCategory::floating;
+    fits = exact || (number >= (is_unsigned ? 1 - reach : -reach / 2) &&
+                     (number <= (is_unsigned ? reach - 1 : reach / 2 - 1)));
+  }
+  TILEGRAD_CHECK(fits, runtime, op, ": value ", number, " cannot be converted to type ",
+                 info(dtype).name, " without overflow");
+}
+
+void fill(const Tensor& y, const Scalar& value, const char* op) {
+  check_fits(value, y.dtype, op);
   if (y.numel() == 0) return;
   Fill args{.element_size = static_cast<std::int64_t>(size_of(y.dtype)),
             .value = {},
@@ -28,7 +48,7 @@ Tensor empty_on(const Dims& shape, DType dtype, Device device) {
 Tensor full(const Dims& shape, const Scalar& value, DType dtype, Device device) {
   require_device(device, "full");
   Tensor y = empty(shape, dtype, device, "full");
-  fill(y, value);
+  fill(y, value, "full");
   return y;
 }
 
@@ -64,7 +84,7 @@ void bind_fill(py::module_& module) {
   module.def("arange", &arange);
   module.def("fill_", [](const Tensor& y, const Scalar& value) {
     begin_write(y, "fill_");
-    fill(y, value);
+    fill(y, value, "fill_");
   });
 }
 

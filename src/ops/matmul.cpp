@@ -8,8 +8,9 @@ namespace tilegrad {
 namespace {
 
 void check_operands(const char* op, const Tensor& x, const Tensor& other) {
-  TILEGRAD_CHECK(x.dtype == other.dtype, runtime, op, ": expected both tensors to have one dtype, got ",
-                 info(x.dtype).name, " and ", info(other.dtype).name);
+  TILEGRAD_CHECK(x.dtype == other.dtype, runtime, op,
+                 ": expected both tensors to have one dtype, got ", info(x.dtype).name, " and ",
+                 info(other.dtype).name);
   TILEGRAD_CHECK(x.device() == other.device(), runtime, op,
                  ": expected all tensors on one device, got ", x.device().str(), " and ",
                  other.device().str());
@@ -28,7 +29,8 @@ Tensor multiply_matrices(const char* op, const Tensor& x, const Tensor& other, c
   const std::int64_t columns = other.shape[od - 1];
   TILEGRAD_CHECK(other.shape[od - 2] == inner, runtime, op,
                  ": mat1 and mat2 shapes cannot be multiplied (", x.shape.str(), " and ",
-                 other.shape.str(), "): the last size of the first must equal the last but one of the "
+                 other.shape.str(),
+                 "): the last size of the first must equal the last but one of the "
                  "second");
   Dims x_batch = x.shape, other_batch = other.shape;
   x_batch.n -= 2;
@@ -59,7 +61,8 @@ Tensor multiply_matrices(const char* op, const Tensor& x, const Tensor& other, c
   Tensor y = empty(shape, x.dtype, x.device(), op);
   args.y = y.bytes();
   const std::int64_t count = y.numel();
-  if (count > 0) run(matmul_kernel, x.device(), args, count * std::max<std::int64_t>(inner, 1) / 16);
+  if (count > 0)
+    run(matmul_kernel, x.device(), args, count * std::max<std::int64_t>(inner, 1) / 16);
   return y;
 }
 
@@ -99,13 +102,15 @@ Tensor linear(const Tensor& x, const Tensor& weight, const std::optional<Tensor>
   check_operands("linear", x, weight);
   TILEGRAD_CHECK(is_floating(x.dtype), runtime, "linear: expected a floating dtype, got ",
                  info(x.dtype).name);
-  TILEGRAD_CHECK(weight.ndim() == 2, runtime,
-                 "linear: argument 'weight': expected 2 dimensions (out_features, in_features), got "
-                 "shape ", weight.shape.str());
-  TILEGRAD_CHECK(x.ndim() > 0 && x.shape[x.ndim() - 1] == weight.shape[1], runtime,
-                 "linear: argument 'input': expected the last size to be in_features = ",
-                 weight.shape[1], ", got shape ", x.shape.str(),
-                 " (mat1 and mat2 shapes cannot be multiplied)");
+  TILEGRAD_CHECK(
+      weight.ndim() == 2, runtime,
+      "linear: argument 'weight': expected 2 dimensions (out_features, in_features), got "
+      "shape ",
+      weight.shape.str());
+  TILEGRAD_CHECK(
+      x.ndim() > 0 && x.shape[x.ndim() - 1] == weight.shape[1], runtime,
+      "linear: argument 'input': expected the last size to be in_features = ", weight.shape[1],
+      ", got shape ", x.shape.str(), " (mat1 and mat2 shapes cannot be multiplied)");
   Tensor contiguous_bias;
   if (bias) {
     check_operands("linear", x, *bias);
@@ -118,8 +123,8 @@ Tensor linear(const Tensor& x, const Tensor& weight, const std::optional<Tensor>
   std::int64_t rows = 1;
   for (int d = 0; d + 1 < x.ndim(); ++d) rows *= x.shape[d];
   const Tensor flat = x.ndim() == 2 ? x : reshape(x, {rows, in});
-  Tensor y = multiply_matrices("linear", flat, transpose(weight, 0, 1),
-                               bias ? &contiguous_bias : nullptr);
+  Tensor y =
+      multiply_matrices("linear", flat, transpose(weight, 0, 1), bias ? &contiguous_bias : nullptr);
   if (x.ndim() == 2) return y;
   Dims shape = x.shape;
   shape[shape.n - 1] = weight.shape[0];

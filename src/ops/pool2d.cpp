@@ -34,7 +34,8 @@ PoolAxis make_axis(const char* op, const Windows& windows, int d, std::int64_t i
                 .pad = pair(op, "padding", windows.padding, 0)[d],
                 .dilation = pair(op, "dilation", windows.dilation, 1)[d]};
   TILEGRAD_CHECK(axis.kernel == 1 || axis.dilation < kLargest / axis.kernel, runtime, op,
-                 ": a kernel of size ", axis.kernel, " with dilation ", axis.dilation, " overflows");
+                 ": a kernel of size ", axis.kernel, " with dilation ", axis.dilation,
+                 " overflows");
   const std::int64_t span = axis.dilation * (axis.kernel - 1);
   TILEGRAD_CHECK(axis.pad <= (span + 1) / 2, runtime, op,
                  ": pad should be at most half of effective kernel size, but got pad=", axis.pad,
@@ -56,8 +57,10 @@ void check_input(const char* op, const Dims& x, DType dtype, bool may_be_empty) 
                  info(dtype).name, "; expected a floating dtype");
   bool valid = x.n == 3 || x.n == 4;
   for (int d = x.n == 4 ? 1 : 0; valid && !may_be_empty && d < x.n; ++d) valid = x[d] > 0;
-  TILEGRAD_CHECK(valid, runtime, op, ": Expected 3D or 4D (batch mode) tensor with optional 0 dim "
-                 "batch size for input, but got: ", x.str());
+  TILEGRAD_CHECK(valid, runtime, op,
+                 ": Expected 3D or 4D (batch mode) tensor with optional 0 dim "
+                 "batch size for input, but got: ",
+                 x.str());
 }
 
 Pool2d make_args(const Dims& x, DType dtype, const PoolAxis& vertical, const PoolAxis& horizontal) {
@@ -76,8 +79,10 @@ Pool2d window_args(const char* op, const Dims& x, DType dtype, const Windows& wi
 Pool2d adaptive_args(const char* op, const Dims& x, DType dtype, const Dims& size) {
   TILEGRAD_CHECK(size.n == 2, runtime, op, ": output_size must be 2 sizes, got ", size.str());
   for (const std::int64_t out : size)
-    TILEGRAD_CHECK(out >= 0 && out < kLargest, runtime, op, ": elements of output_size must be "
-                   "greater than or equal to 0 and below 2**31, but received ", size.str());
+    TILEGRAD_CHECK(out >= 0 && out < kLargest, runtime, op,
+                   ": elements of output_size must be "
+                   "greater than or equal to 0 and below 2**31, but received ",
+                   size.str());
   const auto axis = [&](int d) {
     const std::int64_t in = x[x.n - 2 + d];
     std::int64_t product = 0;
@@ -123,14 +128,13 @@ Pool2d index_args(const char* op, const Dims& input_shape, const Tensor& value,
   TILEGRAD_CHECK(value.shape == value_shape, runtime, op, ": expected a tensor of shape ",
                  value_shape.str(), ", got ", value.shape.str());
   const int n = input_shape.n;
-  Pool2d args = make_args(input_shape, value.dtype,
-                          {.in = input_shape[n - 2], .out = indices.shape[n - 2]},
-                          {.in = input_shape[n - 1], .out = indices.shape[n - 1]});
+  Pool2d args =
+      make_args(input_shape, value.dtype, {.in = input_shape[n - 2], .out = indices.shape[n - 2]},
+                {.in = input_shape[n - 1], .out = indices.shape[n - 1]});
   args.indices = indices.data<std::int64_t>();
   for (std::int64_t i = 0, count = indices.numel(); i < count; ++i)
-    TILEGRAD_CHECK(args.indices[i] >= 0 && args.indices[i] < args.in_size(), index, op,
-                   ": index ", args.indices[i], " is out of range for planes of ", args.in_size(),
-                   " elements");
+    TILEGRAD_CHECK(args.indices[i] >= 0 && args.indices[i] < args.in_size(), index, op, ": index ",
+                   args.indices[i], " is out of range for planes of ", args.in_size(), " elements");
   return args;
 }
 
@@ -196,8 +200,9 @@ void bind_pool2d(py::module_& module) {
   using Divisor = std::optional<std::int64_t>;
   module.def("max_pool2d", [](const Tensor& x, const Dims& kernel, const Dims& stride,
                               const Dims& padding, const Dims& dilation, bool ceil_mode) {
-    return max_pool("max_pool2d", x, window_args("max_pool2d", x.shape, x.dtype,
-                                                 {kernel, stride, padding, dilation, ceil_mode}));
+    return max_pool("max_pool2d", x,
+                    window_args("max_pool2d", x.shape, x.dtype,
+                                {kernel, stride, padding, dilation, ceil_mode}));
   });
   module.def("adaptive_max_pool2d", [](const Tensor& x, const Dims& size) {
     check_input("adaptive_max_pool2d", x.shape, x.dtype, false);

@@ -43,8 +43,8 @@ void load_state(Generator& generator, const Tensor& saved) {
                  "set_state: RNG state must be a torch.ByteTensor: expected uint8 on the CPU, got ",
                  info(saved.dtype).name, " on ", saved.device().str());
   TILEGRAD_CHECK(saved.numel() == static_cast<std::int64_t>(sizeof(RandomState)), runtime,
-                 "set_state: RNG state is wrong size: expected ", sizeof(RandomState), " bytes, got ",
-                 saved.numel());
+                 "set_state: RNG state is wrong size: expected ", sizeof(RandomState),
+                 " bytes, got ", saved.numel());
   RandomState state;
   std::memcpy(&state, contiguous(saved).bytes(), sizeof(RandomState));
   TILEGRAD_CHECK(state.next >= 0 && state.next <= 624, runtime,
@@ -71,15 +71,17 @@ void fill(const Tensor& target, RandomFill args, Generator& generator) {
   args.y = y.bytes();
   args.size = y.numel();
   args.state = &generator.state;
-  if (args.size > 0) run(random_kernel, Device{}, args, 0);  // with the GIL: it guards the generator
+  if (args.size > 0)
+    run(random_kernel, Device{}, args, 0);  // with the GIL: it guards the generator
   if (!direct) copy_into(ordered, y);
 }
 
 void uniform(const Tensor& y, double from, double to, Generator& generator) {
   TILEGRAD_CHECK(is_floating(y.dtype), not_implemented, "uniform_: not implemented for dtype ",
                  info(y.dtype).name);
-  TILEGRAD_CHECK(from <= to, runtime, "uniform_ expects to return a [from, to) range, but found from=",
-                 from, " > to=", to);
+  TILEGRAD_CHECK(from <= to, runtime,
+                 "uniform_ expects to return a [from, to) range, but found from=", from,
+                 " > to=", to);
   const double largest = y.dtype == DType::float32 ? std::numeric_limits<float>::max()
                                                    : std::numeric_limits<double>::max();
   TILEGRAD_CHECK(to - from <= largest, runtime, "uniform_ expects to-from <= the largest ",
@@ -113,28 +115,38 @@ void bernoulli(const Tensor& y, double p, Generator& generator) {
 // The largest magnitude up to which a dtype holds every integer, and its smallest number.
 std::pair<std::int64_t, std::int64_t> whole_limits(DType dtype) {
   switch (dtype) {
-    case DType::boolean: return {0, 1};
-    case DType::uint8: return {0, 255};
-    case DType::int8: return {-128, 127};
-    case DType::int16: return {-32768, 32767};
-    case DType::int32: return {INT32_MIN, INT32_MAX};
-    case DType::float32: return {-(1 << 24), 1 << 24};
-    case DType::float64: return {-(std::int64_t{1} << 53), std::int64_t{1} << 53};
-    default: return {INT64_MIN, INT64_MAX};
+    case DType::boolean:
+      return {0, 1};
+    case DType::uint8:
+      return {0, 255};
+    case DType::int8:
+      return {-128, 127};
+    case DType::int16:
+      return {-32768, 32767};
+    case DType::int32:
+      return {INT32_MIN, INT32_MAX};
+    case DType::float32:
+      return {-(1 << 24), 1 << 24};
+    case DType::float64:
+      return {-(std::int64_t{1} << 53), std::int64_t{1} << 53};
+    default:
+      return {INT64_MIN, INT64_MAX};
   }
 }
 
 void integers(const Tensor& y, std::int64_t from, std::int64_t to, Generator& generator) {
-  TILEGRAD_CHECK(from < to, runtime, "random_ expects 'from' to be less than 'to', but got from=", from,
-                 " >= to=", to);
+  TILEGRAD_CHECK(from < to, runtime,
+                 "random_ expects 'from' to be less than 'to', but got from=", from, " >= to=", to);
   const auto [low, high] = whole_limits(y.dtype);
   TILEGRAD_CHECK(from >= low && from <= high, runtime, "random_: from is out of bounds for ",
                  info(y.dtype).name, ": got ", from);
   TILEGRAD_CHECK(to - 1 >= low && to - 1 <= high, runtime, "random_: to - 1 is out of bounds for ",
                  info(y.dtype).name, ": got ", to - 1);
   begin_write(y, "random_");
-  fill(y, RandomFill{.op = RandomOp::integer, .first = from,
-                 .range = static_cast<std::uint64_t>(to) - static_cast<std::uint64_t>(from)},
+  fill(y,
+       RandomFill{.op = RandomOp::integer,
+                  .first = from,
+                  .range = static_cast<std::uint64_t>(to) - static_cast<std::uint64_t>(from)},
        generator);
 }
 
@@ -162,8 +174,12 @@ Tensor bernoulli_of(const Tensor& probabilities, Generator& generator) {
   }
   Tensor y = empty(p.shape, p.dtype, p.device());
   run(random_choice_kernel, y.device(),
-      RandomChoice{.dtype = p.dtype, .y = y.bytes(), .p = p.bytes(), .size = p.numel(),
-                   .state = &generator.state}, 0);
+      RandomChoice{.dtype = p.dtype,
+                   .y = y.bytes(),
+                   .p = p.bytes(),
+                   .size = p.numel(),
+                   .state = &generator.state},
+      0);
   return y;
 }
 
@@ -181,9 +197,9 @@ void check_weights(const double* weights, std::int64_t categories) {
 
 Tensor multinomial(const Tensor& input, std::int64_t samples, bool replacement,
                    Generator& generator) {
-  TILEGRAD_CHECK(is_floating(input.dtype), runtime,
-                 "multinomial only supports floating-point dtypes for input, got: ",
-                 info(input.dtype).name);
+  TILEGRAD_CHECK(
+      is_floating(input.dtype), runtime,
+      "multinomial only supports floating-point dtypes for input, got: ", info(input.dtype).name);
   TILEGRAD_CHECK(input.ndim() == 1 || input.ndim() == 2, runtime,
                  "multinomial: prob_dist must be 1 or 2 dim, got shape ", input.shape.str());
   TILEGRAD_CHECK(samples > 0, runtime, "multinomial: cannot sample n_sample <= 0 samples, got ",
@@ -191,7 +207,8 @@ Tensor multinomial(const Tensor& input, std::int64_t samples, bool replacement,
   const std::int64_t categories = input.shape[input.ndim() - 1];
   TILEGRAD_CHECK(replacement || samples <= categories, runtime,
                  "multinomial: cannot sample n_sample > prob_dist.size(-1) samples without "
-                 "replacement, got ", samples, " > ", categories);
+                 "replacement, got ",
+                 samples, " > ", categories);
   const std::int64_t rows = input.ndim() == 2 ? input.shape[0] : 1;
   const Tensor weights = contiguous(to_dtype(input, DType::float64));
   for (std::int64_t row = 0; row < rows; ++row) {
@@ -207,9 +224,15 @@ Tensor multinomial(const Tensor& input, std::int64_t samples, bool replacement,
                    "multinomial");
   std::vector<double> sums(static_cast<std::size_t>(categories));
   run(multinomial_kernel, input.device(),
-      Multinomial{.weights = weights.data<double>(), .y = y.data<std::int64_t>(),
-                  .sums = sums.data(), .rows = rows, .categories = categories,
-                  .samples = samples, .replacement = replacement, .state = &generator.state}, 0);
+      Multinomial{.weights = weights.data<double>(),
+                  .y = y.data<std::int64_t>(),
+                  .sums = sums.data(),
+                  .rows = rows,
+                  .categories = categories,
+                  .samples = samples,
+                  .replacement = replacement,
+                  .state = &generator.state},
+      0);
   return y;
 }
 
@@ -224,8 +247,9 @@ void bind_random(py::module_& module) {
       }))
       .def("_set_seed", [](Generator& g, std::uint64_t seed) { set_seed(g.state, seed); })
       .def("_fresh_seed", [](Generator& g) { set_seed(g.state, fresh_seed()); })
-      .def("initial_seed", [](const Generator& g) { return g.state.seed; },
-           "The seed that the generator started from.")
+      .def(
+          "initial_seed", [](const Generator& g) { return g.state.seed; },
+          "The seed that the generator started from.")
       .def("get_state", &get_state, "The complete state, as a uint8 tensor.");
   module.def("load_random_state", &load_state);
   module.def("uniform_", &uniform);

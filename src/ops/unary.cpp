@@ -38,9 +38,10 @@ DType result_dtype(UnaryOp op, DType dtype) {
                      "; expected bool or an integer dtype");
       return dtype;
     case Accepts::number:
-      TILEGRAD_CHECK(!boolean || op != UnaryOp::neg, runtime,
-                     "neg: Negation, the `-` operator, on a bool tensor is not supported. If you "
-                     "are trying to invert a mask, use the `~` or `logical_not()` operator instead.");
+      TILEGRAD_CHECK(
+          !boolean || op != UnaryOp::neg, runtime,
+          "neg: Negation, the `-` operator, on a bool tensor is not supported. If you "
+          "are trying to invert a mask, use the `~` or `logical_not()` operator instead.");
       TILEGRAD_CHECK(!boolean || op != UnaryOp::abs, not_implemented,
                      "abs: not implemented for dtype bool");
       return boolean && op == UnaryOp::square ? DType::int64 : dtype;
@@ -80,8 +81,8 @@ void unary_in_place(UnaryOp op, const Tensor& x) {
 }  // namespace
 
 void bind_unary(py::module_& module) {
-#define TILEGRAD_BIND(name, dtypes)                                                   \
-  module.def(#name, [](const Tensor& x) { return unary(UnaryOp::name, x); });         \
+#define TILEGRAD_BIND(name, dtypes)                                           \
+  module.def(#name, [](const Tensor& x) { return unary(UnaryOp::name, x); }); \
   module.def(#name "_", [](const Tensor& x) { unary_in_place(UnaryOp::name, x); });
   TILEGRAD_FOR_EACH_UNARY(TILEGRAD_BIND)
 #undef TILEGRAD_BIND

@@ -34,9 +34,9 @@ Dims infer_shape(Dims shape, std::int64_t count, const char* op) {
 py::object view(PyTensor* x, const Dims& shape) {
   Tensor y = x->tensor;
   y.shape = infer_shape(shape, x->tensor.numel(), "view");
-  TILEGRAD_CHECK(view_strides(x->tensor, y.shape, y.strides), runtime,
-                 "view: size ", y.shape.str(), " is not compatible with input tensor's size ",
-                 x->tensor.shape.str(), " and stride ", x->tensor.strides.str(),
+  TILEGRAD_CHECK(view_strides(x->tensor, y.shape, y.strides), runtime, "view: size ", y.shape.str(),
+                 " is not compatible with input tensor's size ", x->tensor.shape.str(),
+                 " and stride ", x->tensor.strides.str(),
                  " (at least one dimension spans across two contiguous subspaces). Use "
                  ".reshape(...) instead.");
   return wrap_view(x, std::move(y));
@@ -109,7 +109,8 @@ py::object squeeze(PyTensor* x, const std::optional<Dims>& dims) {
   return wrap_view(x, std::move(y));
 }
 
-// x[..., start : start + length * step : step, ...] along dim; bounds are checked by the caller's rules.
+// x[..., start : start + length * step : step, ...] along dim; bounds are checked by the caller's
+// rules.
 py::object slice(PyTensor* x, std::int64_t dim, std::int64_t start, std::int64_t length,
                  std::int64_t step) {
   const int d = normalize_dim(dim, x->tensor.ndim(), "slice");
@@ -146,9 +147,10 @@ py::object select(PyTensor* x, std::int64_t dim, std::int64_t index) {
 // The diagonal of the plane (dim0, dim1), as the last dimension.
 py::object diagonal(PyTensor* x, std::int64_t offset, std::int64_t dim0, std::int64_t dim1) {
   const Tensor& t = x->tensor;
-  const int a = normalize_dim(dim0, t.ndim(), "diagonal"), b = normalize_dim(dim1, t.ndim(), "diagonal");
-  TILEGRAD_CHECK(a != b && t.ndim() >= 2, runtime, "diagonal: expected two different dimensions, got ",
-                 dim0, " and ", dim1);
+  const int a = normalize_dim(dim0, t.ndim(), "diagonal"),
+            b = normalize_dim(dim1, t.ndim(), "diagonal");
+  TILEGRAD_CHECK(a != b && t.ndim() >= 2, runtime,
+                 "diagonal: expected two different dimensions, got ", dim0, " and ", dim1);
   Tensor y = t;
   y.shape.n = y.strides.n = 0;
   for (int d = 0; d < t.ndim(); ++d) {
@@ -188,11 +190,11 @@ void bind_view(py::module_& module) {
   module.def("storage_offset", [](const Tensor& x) { return x.offset; });
   module.def("is_contiguous", [](const Tensor& x) { return x.is_contiguous(); });
   module.def("numel", [](const Tensor& x) { return x.numel(); });
-  module.def("data_ptr", [](const Tensor& x) { return reinterpret_cast<std::uintptr_t>(x.bytes()); });
+  module.def("data_ptr",
+             [](const Tensor& x) { return reinterpret_cast<std::uintptr_t>(x.bytes()); });
   module.def("has_overlap", &has_internal_overlap);
-  module.def("shares_storage", [](const Tensor& x, const Tensor& y) {
-    return x.storage.get() == y.storage.get();
-  });
+  module.def("shares_storage",
+             [](const Tensor& x, const Tensor& y) { return x.storage.get() == y.storage.get(); });
 }
 
 }  // namespace tilegrad

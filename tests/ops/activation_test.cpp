@@ -13,8 +13,9 @@ template <class T>
 Array<T> forward(Isa isa, ActivationOp op, Array<T>& x) {
   Array<T> y(x.size);
   const auto loop = loop_over({x.size}, Strided<T>{y.data(), {1}}, Strided<T>{x.data(), {1}});
-  run_on(isa, activation_forward_kernel,
-         Activation{.op = op, .dtype = DTypeOf<T>::value, .a = 0.25, .b = 2, .c = 1.5, .loop = loop});
+  run_on(
+      isa, activation_forward_kernel,
+      Activation{.op = op, .dtype = DTypeOf<T>::value, .a = 0.25, .b = 2, .c = 1.5, .loop = loop});
   return y;
 }
 
@@ -24,32 +25,41 @@ Array<T> backward(Isa isa, ActivationOp op, Array<T>& grad, Array<T>& value) {
   const auto loop = loop_over({grad.size}, Strided<T>{grad_x.data(), {1}},
                               Strided<T>{grad.data(), {1}}, Strided<T>{value.data(), {1}});
   run_on(isa, activation_backward_kernel,
-         ActivationBackward{.op = op, .dtype = DTypeOf<T>::value, .a = 0.25, .b = 2, .c = 1.5,
-                            .loop = loop});
+         ActivationBackward{
+             .op = op, .dtype = DTypeOf<T>::value, .a = 0.25, .b = 2, .c = 1.5, .loop = loop});
   return grad_x;
 }
 
 double expected_of(ActivationOp op, double x) {
   switch (op) {
-    case ActivationOp::relu: return x > 0 ? x : 0;
-    case ActivationOp::sigmoid: return 1 / (1 + std::exp(-x));
-    case ActivationOp::tanh: return std::tanh(x);
-    case ActivationOp::gelu: return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
+    case ActivationOp::relu:
+      return x > 0 ? x : 0;
+    case ActivationOp::sigmoid:
+      return 1 / (1 + std::exp(-x));
+    case ActivationOp::tanh:
+      return std::tanh(x);
+    case ActivationOp::gelu:
+      return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
     case ActivationOp::gelu_tanh:
       return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
-    case ActivationOp::silu: return x / (1 + std::exp(-x));
-    case ActivationOp::leaky_relu: return x > 0 ? x : 0.25 * x;
-    case ActivationOp::elu: return x > 0 ? 2 * x : 0.5 * std::expm1(1.5 * x);
-    case ActivationOp::softplus: return 0.25 * x > 2 ? x : std::log1p(std::exp(0.25 * x)) / 0.25;
-    case ActivationOp::log_sigmoid: return -std::log1p(std::exp(-x));
+    case ActivationOp::silu:
+      return x / (1 + std::exp(-x));
+    case ActivationOp::leaky_relu:
+      return x > 0 ? x : 0.25 * x;
+    case ActivationOp::elu:
+      return x > 0 ? 2 * x : 0.5 * std::expm1(1.5 * x);
+    case ActivationOp::softplus:
+      return 0.25 * x > 2 ? x : std::log1p(std::exp(0.25 * x)) / 0.25;
+    case ActivationOp::log_sigmoid:
+      return -std::log1p(std::exp(-x));
   }
   return NAN;
 }
 
 constexpr ActivationOp kOps[] = {
-    ActivationOp::relu,       ActivationOp::sigmoid, ActivationOp::tanh,     ActivationOp::gelu,
-    ActivationOp::gelu_tanh,  ActivationOp::silu,    ActivationOp::leaky_relu, ActivationOp::elu,
-    ActivationOp::softplus,   ActivationOp::log_sigmoid};
+    ActivationOp::relu,      ActivationOp::sigmoid,    ActivationOp::tanh,       ActivationOp::gelu,
+    ActivationOp::gelu_tanh, ActivationOp::silu,       ActivationOp::leaky_relu, ActivationOp::elu,
+    ActivationOp::softplus,  ActivationOp::log_sigmoid};
 
 TEST(Activation, ForwardMatchesTheDefinition) {
   Array<float> x = Array<float>::random(kCount, 1);
@@ -75,12 +85,12 @@ TEST(Activation, BackwardIsTheDerivative) {
   for_each_isa([&](Isa isa) {
     for (ActivationOp op : kOps) {
       SCOPED_TRACE(static_cast<int>(op));
-      const bool reads_output = op == ActivationOp::relu || op == ActivationOp::sigmoid ||
-                                op == ActivationOp::tanh;
+      const bool reads_output =
+          op == ActivationOp::relu || op == ActivationOp::sigmoid || op == ActivationOp::tanh;
       Array<double> y = forward(isa, op, x);
       for (std::int64_t i = 0; i < kCount; ++i)
-        expected[i] = grad[i] *
-                      (expected_of(op, x[i] + kStep) - expected_of(op, x[i] - kStep)) / (2 * kStep);
+        expected[i] =
+            grad[i] * (expected_of(op, x[i] + kStep) - expected_of(op, x[i] - kStep)) / (2 * kStep);
       expect_close(backward(isa, op, grad, reads_output ? y : x), expected, kCount, 1e-8, 1e-9);
     }
   });

@@ -76,12 +76,8 @@ void test_floating(double tolerance) {
   });
 }
 
-TEST(Binary, Float64) {
-  test_floating<double>(1e-14);
-}
-TEST(Binary, Float32) {
-  test_floating<float>(1e-6);
-}
+TEST(Binary, Float64) { test_floating<double>(1e-14); }
+TEST(Binary, Float32) { test_floating<float>(1e-6); }
 
 template <class T>
 class BinaryInteger : public ::testing::Test {};

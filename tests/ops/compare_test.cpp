@@ -1,4 +1,5 @@
-// compare: every comparison of contiguous, broadcast and strided operands, on every instruction set.
+// compare: every comparison of contiguous, broadcast and strided operands, on every instruction
+// set.
 #include "ops/compare.h"
 
 #include "kernel_testing.h"
@@ -8,12 +9,18 @@ namespace {
 
 bool expected_of(CompareOp op, double x, double other) {
   switch (op) {
-    case CompareOp::eq: return x == other;
-    case CompareOp::ne: return x != other;
-    case CompareOp::lt: return x < other;
-    case CompareOp::le: return x <= other;
-    case CompareOp::logical_and: return x != 0 && other != 0;
-    case CompareOp::logical_or: return x != 0 || other != 0;
+    case CompareOp::eq:
+      return x == other;
+    case CompareOp::ne:
+      return x != other;
+    case CompareOp::lt:
+      return x < other;
+    case CompareOp::le:
+      return x <= other;
+    case CompareOp::logical_and:
+      return x != 0 && other != 0;
+    case CompareOp::logical_or:
+      return x != 0 || other != 0;
   }
   return false;
 }

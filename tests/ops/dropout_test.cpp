@@ -14,8 +14,12 @@ TEST(Dropout, MaskIsZeroOrScale) {
     for (std::uint32_t i = 0; i < 624; ++i) state.words[i] = i * 2654435761u + 1;
     Array<float> mask(count);
     run_on(isa, dropout_mask_kernel,
-           DropoutMask{.dtype = DType::float32, .mask = mask.data(), .size = count, .keep = 0.25,
-                       .scale = 4, .state = &state});
+           DropoutMask{.dtype = DType::float32,
+                       .mask = mask.data(),
+                       .size = count,
+                       .keep = 0.25,
+                       .scale = 4,
+                       .state = &state});
     std::int64_t kept = 0;
     for (std::int64_t i = 0; i < count; ++i) {
       ASSERT_TRUE(mask[i] == 0.0f || mask[i] == 4.0f);

@@ -71,12 +71,8 @@ void test_product() {
   }
 }
 
-TEST(Matmul, Float32) {
-  test_product<float>();
-}
-TEST(Matmul, Float64) {
-  test_product<double>();
-}
+TEST(Matmul, Float32) { test_product<float>(); }
+TEST(Matmul, Float64) { test_product<double>(); }
 
 TEST(Matmul, Int64WrapsAround) {
   const Case c{100, 5, 9};

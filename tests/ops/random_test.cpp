@@ -23,9 +23,14 @@ TEST(Random, BitsAreTheMersenneTwisters) {
     RandomState state = seeded(5489);
     std::mt19937 reference(5489);
     Array<float> y(count);
-    run_on(isa, random_kernel, RandomFill{.op = RandomOp::uniform, .dtype = DType::float32,
-                                          .y = y.data(), .size = count, .a = 0, .b = 1,
-                                          .state = &state});
+    run_on(isa, random_kernel,
+           RandomFill{.op = RandomOp::uniform,
+                      .dtype = DType::float32,
+                      .y = y.data(),
+                      .size = count,
+                      .a = 0,
+                      .b = 1,
+                      .state = &state});
     for (std::int64_t i = 0; i < count; ++i)
       ASSERT_EQ(y[i], static_cast<float>(reference() & 0xffffff) * 0x1p-24f) << "draw " << i;
   });
@@ -36,8 +41,12 @@ TEST(Random, PermutationsHoldEveryNumber) {
   for_each_isa([&](Isa isa) {
     RandomState state = seeded(1);
     Array<std::int64_t> y(count);
-    run_on(isa, random_kernel, RandomFill{.op = RandomOp::permutation, .dtype = DType::int64,
-                                          .y = y.data(), .size = count, .state = &state});
+    run_on(isa, random_kernel,
+           RandomFill{.op = RandomOp::permutation,
+                      .dtype = DType::int64,
+                      .y = y.data(),
+                      .size = count,
+                      .state = &state});
     std::vector<bool> seen(count);
     for (std::int64_t i = 0; i < count; ++i) {
       ASSERT_TRUE(y[i] >= 0 && y[i] < count && !seen[static_cast<std::size_t>(y[i])]);
@@ -54,8 +63,14 @@ TEST(Random, MultinomialNeverPicksWeightZero) {
     Array<std::int64_t> y(samples);
     double sums[5];
     run_on(isa, multinomial_kernel,
-           Multinomial{.weights = weights, .y = y.data(), .sums = sums, .rows = 1, .categories = 5,
-                       .samples = samples, .replacement = true, .state = &state});
+           Multinomial{.weights = weights,
+                       .y = y.data(),
+                       .sums = sums,
+                       .rows = 1,
+                       .categories = 5,
+                       .samples = samples,
+                       .replacement = true,
+                       .state = &state});
     for (std::int64_t i = 0; i < samples; ++i) ASSERT_TRUE(y[i] == 1 || y[i] == 3) << y[i];
   });
 }

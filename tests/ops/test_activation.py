@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support import check, check_error, randn
 from torch.nn import functional
 
 import tilegrad as tg
+from support import check, check_error, randn
 from tilegrad.ops import activation
 
 
@@ -90,7 +90,9 @@ def test_second_derivatives(name: str) -> None:
         second = m.autograd.grad(first * first * leaf, (leaf, weights), m.ones_like(leaf))
         results.append([grad.numpy() for grad in second])
     for ours, theirs in zip(*results, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=ROUNDED_IN_PYTORCH.get(name, 1e-9), atol=1e-12)
+        np.testing.assert_allclose(
+            ours, theirs, rtol=ROUNDED_IN_PYTORCH.get(name, 1e-9), atol=1e-12
+        )
 
 
 @pytest.mark.parametrize("name", IN_PLACE)
@@ -129,9 +131,13 @@ def test_where_names_live() -> None:
 def test_complaints() -> None:
     whole = tg.arange(3)
     for name in ("gelu", "silu", "leaky_relu", "elu", "selu", "softplus", "logsigmoid", "mish"):
-        check_error(NotImplementedError, "int64", lambda name=name: getattr(activation, name)(whole))
+        check_error(
+            NotImplementedError, "int64", lambda name=name: getattr(activation, name)(whole)
+        )
     for name in ("hardsigmoid", "hardswish"):
-        check_error(NotImplementedError, "int64", lambda name=name: getattr(activation, name)(whole))
+        check_error(
+            NotImplementedError, "int64", lambda name=name: getattr(activation, name)(whole)
+        )
     check_error(RuntimeError, "Boolean inputs", lambda: tg.relu(tg.tensor([True])))
     check_error(RuntimeError, "either none or tanh", lambda: activation.gelu(tg.ones(2), "x"))
     check_error(ValueError, "min_val cannot", lambda: activation.hardtanh(tg.ones(2), 2, 1))

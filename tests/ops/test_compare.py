@@ -7,9 +7,9 @@ import operator
 import numpy as np
 import pytest
 import torch
-from support import check, check_error, randn
 
 import tilegrad as tg
+from support import check, check_error, randn
 
 NAMES = ["eq", "ne", "lt", "le", "gt", "ge"]
 SPECIAL = np.array([0.0, -0.0, 1.0, np.inf, -np.inf, np.nan, 2.5])
@@ -72,7 +72,9 @@ def test_in_place(name: str, x: np.ndarray) -> None:
 
 
 def test_in_place_refuses_to_grow() -> None:
-    check_error(RuntimeError, "doesn't match the broadcast shape", lambda: tg.ones(2).lt_(tg.ones(3, 1)))
+    check_error(
+        RuntimeError, "doesn't match the broadcast shape", lambda: tg.ones(2).lt_(tg.ones(3, 1))
+    )
 
 
 def test_result_has_no_gradient() -> None:
@@ -83,7 +85,7 @@ def test_result_has_no_gradient() -> None:
 def test_foreign_operands() -> None:
     x = tg.ones(2)
     assert (x == None) is False and (x != None) is True  # noqa: E711
-    assert (x == "a") is False and (None == x) is False  # noqa: E711
+    assert (x == "a") is False and (x == None) is False  # noqa: E711
     check_error(TypeError, "'<' not supported", lambda: x < "a")
     with pytest.raises(TypeError):
         x.eq(None)
@@ -111,9 +113,15 @@ def test_isclose_of_integers() -> None:
 
 
 def test_isclose_complaints() -> None:
-    check_error(RuntimeError, "float32 did not match", lambda: tg.isclose(tg.ones(2), tg.ones(2).double()))
-    check_error(RuntimeError, "rtol must be greater", lambda: tg.isclose(tg.ones(2), tg.ones(2), rtol=-1))
-    check_error(RuntimeError, "atol must be greater", lambda: tg.allclose(tg.ones(2), tg.ones(2), atol=-1))
+    check_error(
+        RuntimeError, "float32 did not match", lambda: tg.isclose(tg.ones(2), tg.ones(2).double())
+    )
+    check_error(
+        RuntimeError, "rtol must be greater", lambda: tg.isclose(tg.ones(2), tg.ones(2), rtol=-1)
+    )
+    check_error(
+        RuntimeError, "atol must be greater", lambda: tg.allclose(tg.ones(2), tg.ones(2), atol=-1)
+    )
 
 
 @pytest.mark.parametrize(
@@ -142,7 +150,9 @@ def test_out() -> None:
 
 @pytest.mark.parametrize("name", [*NAMES, "logical_or"])
 def test_shapes_that_do_not_broadcast(name: str) -> None:
-    check_error(RuntimeError, f"{name}: .*broadcast", lambda: getattr(tg, name)(tg.ones(2), tg.ones(3)))
+    check_error(
+        RuntimeError, f"{name}: .*broadcast", lambda: getattr(tg, name)(tg.ones(2), tg.ones(3))
+    )
 
 
 def test_types_that_do_not_compare() -> None:

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from tests.support import as_array, check, check_error, randn
 
 import tilegrad as tg
-from tests.support import as_array, check, check_error, randn
 
 # (input shape, weight shape, options)
 CASES = {
@@ -17,7 +17,11 @@ CASES = {
     "stride skips pixels": ((2, 2, 12, 13), (3, 2, 2, 2), {"stride": (5, 3)}),
     "stride beyond the image": ((2, 2, 5, 5), (3, 2, 2, 2), {"stride": 1 << 50}),
     "dilation": ((2, 3, 13, 11), (4, 3, 3, 2), {"dilation": (2, 3), "padding": 2}),
-    "everything": ((2, 4, 17, 11), (6, 2, 3, 2), dict(stride=(2, 3), padding=3, dilation=2, groups=2)),
+    "everything": (
+        (2, 4, 17, 11),
+        (6, 2, 3, 2),
+        {"stride": (2, 3), "padding": 3, "dilation": 2, "groups": 2},
+    ),
     "groups": ((2, 6, 7, 7), (9, 2, 3, 3), {"groups": 3, "padding": 1}),
     "depthwise": ((3, 5, 8, 6), (10, 1, 3, 3), {"groups": 5, "padding": 1}),
     "padding wider than the image": ((1, 2, 3, 3), (2, 2, 3, 3), {"padding": 9, "stride": 2}),

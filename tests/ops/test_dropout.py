@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support import check_error
 
 import tilegrad as tg
+from support import check_error
 
 dropouts = importlib.import_module("tilegrad.ops.dropout")  # its name is also its function's
 
@@ -78,10 +78,14 @@ def test_whole_channels(name: str, shape: tuple, channels: int) -> None:
 def test_complaints() -> None:
     x = tg.ones(2, 3)
     for p in (1.5, -0.1, float("nan")):
-        check_error(ValueError, "has to be between 0 and 1, but got", lambda p=p: tg.dropout(x, p, True))
+        check_error(
+            ValueError, "has to be between 0 and 1, but got", lambda p=p: tg.dropout(x, p, True)
+        )
         check_error(ValueError, "between 0 and 1", lambda p=p: dropouts.dropout2d(x, p))
     check_error(RuntimeError, "floating", lambda: tg.dropout(tg.arange(3), 0.5, True))
-    check_error(RuntimeError, "at least 2 dimensions", lambda: tg.feature_dropout(tg.ones(2), 0.5, True))
+    check_error(
+        RuntimeError, "at least 2 dimensions", lambda: tg.feature_dropout(tg.ones(2), 0.5, True)
+    )
     check_error(RuntimeError, "dropout3d: Expected 4D or 5D", lambda: dropouts.dropout3d(x))
     with pytest.raises(TypeError):
         tg.dropout(2.0, 0.5, True)

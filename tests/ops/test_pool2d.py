@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from tests.support import as_array, check, check_error, randn
 
 import tilegrad as tg
-from tests.support import as_array, check, check_error, randn
 from tilegrad.ops import pool2d as ours
 
 
@@ -39,9 +39,7 @@ MAX_CASES = {
 def test_max_pool2d(case, dtype):
     shape, args, options = case
     x = randn(*shape, dtype=dtype)
-    check(
-        lambda m, x: functional(m).max_pool2d(x, *args, **options, return_indices=True), x
-    )
+    check(lambda m, x: functional(m).max_pool2d(x, *args, **options, return_indices=True), x)
     check(lambda m, x: functional(m).max_pool2d(x, *args, **options), x)
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support import check_error
 
 import tilegrad as tg
+from support import check_error
 
 SEEDS = [0, 1, 42, 2**31 + 7, 2**32 + 5, 2**63 + 11, -1]
 SIZES = [(0,), (1,), (2, 3), (15,), (16,), (17,), (31,), (3, 5, 7), (1000,)]
@@ -63,7 +63,9 @@ def test_integers(seed: int, low: int, high: int) -> None:
     same(seed, lambda m: m.empty(50, dtype=m.int64).random_(low, high))
 
 
-@pytest.mark.parametrize("dtype", ["int64", "int32", "int16", "int8", "uint8", "bool", "float32", "float64"])
+@pytest.mark.parametrize(
+    "dtype", ["int64", "int32", "int16", "int8", "uint8", "bool", "float32", "float64"]
+)
 def test_integer_dtypes(dtype: str) -> None:
     same(3, lambda m: m.empty(40, dtype=getattr(m, dtype)).random_())
     if dtype != "bool":
@@ -181,7 +183,9 @@ def test_complaints() -> None:
     check_error(RuntimeError, r"p to be in \[0, 1\]", lambda: x.bernoulli_(1.5))
     check_error(RuntimeError, "p_in", lambda: tg.bernoulli(x * 2))
     check_error(RuntimeError, "'from' to be less than 'to'", lambda: tg.randint(5, 5, (2,)))
-    check_error(RuntimeError, "out of bounds for uint8", lambda: tg.randint(300, (2,), dtype=tg.uint8))
+    check_error(
+        RuntimeError, "out of bounds for uint8", lambda: tg.randint(300, (2,), dtype=tg.uint8)
+    )
     check_error(RuntimeError, "negative dimension", lambda: tg.randperm(-1))
     check_error(NotImplementedError, "int64", lambda: tg.rand(2, dtype=tg.int64))
     check_error(NotImplementedError, "int64", lambda: whole.normal_())

@@ -7,16 +7,18 @@ import operator
 import numpy as np
 import pytest
 import torch
-from support import check, check_error, randn
 
 import tilegrad as tg
+from support import check, check_error, randn
 
 ANYWHERE = randn(6, 7) * 2
 POSITIVE = np.abs(ANYWHERE) + 0.1
 INSIDE_ONE = np.tanh(ANYWHERE) * 0.95
 ABOVE_ONE = POSITIVE + 1
 DOMAINS = {
-    **dict.fromkeys(["neg", "abs", "sign", "square", "exp", "exp2", "expm1", "sin", "cos"], ANYWHERE),
+    **dict.fromkeys(
+        ["neg", "abs", "sign", "square", "exp", "exp2", "expm1", "sin", "cos"], ANYWHERE
+    ),
     **dict.fromkeys(["atan", "sinh", "cosh", "asinh", "erf", "erfc", "reciprocal"], ANYWHERE),
     **dict.fromkeys(["floor", "ceil", "trunc", "round", "frac"], ANYWHERE),
     **dict.fromkeys(["log", "log2", "log10", "log1p", "sqrt", "rsqrt"], POSITIVE),

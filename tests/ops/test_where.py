@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support import check, check_error, randn
 
 import tilegrad as tg
+from support import check, check_error, randn
 
 X, Y = randn(4, 5), randn(4, 5, seed=1)
 MASK = X > 0
@@ -87,7 +87,13 @@ def test_clamp_min_and_max() -> None:
 def test_lerp(weight: object) -> None:
     check(lambda m, a, b, w: m.lerp(a, b, w), X, Y, weight)
     check(lambda m, a, b, w: (a * 1).lerp_(b, w), X, Y, weight)
-    check(lambda m, a, b, w: a.lerp_(b, w), X.astype(np.float32), Y.astype(np.float32), 0.25, grad=False)
+    check(
+        lambda m, a, b, w: a.lerp_(b, w),
+        X.astype(np.float32),
+        Y.astype(np.float32),
+        0.25,
+        grad=False,
+    )
 
 
 def test_nan_to_num() -> None:

@@ -1,5 +1,5 @@
-// unary: the branch-free exponential and error function to the last place, and the rest against the C
-// library in double, on every instruction set.
+// unary: the branch-free exponential and error function to the last place, and the rest against the
+// C library in double, on every instruction set.
 #include "ops/unary.h"
 
 #include <limits>
@@ -12,8 +12,7 @@ namespace {
 template <class T>
 Array<T> apply(Isa isa, UnaryOp op, Array<T>& x) {
   Array<T> y(x.size);
-  const auto loop =
-      loop_over({x.size}, Strided<T>{y.data(), {1}}, Strided<T>{x.data(), {1}});
+  const auto loop = loop_over({x.size}, Strided<T>{y.data(), {1}}, Strided<T>{x.data(), {1}});
   run_on(isa, unary_kernel, Unary{.op = op, .dtype = DTypeOf<T>::value, .loop = loop});
   return y;
 }
@@ -37,7 +36,8 @@ double worst_error(const Array<float>& y, const Array<float>& x, double (*exact)
 Array<float> grid(double low, double high, std::int64_t count) {
   Array<float> x(count);
   for (std::int64_t i = 0; i < count; ++i)
-    x[i] = static_cast<float>(low + (high - low) * static_cast<double>(i) / static_cast<double>(count));
+    x[i] = static_cast<float>(low +
+                              (high - low) * static_cast<double>(i) / static_cast<double>(count));
   return x;
 }
 
@@ -101,12 +101,8 @@ void test_against_library(double tolerance) {
   });
 }
 
-TEST(Unary, Float32) {
-  test_against_library<float>(1e-6);
-}
-TEST(Unary, Float64) {
-  test_against_library<double>(1e-15);
-}
+TEST(Unary, Float32) { test_against_library<float>(1e-6); }
+TEST(Unary, Float64) { test_against_library<double>(1e-15); }
 
 TEST(Unary, SmallestIntegerWraps) {
   Array<std::int8_t> x(40, std::int8_t{-128});

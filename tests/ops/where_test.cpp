@@ -14,9 +14,9 @@ void test_steps(std::int64_t condition_step, std::int64_t x_step, std::int64_t o
   Array<T> y(count), expected(count);
   for (std::int64_t i = 0; i < count; ++i)
     expected[i] = condition[i * condition_step] ? x[i * x_step] : other[i * other_step];
-  const auto loop = loop_over({count}, Strided<T>{y.data(), {1}},
-                              Strided<bool>{condition.data(), {condition_step}},
-                              Strided<T>{x.data(), {x_step}}, Strided<T>{other.data(), {other_step}});
+  const auto loop = loop_over(
+      {count}, Strided<T>{y.data(), {1}}, Strided<bool>{condition.data(), {condition_step}},
+      Strided<T>{x.data(), {x_step}}, Strided<T>{other.data(), {other_step}});
   for_each_isa([&](Isa isa) {
     run_on(isa, where_kernel, Where{.element_size = sizeof(T), .loop = loop});
     EXPECT_TRUE(y == expected);

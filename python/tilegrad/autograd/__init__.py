@@ -49,6 +49,8 @@ def _root_gradients(op: str, tensors: list[Any], grads: Any) -> list[Any]:
         raise RuntimeError(f"got {len(tensors)} tensors and {len(grads)} gradients")
     result = []
     for i, (tensor, grad) in enumerate(zip(tensors, grads, strict=True)):
+        if grad is not None and not isinstance(grad, _C.TensorBase):
+            raise TypeError(f"{op}: expected gradients to be tensors, got {type(grad).__name__}")
         if not tensor.requires_grad:
             raise RuntimeError(
                 f"{op}: element {i} of tensors does not require grad and does not have a grad_fn"
@@ -85,7 +87,7 @@ def backward(
     Raises RuntimeError for tensors without graph, shapes that do not match, values that were
     modified in place after being saved, and a graph that was already released.
     """
-    tensors = _as_list(tensors)
+    tensors = _expect_tensors("backward", _as_list(tensors))
     grads = _root_gradients(
         "backward", tensors, grad_variables if grad_tensors is None else grad_tensors
     )
@@ -93,7 +95,7 @@ def backward(
     if inputs is None:
         run_backward(tensors, grads, retain, create_graph)
         return
-    inputs = _as_list(inputs)
+    inputs = _expect_tensors("backward", _as_list(inputs))
     if not inputs:
         raise RuntimeError("'inputs' argument to backward() cannot be empty.")
     gradients = _captured(tensors, grads, inputs, retain, create_graph)
@@ -101,6 +103,13 @@ def backward(
         for tensor, gradient in zip(inputs, gradients, strict=True):
             if gradient is not None:
                 accumulate(tensor, gradient)
+
+
+def _expect_tensors(op: str, items: list) -> list:
+    for item in items:
+        if not isinstance(item, _C.TensorBase):
+            raise TypeError(f"{op}: expected tensors, got {type(item).__name__}")
+    return items
 
 
 def grad(
@@ -120,7 +129,8 @@ def grad(
     """
     if is_grads_batched:
         raise NotImplementedError("grad: is_grads_batched is not supported")
-    outputs, inputs = _as_list(outputs), _as_list(inputs)
+    outputs = _expect_tensors("grad", _as_list(outputs))
+    inputs = _expect_tensors("grad", _as_list(inputs))
     roots = _root_gradients("grad", outputs, grad_outputs)
     for tensor in inputs:
         if not tensor.requires_grad:

@@ -176,8 +176,7 @@ def _gradients(
     found: Sequence[Any] = [None] * len(xs)
     if pairs:
         ys, seeds = zip(*pairs, strict=True)
-        seeds = None if vs is None else seeds
-        found = grad(ys, xs, seeds, True, create_graph, allow_unused=True)
+        found = grad(ys, xs, None if vs is None else seeds, True, create_graph, allow_unused=True)
     if strict and any(g is None for g in found):
         raise RuntimeError("strict: an output does not depend on one of the inputs")
     return [x.new_zeros(x.shape) if g is None else g for g, x in zip(found, xs, strict=True)]

@@ -26,6 +26,7 @@ class _Mode:
     """
 
     _enabled = False
+    _previous: list[Any]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         self = super().__new__(cls)

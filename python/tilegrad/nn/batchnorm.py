@@ -14,10 +14,18 @@ from .module import Module
 __all__ = ["BatchNorm1d", "BatchNorm2d"]
 
 
+def _ndim(input: Any) -> int:
+    if not isinstance(input, _C.TensorBase):
+        raise TypeError(f"batch_norm: expected a Tensor, got {type(input).__name__}")
+    return input.ndim
+
+
 class _BatchNorm(Module):
     """What the layers share; they differ in the inputs they accept."""
 
     _version = 2  # 1 had no num_batches_tracked
+    weight: Any
+    bias: Any
     running_mean: Any
     running_var: Any
     num_batches_tracked: Any
@@ -116,7 +124,7 @@ class BatchNorm1d(_BatchNorm):
     """
 
     def _check_input_dim(self, input: Any) -> None:
-        if input.ndim not in (2, 3):
+        if _ndim(input) not in (2, 3):
             raise ValueError(f"expected 2D or 3D input (got {input.ndim}D input)")
 
 
@@ -124,5 +132,5 @@ class BatchNorm2d(_BatchNorm):
     """Normalizes each channel of (batch, channels, height, width); see :class:`BatchNorm1d`."""
 
     def _check_input_dim(self, input: Any) -> None:
-        if input.ndim != 4:
+        if _ndim(input) != 4:
             raise ValueError(f"expected 4D input (got {input.ndim}D input)")

@@ -24,7 +24,7 @@ def pair(op: str, name: str, value: Any) -> tuple[int, int]:
         or not all(isinstance(x, int) for x in values)
     ):
         raise ValueError(f"{op}: argument '{name}': expected an int or two, got {value!r}")
-    return tuple(values)  # type: ignore[return-value]
+    return tuple(values)
 
 
 class Conv2d(Module):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+from ..ops._register import takes_tensors
 from ..ops.activation import (
     celu,
     celu_,
@@ -114,21 +115,25 @@ def _dim_or_implicit(op: str, dim: int | None, ndim: int) -> int:
     return 0 if ndim in (0, 1, 3) else 1
 
 
+@takes_tensors
 def softmax(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
     """``exp(input) / sum(exp(input))`` along ``dim``; ``dtype`` converts the input first."""
     return _softmax(input, _dim_or_implicit("softmax", dim, input.ndim), dtype)
 
 
+@takes_tensors
 def softmin(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
     """``softmax(-input)`` along ``dim``."""
     return _softmax(-input, _dim_or_implicit("softmin", dim, input.ndim), dtype)
 
 
+@takes_tensors
 def log_softmax(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
     """``input - log(sum(exp(input)))`` along ``dim``; ``dtype`` converts the input first."""
     return _log_softmax(input, _dim_or_implicit("log_softmax", dim, input.ndim), dtype)
 
 
+@takes_tensors
 def softsign(input: Any) -> Any:
     """``input / (1 + |input|)``."""
     return input / (input.abs() + 1)
@@ -139,6 +144,7 @@ def tanhshrink(input: Any) -> Any:
     return input - tanh(input)
 
 
+@takes_tensors
 def threshold(input: Any, threshold: float, value: float, inplace: bool = False) -> Any:
     """``input`` where it is above ``threshold``, ``value`` elsewhere."""
     above = input > threshold
@@ -147,6 +153,7 @@ def threshold(input: Any, threshold: float, value: float, inplace: bool = False)
     return input.masked_fill(~above, value)
 
 
+@takes_tensors
 def prelu(input: Any, weight: Any) -> Any:
     """``input`` where positive, else ``weight * input``; weight is one number or one per channel.
 
@@ -167,6 +174,7 @@ def prelu(input: Any, weight: Any) -> Any:
     return where(input > 0, input, weight * input)
 
 
+@takes_tensors
 def glu(input: Any, dim: int = -1) -> Any:
     """``a * sigmoid(b)`` for the halves a and b along ``dim``. RuntimeError for an odd size."""
     if input.ndim == 0:
@@ -179,6 +187,7 @@ def glu(input: Any, dim: int = -1) -> Any:
     return first * sigmoid(second)
 
 
+@takes_tensors
 def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
     """``y[..., k] = input1 @ weight[k] @ input2 + bias[k]``.
 

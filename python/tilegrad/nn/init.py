@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import _C
 from ..autograd.mode import no_grad
+from ..ops._register import takes_tensors
 from ..ops.fill import empty_like
 from ..ops.where import where
 
@@ -36,18 +37,21 @@ __all__ = [
 ]
 
 
+@takes_tensors
 def uniform_(tensor: Any, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Any:
     """Numbers uniform in [a, b)."""
     with no_grad():
         return tensor.uniform_(a, b, generator=generator)
 
 
+@takes_tensors
 def normal_(tensor: Any, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Any:
     """Normal numbers."""
     with no_grad():
         return tensor.normal_(mean, std, generator=generator)
 
 
+@takes_tensors
 def trunc_normal_(
     tensor: Any,
     mean: float = 0.0,
@@ -60,6 +64,8 @@ def trunc_normal_(
 
     Warns if ``mean`` is more than two ``std`` outside the interval.
     """
+    if not std > 0:
+        raise ValueError(f"trunc_normal_: argument 'std': expected a positive number, got {std}")
     if mean < a - 2 * std or mean > b + 2 * std:
         warnings.warn(
             "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. "
@@ -105,22 +111,26 @@ def _accepted_uniform(
     return tensor
 
 
+@takes_tensors
 def constant_(tensor: Any, val: float) -> Any:
     """One number everywhere."""
     with no_grad():
         return tensor.fill_(val)
 
 
+@takes_tensors
 def ones_(tensor: Any) -> Any:
     """Ones."""
     return constant_(tensor, 1.0)
 
 
+@takes_tensors
 def zeros_(tensor: Any) -> Any:
     """Zeros."""
     return constant_(tensor, 0.0)
 
 
+@takes_tensors
 def eye_(tensor: Any) -> Any:
     """The identity, for a matrix; ValueError for other tensors."""
     if tensor.ndim != 2:
@@ -131,6 +141,7 @@ def eye_(tensor: Any) -> Any:
     return tensor
 
 
+@takes_tensors
 def dirac_(tensor: Any, groups: int = 1) -> Any:
     """A convolution weight (3 to 5 dimensions) that passes as many channels on as it can, per
     group.
@@ -192,6 +203,8 @@ def _calculate_fan_in_and_fan_out(tensor: Any) -> tuple[int, int]:
 
 
 def _fan(tensor: Any, mode: str) -> int:
+    if not isinstance(mode, str):
+        raise TypeError(f"argument 'mode': expected a string, got {type(mode).__name__}")
     mode = mode.lower()
     if mode not in ("fan_in", "fan_out"):
         raise ValueError(f"Mode {mode} not supported, please use one of ['fan_in', 'fan_out']")
@@ -199,12 +212,14 @@ def _fan(tensor: Any, mode: str) -> int:
     return fan_in if mode == "fan_in" else fan_out
 
 
+@takes_tensors
 def xavier_uniform_(tensor: Any, gain: float = 1.0, generator: Any = None) -> Any:
     """Uniform of standard deviation gain * sqrt(2 / (fan_in + fan_out)) (Glorot, Bengio, 2010)."""
     bound = math.sqrt(3.0) * _xavier_std(tensor, gain)
     return uniform_(tensor, -bound, bound, generator)
 
 
+@takes_tensors
 def xavier_normal_(tensor: Any, gain: float = 1.0, generator: Any = None) -> Any:
     """Normal of standard deviation gain * sqrt(2 / (fan_in + fan_out)) (Glorot, Bengio, 2010)."""
     return normal_(tensor, 0.0, _xavier_std(tensor, gain), generator)
@@ -215,6 +230,7 @@ def _xavier_std(tensor: Any, gain: float) -> float:
     return gain * math.sqrt(2.0 / float(fan_in + fan_out))
 
 
+@takes_tensors
 def kaiming_uniform_(
     tensor: Any,
     a: float = 0,
@@ -234,6 +250,7 @@ def kaiming_uniform_(
     return uniform_(tensor, -bound, bound, generator)
 
 
+@takes_tensors
 def kaiming_normal_(
     tensor: Any,
     a: float = 0,
@@ -253,6 +270,7 @@ def _kaiming_std(tensor: Any, a: float, mode: str, nonlinearity: str) -> float:
     return calculate_gain(nonlinearity, a) / math.sqrt(fan)
 
 
+@takes_tensors
 def orthogonal_(tensor: Any, gain: float = 1, generator: Any = None) -> Any:
     """Orthonormal rows or columns, whichever are fewer (Saxe et al., 2013), times ``gain``.
 
@@ -274,6 +292,7 @@ def orthogonal_(tensor: Any, gain: float = 1, generator: Any = None) -> Any:
         return tensor.mul_(gain)
 
 
+@takes_tensors
 def sparse_(tensor: Any, sparsity: float, std: float = 0.01, generator: Any = None) -> Any:
     """Normal numbers, of which the fraction ``sparsity`` of each column is zero (Martens, 2010).
 

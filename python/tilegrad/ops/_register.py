@@ -13,11 +13,36 @@ from ..autograd.graph import needs_grad, needs_grad_in_place
 from ..autograd.views import in_place
 from ..tensor import Tensor
 
-__all__ = ["in_place_method", "method", "operator", "put_out"]
+__all__ = ["in_place_method", "method", "operator", "put_out", "takes_tensors"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _OPERANDS = (Tensor, bool, int, float, np.number, np.bool_)
+
+
+def takes_tensors(function: Function) -> Function:
+    """Turns the AttributeError of an argument that should have been a tensor into a TypeError.
+
+    For functions that read a tensor's attributes themselves; where the first thing done with an
+    argument is a call of a kernel, the binding already complains.
+    """
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except AttributeError as error:
+            given = [*args, *kwargs.values()]
+            given += [x for items in given if isinstance(items, (tuple, list, str)) for x in items]
+            arrays = [x for x in given if isinstance(x, np.ndarray)]  # their dtype is not ours
+            wrong = [x for x in given if x is error.obj and not isinstance(x, Tensor)] or arrays
+            if not wrong or isinstance(error.obj, Tensor):
+                raise
+            raise TypeError(
+                f"{function.__name__}: expected a Tensor, got {type(wrong[0]).__name__}"
+            ) from None
+
+    return call  # type: ignore[return-value]
 
 
 def method(*names: str) -> Callable[[Function], Function]:
@@ -89,6 +114,8 @@ def in_place_method(
 
 def put_out(out: Any, result: Any) -> Any:
     """Writes ``result`` to ``out=``, with PyTorch's rules: no gradient, castable dtype."""
+    if not isinstance(out, Tensor):
+        raise TypeError(f"argument 'out': expected a Tensor, got {type(out).__name__}")
     if needs_grad(out, result):
         raise RuntimeError(
             "functions with out=... arguments don't support automatic differentiation, "

@@ -1,8 +1,8 @@
 """Activation functions: relu, sigmoid, tanh, gelu, silu, softplus, elu and relatives.
 
-Every function follows the one of the same name in ``torch`` or ``torch.nn.functional``, works element
-by element and keeps shape and dtype. ``sigmoid``, ``tanh``, ``relu`` and ``hardtanh`` accept integers,
-the others raise NotImplementedError for dtypes that are not floating.
+Every function follows the one of the same name in ``torch`` or ``torch.nn.functional``, works
+element by element and keeps shape and dtype. ``sigmoid``, ``tanh``, ``relu`` and ``hardtanh``
+accept integers, the others raise NotImplementedError for dtypes that are not floating.
 """
 
 from __future__ import annotations
@@ -13,10 +13,21 @@ from typing import Any
 from .. import _C
 from ..autograd.graph import needs_grad, record
 from ..autograd.views import in_place
-from ._register import in_place_method, method, put_out
+from ._register import in_place_method, method, put_out, takes_tensors
 from .unary import exp
 
-__all__ = ["celu", "celu_", "relu", "relu_", "selu", "selu_", "sigmoid", "sigmoid_", "tanh", "tanh_"]
+__all__ = [
+    "celu",
+    "celu_",
+    "relu",
+    "relu_",
+    "selu",
+    "selu_",
+    "sigmoid",
+    "sigmoid_",
+    "tanh",
+    "tanh_",
+]
 
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
@@ -96,6 +107,8 @@ _log_sigmoid_grad = _backward_op(_C.log_sigmoid_backward, _log_sigmoid_second)
 @method()
 def relu(input: Any, inplace: bool = False) -> Any:
     """``max(input, 0)``; NaN stays. Raises RuntimeError for bool."""
+    if not isinstance(input, _C.TensorBase):
+        raise TypeError(f"relu: expected a Tensor, got {type(input).__name__}")
     if inplace:
         return input.relu_()
     if not input.dtype.is_floating_point:
@@ -241,9 +254,8 @@ def log_sigmoid_backward(node: Any, grad: Any) -> Any:
     return _log_sigmoid_grad(grad, *node.saved)
 
 
-def hardtanh(
-    input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
-) -> Any:
+@takes_tensors
+def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Any:
     """``input`` limited to the range from ``min_val`` to ``max_val``.
 
     Raises ValueError if ``min_val`` is greater than ``max_val``, RuntimeError for bool.
@@ -278,6 +290,7 @@ def _clamp_(tensor: Any, low: Any, high: Any) -> None:
     _C.minimum_(tensor, high)
 
 
+@takes_tensors
 def relu6(input: Any, inplace: bool = False) -> Any:
     """``input`` limited to the range from 0 to 6."""
     return hardtanh(input, 0.0, 6.0, inplace)
@@ -290,6 +303,7 @@ def mish(input: Any, inplace: bool = False) -> Any:
     return input * tanh(softplus(input))
 
 
+@takes_tensors
 def hardsigmoid(input: Any, inplace: bool = False) -> Any:
     """``relu6(input + 3) / 6``."""
     _expect_floating("hardsigmoid", input)
@@ -298,6 +312,7 @@ def hardsigmoid(input: Any, inplace: bool = False) -> Any:
     return hardtanh(input + 3, 0.0, 6.0) / 6
 
 
+@takes_tensors
 def hardswish(input: Any, inplace: bool = False) -> Any:
     """``input * relu6(input + 3) / 6``. Howard et al., "Searching for MobileNetV3" (2019)."""
     _expect_floating("hardswish", input)
@@ -326,24 +341,24 @@ def _relu_raw(tensor: Any) -> None:
         _C.copy_(tensor, relu(tensor))
 
 
-for _name, _op, _raw in [
-    ("relu_", relu, _relu_raw),
-    ("sigmoid_", sigmoid, _C.sigmoid_),
-    ("tanh_", tanh, _C.tanh_),
-]:
-    in_place_method(_name, _op, _raw)
+in_place_method("relu_", relu, _relu_raw)
+in_place_method("sigmoid_", sigmoid, _C.sigmoid_)
+in_place_method("tanh_", tanh, _C.tanh_)
 
 
+@takes_tensors
 def relu_(input: Any) -> Any:
     """In-place form of :func:`relu`; returns ``input``."""
     return input.relu_()
 
 
+@takes_tensors
 def sigmoid_(input: Any) -> Any:
     """In-place form of :func:`sigmoid`; returns ``input``."""
     return input.sigmoid_()
 
 
+@takes_tensors
 def tanh_(input: Any) -> Any:
     """In-place form of :func:`tanh`; returns ``input``."""
     return input.tanh_()

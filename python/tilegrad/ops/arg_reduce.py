@@ -18,8 +18,8 @@ from .reduce import numpy_names, sum, with_kept_dims
 
 __all__ = ["argmax", "argmin", "max", "min"]
 
-MaxResult = namedtuple("max", ["values", "indices"])
-MinResult = namedtuple("min", ["values", "indices"])
+MaxResult: Any = namedtuple("max", ["values", "indices"])  # type: ignore[name-match]
+MinResult: Any = namedtuple("min", ["values", "indices"])  # type: ignore[name-match]
 
 
 @method()

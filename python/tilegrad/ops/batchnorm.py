@@ -6,10 +6,12 @@ from typing import Any
 
 from .. import _C
 from ..autograd.graph import needs_grad, record
+from ._register import takes_tensors
 
 __all__ = ["batch_norm"]
 
 
+@takes_tensors
 def batch_norm(
     input: Any,
     running_mean: Any,
@@ -64,7 +66,7 @@ def _check_count(input: Any) -> None:
 
 
 def batch_norm_backward(node: Any, grad: Any) -> tuple:
-    input, weight, mean, rstd, training, eps = node.saved
+    input, weight, mean, rstd, training, _ = node.saved
     if _C.is_grad_enabled():  # the gradient is to be differentiated: built from other ops
         return _recorded_backward(node, grad)
     grad_input, grad_weight, grad_bias = _C.batch_norm_backward(

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from .. import _C
 from ..autograd.graph import needs_grad, record
 from ._register import in_place_method, method, operator, put_out
@@ -40,10 +42,7 @@ __all__ = [
 @method()
 def add(input: Any, other: Any, *, alpha: Any = 1, out: Any = None) -> Any:
     """``input + alpha * other``."""
-    if alpha == 1:
-        output = _C.add(input, other)
-    else:
-        output = _C.add_scaled(input, other, alpha)
+    output = _C.add(input, other) if alpha == 1 else _C.add_scaled(input, other, alpha)
     if needs_grad(input, other):
         record(output, add_backward, (input, other), (alpha,) if alpha != 1 else ())
     return output if out is None else put_out(out, output)
@@ -56,11 +55,24 @@ def add_backward(node: Any, grad: Any) -> tuple:
 
 @method()
 def sub(input: Any, other: Any, *, alpha: Any = 1, out: Any = None) -> Any:
-    """``input - alpha * other``. Raises RuntimeError for two bool operands."""
-    output = _C.sub(input, other) if alpha == 1 else _C.add_scaled(input, other, -alpha)
+    """``input - alpha * other``. Raises RuntimeError for bool operands."""
+    output = _C.sub(input, other) if alpha == 1 else _sub_scaled(_C.add_scaled, input, other, alpha)
     if needs_grad(input, other):
         record(output, sub_backward, (input, other), (alpha,))
     return output if out is None else put_out(out, output)
+
+
+def _sub_scaled(kernel: Any, input: Any, other: Any, alpha: Any) -> Any:
+    """``input - alpha * other`` by a kernel that adds."""
+    if _is_boolean(input) or _is_boolean(other):
+        raise RuntimeError("sub: not defined for bool operands; convert one of them")
+    if not isinstance(alpha, (int, float, np.number)):
+        raise TypeError(f"sub: argument 'alpha': expected a number, got {type(alpha).__name__}")
+    return kernel(input, other, -alpha)
+
+
+def _is_boolean(x: Any) -> bool:
+    return isinstance(x, bool) or getattr(x, "dtype", None) is _C.boolean
 
 
 def sub_backward(node: Any, grad: Any) -> tuple:
@@ -175,13 +187,23 @@ def fmod_backward(node: Any, grad: Any) -> tuple:
 @method()
 def pow(input: Any, exponent: Any, *, out: Any = None) -> Any:
     """``input ** exponent``. Integers to a negative integer number raise RuntimeError."""
-    whole = isinstance(exponent, int) and not isinstance(exponent, bool)
-    if whole and exponent < 0 and not input.dtype.is_floating_point:
-        raise RuntimeError("Integers to negative integer powers are not allowed.")
+    _check_exponent(input, exponent)
     output = _C.pow(input, exponent)
     if needs_grad(input, exponent):
         record(output, pow_backward, (input, exponent), (input, exponent, output))
     return output if out is None else put_out(out, output)
+
+
+def _check_exponent(input: Any, exponent: Any) -> None:
+    if not isinstance(exponent, (int, np.integer)) or exponent >= 0:
+        return
+    if not getattr(input, "dtype", _C.float32).is_floating_point:
+        raise RuntimeError("Integers to negative integer powers are not allowed.")
+
+
+def _pow_raw(tensor: Any, exponent: Any) -> None:
+    _check_exponent(tensor, exponent)
+    _C.pow_(tensor, exponent)
 
 
 def pow_backward(node: Any, grad: Any) -> tuple:
@@ -197,7 +219,7 @@ def pow_backward(node: Any, grad: Any) -> tuple:
     if node.needs(1):  # 0**y is flat for y >= 0
         base = input if hasattr(input, "log") else _as_tensor(input, output)
         flat = (base == 0) & (exponent >= 0)
-        grad_exponent = grad * _where(flat, 0.0, output * base.log())
+        grad_exponent = grad * _where(flat, 0.0, output * base.to(output.dtype).log())
     return grad_input, grad_exponent
 
 
@@ -222,7 +244,7 @@ def maximum(input: Any, other: Any, *, out: Any = None) -> Any:
 
 def maximum_backward(node: Any, grad: Any) -> tuple:
     input, other = node.saved
-    return _split_by(node, grad, input > other, input == other)
+    return _split_by(node, grad, input, other, input < other, input > other)
 
 
 @method()
@@ -236,12 +258,16 @@ def minimum(input: Any, other: Any, *, out: Any = None) -> Any:
 
 def minimum_backward(node: Any, grad: Any) -> tuple:
     input, other = node.saved
-    return _split_by(node, grad, input < other, input == other)
+    return _split_by(node, grad, input, other, input > other, input < other)
 
 
-def _split_by(node: Any, grad: Any, chosen: Any, tied: Any) -> tuple:
-    share = _where(tied, grad / 2, _where(chosen, grad, 0.0))
-    return share if node.needs(0) else None, grad - share if node.needs(1) else None
+def _split_by(node: Any, grad: Any, input: Any, other: Any, lost: Any, won: Any) -> tuple:
+    """Half of the gradient to each where they tie; all of it to both beside a NaN."""
+    shared = _where(input == other, grad / 2, grad)
+    return (
+        _where(lost, 0.0, shared) if node.needs(0) else None,
+        _where(won, 0.0, shared) if node.needs(1) else None,
+    )
 
 
 @method("atan2", "arctan2")
@@ -297,7 +323,7 @@ def _sub_raw(tensor: Any, other: Any, *, alpha: Any = 1) -> None:
     if alpha == 1:
         _C.sub_(tensor, other)
     else:
-        _C.add_scaled_(tensor, other, -alpha)
+        _sub_scaled(_C.add_scaled_, tensor, other, alpha)
 
 
 def _div_raw(tensor: Any, other: Any, *, rounding_mode: str | None = None) -> None:
@@ -333,7 +359,7 @@ def _attach_operators() -> None:
         ("floor_divide_", floor_divide, _C.floor_divide_, "__ifloordiv__"),
         ("remainder_", remainder, _C.remainder_, "__imod__"),
         ("fmod_", fmod, _C.fmod_, None),
-        ("pow_", pow, _C.pow_, "__ipow__"),
+        ("pow_", pow, _pow_raw, "__ipow__"),
         ("bitwise_and_", bitwise_and, _C.bitwise_and_, "__iand__"),
         ("bitwise_or_", bitwise_or, _C.bitwise_or_, "__ior__"),
         ("bitwise_xor_", bitwise_xor, _C.bitwise_xor_, "__ixor__"),

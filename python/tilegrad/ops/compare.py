@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import _C
 from ..tensor import Tensor
-from ._register import in_place_method, method, operator, put_out
+from ._register import in_place_method, method, operator, put_out, takes_tensors
 
 __all__ = [
     "allclose",
@@ -108,6 +108,7 @@ def equal(input: Any, other: Any) -> bool:
 
 
 @method()
+@takes_tensors
 def isclose(
     input: Any, other: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
 ) -> Any:
@@ -141,6 +142,7 @@ def isclose(
 
 
 @method()
+@takes_tensors
 def allclose(
     input: Any, other: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
 ) -> bool:
@@ -183,4 +185,5 @@ def _writer(function: Any) -> Any:
 
 
 _attach()
-Tensor.__hash__ = object.__hash__  # by identity, although == compares elements
+# By identity, although == compares elements.
+Tensor.__hash__ = object.__hash__  # type: ignore[assignment, method-assign]

@@ -10,10 +10,12 @@ from typing import Any
 
 from .. import _C
 from ..autograd.graph import needs_grad, record
+from ._register import takes_tensors
 
 __all__ = ["conv2d"]
 
 
+@takes_tensors
 def conv2d(
     input: Any,
     weight: Any,
@@ -28,17 +30,18 @@ def conv2d(
     Shapes: input (N, C, H, W) or (C, H, W), weight (K, C / groups, R, S), bias (K) -> output
     (N, K, H', W') with H' = (H + 2 * padding - dilation * (R - 1) - 1) // stride + 1.
     All of one floating dtype. ``stride``, ``padding`` and ``dilation`` are one integer or a pair
-    (vertical, horizontal); ``padding`` may be 'valid' (none) or 'same' (output as large as the input,
-    for stride 1). With ``groups``, group g of the filters sees group g of the channels only. From no
-    channels come no channels: the output of C = 0 is (N, 0, H', W').
+    (vertical, horizontal); ``padding`` may be 'valid' (none) or 'same' (output as large as the
+    input, for stride 1). With ``groups``, group g of the filters sees group g of the channels only.
+    From no channels come no channels: the output of C = 0 is (N, 0, H', W').
 
     Raises RuntimeError for shapes and dtypes that do not match, a stride, dilation or groups below
-    1, negative padding, and a kernel larger than the padded input; NotImplementedError for integers.
+    1, negative padding, and a kernel larger than the padded input; NotImplementedError for
+    integers.
     """
     if input.ndim == 3:
-        return conv2d(
-            input.unsqueeze(0), weight, bias, stride, padding, dilation, groups
-        ).squeeze(0)
+        return conv2d(input.unsqueeze(0), weight, bias, stride, padding, dilation, groups).squeeze(
+            0
+        )
     output = _C.conv2d(input, weight, bias, stride, padding, dilation, groups)
     if needs_grad(input, weight, bias):
         options = (stride, padding, dilation, groups)
@@ -79,7 +82,7 @@ def conv2d_grad_input_backward(node: Any, grad: Any) -> tuple:
 
 
 def conv2d_grad_weight(grad_output: Any, input: Any, weight_shape: Any, options: tuple) -> Any:
-    """The gradient for ``weight``: a convolution of ``input`` with ``grad_output``, summed over N."""
+    """The gradient for ``weight``: ``input`` convolved with ``grad_output``, summed over N."""
     output = _C.conv2d_grad_weight(grad_output, input, weight_shape, *options)
     if needs_grad(grad_output, input):
         inputs = (grad_output, input)

@@ -7,9 +7,11 @@ from typing import Any
 from .. import _C
 from ..autograd.graph import needs_grad, needs_grad_in_place, record
 from ..autograd.views import in_place
-from ._register import method
+from ._register import method, takes_tensors
 
 __all__ = ["clone"]
+
+_PYTHON_TYPES = {float: _C.float64, int: _C.int64, bool: _C.boolean}
 
 
 @method()
@@ -63,6 +65,9 @@ def _parse_to(
     memory_format: Any = None,
 ) -> tuple:
     flags = []
+    given = args or any(x is not None for x in (dtype, device)) or copy or non_blocking
+    if not given and memory_format is None:
+        raise TypeError("to: expected a dtype, a device or a tensor, got no arguments")
     for arg in args:
         if isinstance(arg, bool):
             flags.append(arg)
@@ -73,15 +78,15 @@ def _parse_to(
         elif arg is None or isinstance(arg, (_C.dtype, type)):
             dtype = arg if arg is not None else dtype
         else:
-            raise TypeError(
-                "to: expected a dtype, a device or a tensor, "
-                f"got {type(arg).__name__}"
-            )
+            raise TypeError(f"to: expected a dtype, a device or a tensor, got {type(arg).__name__}")
     if len(flags) > 1:
         copy = flags[1]
-    if isinstance(dtype, type):
-        dtype = {float: _C.float64, int: _C.int64, bool: _C.boolean}[dtype]
-    if isinstance(device, str):
+    dtype = _PYTHON_TYPES.get(dtype, dtype) if isinstance(dtype, type) else dtype
+    if dtype is not None and not isinstance(dtype, _C.dtype):
+        raise TypeError(f"to: argument 'dtype': expected a tilegrad.dtype, got {dtype!r}")
+    if isinstance(device, int):
+        device = _C.device("cuda", device)
+    elif device is not None:
         device = _C.device(device)
     return dtype, device, copy
 
@@ -100,6 +105,7 @@ def cuda(input: Any, device: Any = None, non_blocking: bool = False) -> Any:
 
 
 @method()
+@takes_tensors
 def type_as(input: Any, other: Any) -> Any:
     """``input.to(other.dtype)``."""
     return to(input, other.dtype)

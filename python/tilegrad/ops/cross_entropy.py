@@ -12,6 +12,7 @@ from typing import Any
 
 from .. import _C
 from ..autograd.graph import needs_grad, record
+from ._register import takes_tensors
 from .softmax import log_softmax, softmax
 
 __all__: list[str] = []  # in tilegrad.nn.functional, not in tilegrad
@@ -29,6 +30,7 @@ def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: 
     return meant
 
 
+@takes_tensors
 def cross_entropy(
     input: Any,
     target: Any,
@@ -67,6 +69,7 @@ def cross_entropy(
     )
 
 
+@takes_tensors
 def nll_loss(
     input: Any,
     target: Any,

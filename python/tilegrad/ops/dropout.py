@@ -1,7 +1,7 @@
 """Dropout: random zeros during training, by element or by whole channels.
 
-Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting" (2014). What is
-kept is scaled by 1 / (1 - p), so evaluation needs no scaling. The masks come from the default
+Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting" (2014). What
+is kept is scaled by 1 / (1 - p), so evaluation needs no scaling. The masks come from the default
 generator (:func:`tilegrad.manual_seed`).
 """
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from .. import _C
 from ..tensor import Tensor
+from ._register import takes_tensors
 from .random import default_generator
 
 __all__ = ["dropout", "dropout_", "feature_dropout", "feature_dropout_"]
@@ -65,6 +66,7 @@ def feature_dropout_(input: Any, p: float, training: bool) -> Any:
     return feature_dropout(input, p, training, inplace=True)
 
 
+@takes_tensors
 def dropout1d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
     """:func:`feature_dropout` of (N, C, L), or of (C, L) without a batch."""
     return _channels("dropout1d", input, p, training, inplace, 1)
@@ -75,6 +77,7 @@ def dropout2d(input: Any, p: float = 0.5, training: bool = True, inplace: bool =
     return feature_dropout(input, p, training, inplace)
 
 
+@takes_tensors
 def dropout3d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
     """:func:`feature_dropout` of (N, C, D, H, W), or of (C, D, H, W) without a batch."""
     return _channels("dropout3d", input, p, training, inplace, 3)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from .. import _C
-from ..autograd.graph import needs_grad
+from ..autograd.graph import needs_grad, record
 from ..autograd.views import in_place
 from ..tensor import Tensor
-from ._register import method
+from ._register import method, put_out, takes_tensors
 
 __all__ = [
     "arange",
@@ -31,6 +30,7 @@ __all__ = [
 ]
 
 _CPU = _C.device("cpu")
+_INTEGERS = (_C.int64, _C.int32, _C.int16, _C.int8, _C.uint8)
 
 
 def _device(device: Any) -> Any:
@@ -41,7 +41,9 @@ def _device(device: Any) -> Any:
     return _C.device(device)
 
 
-def _finish(output: Any, requires_grad: bool) -> Any:
+def _finish(output: Any, requires_grad: bool, out: Any = None) -> Any:
+    if out is not None:
+        output = put_out(out, output)
     return output.requires_grad_() if requires_grad else output
 
 
@@ -51,10 +53,20 @@ def _shape(size: tuple) -> Any:
     return size
 
 
-def _no_copy_dtype(dtype: Any) -> Any:
-    return _C.get_default_dtype() if dtype is None else dtype
+def _dtype(dtype: Any, out: Any = None) -> Any:
+    """The dtype asked for, else that of ``out=``, else the default."""
+    if dtype is not None:
+        return dtype
+    return _C.get_default_dtype() if out is None else _out_dtype(out)
 
 
+def _out_dtype(out: Any) -> Any:
+    if not isinstance(out, Tensor):
+        raise TypeError(f"argument 'out': expected a Tensor, got {type(out).__name__}")
+    return out.dtype
+
+
+@takes_tensors
 def tensor(
     data: Any,
     *,
@@ -71,10 +83,13 @@ def tensor(
     if isinstance(data, Tensor):
         output = _C.clone(data)
     else:
-        output = _C.clone(_C.from_numpy(_array_of(data)))
-        if dtype is None and isinstance(data, (float, list, tuple)):
-            if output.dtype is _C.float64 and not _holds_float64(data):
-                dtype = _C.get_default_dtype()
+        array = _array_of(data, dtype)
+        if isinstance(data, (int, float, list, tuple)):
+            _check_range(array, dtype)
+        output = _C.clone(_C.from_numpy(array))
+        from_python = isinstance(data, (float, list, tuple)) and not _holds_float64(data)
+        if dtype is None and from_python and output.dtype is _C.float64:
+            dtype = _C.get_default_dtype()
     return _finish(_moved(output, dtype, device), requires_grad)
 
 
@@ -86,7 +101,17 @@ def _moved(output: Any, dtype: Any, device: Any) -> Any:
     return output
 
 
-def _array_of(data: Any) -> np.ndarray:
+def _check_range(array: np.ndarray, dtype: Any) -> None:
+    """RuntimeError for Python numbers outside an integer dtype; arrays are converted as usual."""
+    if dtype not in _INTEGERS or array.size == 0:
+        return
+    limits = np.iinfo(dtype.name)
+    low = limits.min if limits.min else -limits.max  # negatives wrap in unsigned dtypes
+    if not ((array >= low) & (array <= limits.max)).all():
+        raise RuntimeError(f"tensor: value cannot be converted to type {dtype} without overflow")
+
+
+def _array_of(data: Any, dtype: Any = None) -> np.ndarray:
     if isinstance(data, np.ndarray):
         array = data
     else:
@@ -98,6 +123,10 @@ def _array_of(data: Any) -> np.ndarray:
             array = np.array(data)
         except ValueError as error:
             raise ValueError(f"tensor: expected sequences of equal length ({error})") from None
+        if array.dtype == np.uint64 or _holds_integers(array):
+            if dtype is None or not dtype.is_floating_point:
+                raise ValueError("tensor: an integer overflows 64 bits")
+            array = array.astype(np.float64)
     if array.dtype.kind in "OUSMmV":
         raise TypeError(
             "tensor: expected numbers, sequences of numbers, arrays or tensors, "
@@ -106,6 +135,11 @@ def _array_of(data: Any) -> np.ndarray:
     if any(stride < 0 for stride in array.strides) or not array.dtype.isnative:
         array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
     return array
+
+
+def _holds_integers(array: np.ndarray) -> bool:
+    """Whether NumPy kept Python integers as objects, because they are too large."""
+    return array.dtype == object and array.size > 0 and all(type(x) is int for x in array.flat)
 
 
 def _without_tensors(data: Any) -> Any:
@@ -124,10 +158,12 @@ def _holds_float64(data: Any) -> bool:
     return isinstance(data, (np.ndarray, np.float64, Tensor)) and str(data.dtype).endswith("64")
 
 
+@takes_tensors
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """Like :func:`tensor`, but shares memory with arrays and tensors when nothing changes."""
     if isinstance(data, Tensor):
-        return data.to(device=device, dtype=dtype)
+        unchanged = dtype is None and device is None
+        return data if unchanged else data.to(device=device, dtype=dtype)
     if isinstance(data, np.ndarray):
         return _moved(_C.from_numpy(_array_of(data)), dtype, device)
     return tensor(data, dtype=dtype, device=device)
@@ -154,29 +190,40 @@ def empty(
     pin_memory: bool = False,
 ) -> Tensor:
     """A tensor of undefined content."""
-    return _finish(_C.empty(_shape(size), _no_copy_dtype(dtype), _device(device)), requires_grad)
+    output = _C.empty(_shape(size), _dtype(dtype, out), _device(device))
+    return _finish(output, requires_grad, out)
 
 
 def zeros(
     *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, out: Any = None
 ) -> Tensor:
     """A tensor of zeros."""
-    return _finish(_C.full(_shape(size), 0, _no_copy_dtype(dtype), _device(device)), requires_grad)
+    output = _C.full(_shape(size), 0, _dtype(dtype, out), _device(device))
+    return _finish(output, requires_grad, out)
 
 
 def ones(
     *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, out: Any = None
 ) -> Tensor:
     """A tensor of ones."""
-    return _finish(_C.full(_shape(size), 1, _no_copy_dtype(dtype), _device(device)), requires_grad)
+    output = _C.full(_shape(size), 1, _dtype(dtype, out), _device(device))
+    return _finish(output, requires_grad, out)
 
 
 def full(
-    size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    size: Any,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Any = None,
 ) -> Tensor:
     """A tensor filled with one number, whose kind decides the dtype unless one is given."""
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()
+    if dtype is None and out is not None:
+        dtype = _out_dtype(out)
     if dtype is None:
         if isinstance(fill_value, (bool, np.bool_)):
             dtype = _C.boolean
@@ -184,7 +231,7 @@ def full(
             dtype = _C.int64
         else:
             dtype = _C.get_default_dtype()
-    return _finish(_C.full(size, fill_value, dtype, _device(device)), requires_grad)
+    return _finish(_C.full(size, fill_value, dtype, _device(device)), requires_grad, out)
 
 
 def _like(input: Any, dtype: Any, device: Any) -> tuple:
@@ -195,6 +242,7 @@ def _like(input: Any, dtype: Any, device: Any) -> tuple:
     )
 
 
+@takes_tensors
 def empty_like(
     input: Any,
     *,
@@ -207,6 +255,7 @@ def empty_like(
     return _finish(_C.empty(*_like(input, dtype, device)), requires_grad)
 
 
+@takes_tensors
 def full_like(
     input: Any,
     fill_value: Any,
@@ -233,6 +282,7 @@ def zeros_like(
     return full_like(input, 0, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
+@takes_tensors
 def ones_like(
     input: Any,
     *,
@@ -263,10 +313,12 @@ def arange(
     if end is None:
         start, end = 0, start
     start, end, step = (x.item() if isinstance(x, Tensor) else x for x in (start, end, step))
+    if dtype is None and out is not None:
+        dtype = _out_dtype(out)
     if dtype is None:
         whole = all(isinstance(x, (int, np.integer)) for x in (start, end, step))
         dtype = _C.int64 if whole else _C.get_default_dtype()
-    return _finish(_C.arange(start, end, step, dtype, _device(device)), requires_grad)
+    return _finish(_C.arange(start, end, step, dtype, _device(device)), requires_grad, out)
 
 
 def linspace(
@@ -283,8 +335,8 @@ def linspace(
     if steps < 0:
         raise RuntimeError(f"linspace: number of steps must be non-negative, got {steps}")
     values = np.linspace(float(start), float(end), steps)
-    output = _C.to_dtype(_C.from_numpy(values), _no_copy_dtype(dtype))
-    return _finish(_C.to_device(output, _device(device)), requires_grad)
+    output = _C.to_dtype(_C.from_numpy(values), _dtype(dtype, out))
+    return _finish(_C.to_device(output, _device(device)), requires_grad, out)
 
 
 def eye(
@@ -294,11 +346,12 @@ def eye(
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    out: Any = None,
 ) -> Tensor:
     """Ones on the diagonal of an (n, m) matrix of zeros; m defaults to n."""
-    output = zeros(n, n if m is None else m, dtype=dtype, device=device)
+    output = zeros(n, n if m is None else m, dtype=_dtype(dtype, out), device=device)
     _C.fill_(_C.diagonal(output, 0, 0, 1), 1)
-    return _finish(output, requires_grad)
+    return _finish(output, requires_grad, out)
 
 
 @method()
@@ -315,16 +368,19 @@ def fill_(input: Any, value: Any) -> Any:
         value = value.item()
     if needs_grad(input):
         return in_place("fill_", _filled, input, value)
-    if isinstance(value, float) and math.isnan(value) and not input.dtype.is_floating_point:
-        raise RuntimeError(f"value cannot be converted to type {input.dtype} without overflow")
     _C.fill_(input, value)
     return input
 
 
 def _filled(input: Any, value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.to(input.dtype).expand(input.shape).clone()
-    return full_like(input, value)
+    number = value.item() if isinstance(value, Tensor) else value
+    output = full_like(input, number)
+    record(output, fill_backward, (input, value))
+    return output
+
+
+def fill_backward(node: Any, grad: Any) -> tuple:
+    return grad * 0 if node.needs(0) else None, grad.sum() if node.needs(1) else None
 
 
 @method()
@@ -334,31 +390,45 @@ def zero_(input: Any) -> Any:
 
 
 @method()
-def new_zeros(input: Any, *size: Any, dtype: Any = None, device: Any = None) -> Tensor:
+def new_zeros(
+    input: Any, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """Zeros of another shape, of this tensor's dtype and device."""
-    return new_full(input, _shape(size), 0, dtype=dtype, device=device)
+    output = new_full(input, _shape(size), 0, dtype=dtype, device=device)
+    return _finish(output, requires_grad)
 
 
 @method()
-def new_ones(input: Any, *size: Any, dtype: Any = None, device: Any = None) -> Tensor:
+def new_ones(
+    input: Any, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """Ones of another shape, of this tensor's dtype and device."""
-    return new_full(input, _shape(size), 1, dtype=dtype, device=device)
+    output = new_full(input, _shape(size), 1, dtype=dtype, device=device)
+    return _finish(output, requires_grad)
 
 
 @method()
 def new_full(
-    input: Any, size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None
+    input: Any,
+    size: Any,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """One number in another shape, of this tensor's dtype and device."""
     _, dtype, device = _like(input, dtype, device)
-    return _C.full(size, fill_value, dtype, device)
+    return _finish(_C.full(size, fill_value, dtype, device), requires_grad)
 
 
 @method()
-def new_empty(input: Any, *size: Any, dtype: Any = None, device: Any = None) -> Tensor:
+def new_empty(
+    input: Any, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """Undefined content in another shape, of this tensor's dtype and device."""
     _, dtype, device = _like(input, dtype, device)
-    return _C.empty(_shape(size), dtype, device)
+    return _finish(_C.empty(_shape(size), dtype, device), requires_grad)
 
 
 @method()

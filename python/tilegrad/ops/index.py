@@ -16,7 +16,7 @@ import numpy as np
 from .. import _C
 from ..autograd.graph import needs_grad, record
 from ..tensor import Tensor
-from ._register import method, put_out
+from ._register import method, put_out, takes_tensors
 from .fill import as_tensor, tensor
 from .view import _dim, broadcast_tensors, flatten, reshape, unsqueeze
 
@@ -218,6 +218,7 @@ def gather_backward(node: Any, grad: Any) -> Any:
 
 
 @method()
+@takes_tensors
 def take(input: Any, index: Any) -> Any:
     """The elements of the flattened input at ``index`` (int64); the result has its shape."""
     if index.dtype is not _C.int64:
@@ -232,6 +233,7 @@ _op_index = index  # the name is an argument in the functions here
 
 
 @method()
+@takes_tensors
 def take_along_dim(input: Any, indices: Any, dim: int | None = None, *, out: Any = None) -> Any:
     """Like :func:`gather`, but input and indices broadcast outside ``dim``, and negative indices
     count from the end. Without ``dim`` both are flattened."""
@@ -258,6 +260,7 @@ def _broadcast_size(a: int, b: int) -> int:
 
 
 @method()
+@takes_tensors
 def masked_select(input: Any, mask: Any, *, out: Any = None) -> Any:
     """The elements of ``input`` where ``mask`` (bool) is true, as a vector; both broadcast."""
     if mask.dtype is not _C.boolean:
@@ -268,6 +271,7 @@ def masked_select(input: Any, mask: Any, *, out: Any = None) -> Any:
 
 
 @method()
+@takes_tensors
 def nonzero(input: Any, *, as_tuple: bool = False, out: Any = None) -> Any:
     """The positions of the elements that are not zero, in row-major order: int64 (count, ndim).
 
@@ -289,6 +293,7 @@ def argwhere(input: Any) -> Any:
 # --- tables ---------------------------------------------------------------------------------------
 
 
+@takes_tensors
 def one_hot(tensor: Any, num_classes: int = -1) -> Any:
     """int64 (*, num_classes): a one at each class of ``tensor`` (int64, *), zeros elsewhere.
 
@@ -318,6 +323,7 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Any:
     return output
 
 
+@takes_tensors
 def embedding(
     input: Any,
     weight: Any,

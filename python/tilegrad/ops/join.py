@@ -16,7 +16,7 @@ import numpy as np
 from .. import _C
 from ..autograd.graph import needs_grad, record
 from ..tensor import Tensor
-from ._register import method, put_out
+from ._register import method, put_out, takes_tensors
 from .view import _dim, _sizes, expand, flatten, narrow, reshape, unsqueeze
 
 __all__ = [
@@ -84,11 +84,13 @@ def stack_backward(node: Any, grad: Any) -> tuple:
     return unbind(grad, *node.saved)
 
 
+@takes_tensors
 def atleast_1d(*tensors: Any) -> Any:
     """Each tensor with at least one dimension."""
     return _each(tensors, lambda x: reshape(x, (1,)) if x.ndim == 0 else x)
 
 
+@takes_tensors
 def atleast_2d(*tensors: Any) -> Any:
     """Each tensor with at least two dimensions; a vector becomes a row."""
     return _each(
@@ -97,6 +99,7 @@ def atleast_2d(*tensors: Any) -> Any:
     )
 
 
+@takes_tensors
 def atleast_3d(*tensors: Any) -> Any:
     """Each tensor with at least three dimensions; a vector becomes (1, n, 1)."""
 
@@ -118,6 +121,7 @@ def _each(tensors: tuple, convert: Any) -> Any:
     return tuple(convert(x) for x in tensors)
 
 
+@takes_tensors
 def hstack(tensors: Sequence[Any], *, out: Any = None) -> Any:
     """Joins along the second dimension; vectors along the first."""
     tensors = atleast_1d(_listed("hstack", tensors))
@@ -129,11 +133,13 @@ def vstack(tensors: Sequence[Any], *, out: Any = None) -> Any:
     return cat(atleast_2d(_listed("vstack", tensors)), 0, out=out)
 
 
+@takes_tensors
 def dstack(tensors: Sequence[Any], *, out: Any = None) -> Any:
     """Joins along the third dimension."""
     return cat(atleast_3d(_listed("dstack", tensors)), 2, out=out)
 
 
+@takes_tensors
 def column_stack(tensors: Sequence[Any], *, out: Any = None) -> Any:
     """Joins along the second dimension; vectors count as columns."""
     columns = [
@@ -187,6 +193,7 @@ def split_backward(node: Any, *grads: Any) -> Any:
 
 
 @method()
+@takes_tensors
 def split(tensor: Any, split_size_or_sections: Any, dim: int = 0) -> tuple:
     """Views of a fixed length along ``dim`` (the last may be shorter), or of the lengths listed."""
     if tensor.ndim == 0:
@@ -207,6 +214,7 @@ def split(tensor: Any, split_size_or_sections: Any, dim: int = 0) -> tuple:
 
 
 @method()
+@takes_tensors
 def chunk(input: Any, chunks: int, dim: int = 0) -> tuple:
     """At most ``chunks`` views of equal length along ``dim``; the last may be shorter."""
     if input.ndim == 0:
@@ -220,6 +228,7 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> tuple:
 
 
 @method()
+@takes_tensors
 def tensor_split(input: Any, indices_or_sections: Any, dim: int = 0) -> tuple:
     """Views along ``dim``: a number of nearly equal ones, or cut at the positions listed."""
     if input.ndim == 0:
@@ -231,8 +240,10 @@ def tensor_split(input: Any, indices_or_sections: Any, dim: int = 0) -> tuple:
         indices_or_sections = indices_or_sections.tolist()
     if isinstance(indices_or_sections, int):
         sections = indices_or_sections
-        if sections <= 0:
-            raise RuntimeError(f"number of sections must be larger than 0, got {sections}")
+        if sections <= 0 or sections > 2**31:
+            raise RuntimeError(
+                f"tensor_split: number of sections must be from 1 to 2**31, got {sections}"
+            )
         longer = size % sections
         return _split(input, [size // sections + (i < longer) for i in range(sections)], dim)
     outputs, start = [], 0
@@ -264,6 +275,7 @@ def repeat(input: Any, *repeats: Any) -> Any:
     return reshape(expand(reshape(input, paired), wide).contiguous().clone(), total)
 
 
+@takes_tensors
 def tile(input: Any, dims: Sequence[int]) -> Any:
     """Like ``input.repeat``, with missing leading counts taken as 1."""
     counts = [1] * (input.ndim - len(dims)) + list(dims)
@@ -277,6 +289,7 @@ def _tile_method(input: Any, *dims: Any) -> Any:
 
 
 @method()
+@takes_tensors
 def repeat_interleave(
     input: Any, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None
 ) -> Any:
@@ -335,6 +348,7 @@ def _flip_method(input: Any, *dims: Any) -> Any:
 
 
 @method()
+@takes_tensors
 def fliplr(input: Any) -> Any:
     """Reverses the second dimension."""
     if input.ndim < 2:
@@ -343,6 +357,7 @@ def fliplr(input: Any) -> Any:
 
 
 @method()
+@takes_tensors
 def flipud(input: Any) -> Any:
     """Reverses the first dimension."""
     if input.ndim < 1:
@@ -351,6 +366,7 @@ def flipud(input: Any) -> Any:
 
 
 @method()
+@takes_tensors
 def roll(input: Any, shifts: Any, dims: Any = None) -> Any:
     """Shifts entries along ``dims``, those pushed out returning on the other side.
 
@@ -374,6 +390,7 @@ def roll(input: Any, shifts: Any, dims: Any = None) -> Any:
 
 
 @method()
+@takes_tensors
 def rot90(input: Any, k: int = 1, dims: Sequence[int] = (0, 1)) -> Any:
     """Rotates the plane ``dims`` by ``k`` quarter turns, from the first to the second dimension."""
     if len(dims) != 2:
@@ -394,6 +411,7 @@ def rot90(input: Any, k: int = 1, dims: Sequence[int] = (0, 1)) -> Any:
 # --- grids and blocks -----------------------------------------------------------------------------
 
 
+@takes_tensors
 def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple:
     """Coordinate grids of vectors: grid i varies with tensor i along dimension i ('ij'), or with
     the first two dimensions exchanged ('xy')."""
@@ -424,8 +442,14 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple:
     return tuple(grids)
 
 
+@takes_tensors
 def block_diag(*tensors: Any) -> Any:
     """The matrices (vectors count as rows) along the diagonal of a matrix of zeros."""
+    if not tensors:
+        return _C.full((1, 0), 0, _C.get_default_dtype(), _C.device("cpu"))
+    for x in tensors:
+        if not isinstance(x, Tensor):
+            raise TypeError(f"block_diag: expected tensors, got {type(x).__name__}")
     blocks = [atleast_2d(x) for x in tensors]
     columns = sum(x.shape[1] for x in blocks)
     rows, left = [], 0

@@ -6,7 +6,8 @@ from typing import Any
 
 from .. import _C
 from ..autograd.graph import needs_grad, record
-from ._register import method, operator, put_out
+from ..tensor import Tensor
+from ._register import method, operator, put_out, takes_tensors
 
 __all__ = ["addmm", "baddbmm", "bmm", "dot", "inner", "linear", "matmul", "mm", "mv", "outer"]
 
@@ -87,6 +88,10 @@ def linear_backward(node: Any, grad: Any) -> tuple:
 
 def _expect_dims(op: str, **tensors: tuple[Any, int]) -> None:
     for name, (tensor, ndim) in tensors.items():
+        if not isinstance(tensor, Tensor):
+            raise TypeError(
+                f"{op}: argument '{name}': expected a Tensor, got {type(tensor).__name__}"
+            )
         if tensor.ndim != ndim:
             raise RuntimeError(
                 f"{op}: argument '{name}': expected a {ndim}D tensor, "
@@ -107,8 +112,7 @@ def bmm(input: Any, mat2: Any, *, out: Any = None) -> Any:
     _expect_dims("bmm", input=(input, 3), mat2=(mat2, 3))
     if input.shape[0] != mat2.shape[0]:
         raise RuntimeError(
-            f"bmm: expected both batches to have one size, got {input.shape[0]} "
-            f"and {mat2.shape[0]}"
+            f"bmm: expected both batches to have one size, got {input.shape[0]} and {mat2.shape[0]}"
         )
     return matmul(input, mat2, out=out)
 
@@ -128,6 +132,7 @@ def dot(input: Any, tensor: Any, *, out: Any = None) -> Any:
 
 
 @method()
+@takes_tensors
 def inner(input: Any, other: Any) -> Any:
     """Products summed over the last dimension of both; a scalar scales."""
     if input.ndim == 0 or other.ndim == 0:

@@ -14,6 +14,7 @@ from typing import Any
 
 from .. import _C
 from ..autograd.graph import needs_grad, record
+from ._register import takes_tensors
 
 __all__ = ["max_pool2d"]
 
@@ -39,6 +40,7 @@ def max_pool2d(
     return _finish_max(input, output, indices, return_indices)
 
 
+@takes_tensors
 def adaptive_max_pool2d(input: Any, output_size: Any, return_indices: bool = False) -> Any:
     """The maximum of windows that divide the input into ``output_size``; None keeps a size.
 
@@ -99,6 +101,7 @@ def avg_pool2d(
     return _average(_C.avg_pool2d, _C.avg_pool2d_backward, input, windows)
 
 
+@takes_tensors
 def adaptive_avg_pool2d(input: Any, output_size: Any) -> Any:
     """The average of windows that divide the input into ``output_size``; None keeps a size.
 

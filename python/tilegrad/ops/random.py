@@ -2,9 +2,9 @@
 
 The generator is the Mersenne Twister (Matsumoto and Nishimura, 1998). With one seed, ``rand``,
 ``randn``, ``randint``, ``randperm``, ``uniform_`` and ``normal_`` give the numbers of PyTorch's CPU
-generator (normal numbers up to rounding). One thread draws, in the order of the elements in memory,
-so the numbers do not depend on the number of threads. ``generator=None`` stands for the default one,
-which :func:`manual_seed` seeds.
+generator (normal numbers up to rounding). One thread draws, in the order of the elements in
+memory, so the numbers do not depend on the number of threads. ``generator=None`` stands for the
+default one, which :func:`manual_seed` seeds.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from .. import _C
 from ..autograd.graph import needs_grad, record
 from ..autograd.views import in_place
 from ..tensor import Tensor
-from ._register import method
-from .fill import _device, _finish, _like, _no_copy_dtype, _shape, empty
+from ._register import method, takes_tensors
+from .fill import _device, _dtype, _finish, _like, _shape, empty
 
 __all__ = [
     "Generator",
@@ -119,7 +119,7 @@ def rand(
     requires_grad: bool = False,
 ) -> Tensor:
     """Uniform numbers in [0, 1)."""
-    output = _C.empty(_shape(size), _no_copy_dtype(dtype), _device(device))
+    output = _C.empty(_shape(size), _dtype(dtype), _device(device))
     _C.uniform_(output, 0, 1, _source(generator))
     return _finish(output, requires_grad)
 
@@ -132,7 +132,7 @@ def randn(
     requires_grad: bool = False,
 ) -> Tensor:
     """Normal numbers of mean 0 and standard deviation 1."""
-    output = _C.empty(_shape(size), _no_copy_dtype(dtype), _device(device))
+    output = _C.empty(_shape(size), _dtype(dtype), _device(device))
     _C.normal_(output, 0, 1, _source(generator))
     return _finish(output, requires_grad)
 
@@ -182,6 +182,7 @@ def randperm(
     return _finish(_C.to_device(output, _device(device)), requires_grad)
 
 
+@takes_tensors
 def rand_like(
     input: Any,
     *,
@@ -192,11 +193,10 @@ def rand_like(
 ) -> Tensor:
     """Uniform numbers in [0, 1) in the shape, dtype and device of ``input``."""
     shape, dtype, device = _like(input, dtype, device)
-    return rand(
-        shape, generator=generator, dtype=dtype, device=device, requires_grad=requires_grad
-    )
+    return rand(shape, generator=generator, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
+@takes_tensors
 def randn_like(
     input: Any,
     *,
@@ -212,19 +212,21 @@ def randn_like(
     )
 
 
+@takes_tensors
 def randint_like(
     input: Any,
-    *args: int,
+    *args: Any,
     generator: Generator | None = None,
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
-    **kwargs: int,
+    **kwargs: Any,
 ) -> Tensor:
-    """``randint_like(input, low=0, high)``: integers in the shape, dtype and device of ``input``."""
+    """Integers from ``low`` (0) below ``high`` in the shape, dtype and device of ``input``."""
     shape, dtype, device = _like(input, dtype, device)
     if len(args) == 1 and "high" not in kwargs:
-        args, kwargs = (), {"high": args[0], **kwargs}
+        kwargs["high"] = args[0]
+        args = ()
     low, high, _ = _randint_arguments(*args, size=shape, **kwargs)
     output = _C.empty(shape, dtype, device)
     _C.random_integers_(output, low, high, _source(generator))
@@ -232,7 +234,12 @@ def randint_like(
 
 
 def normal(
-    mean: Any, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None, **kwargs: Any
+    mean: Any,
+    std: Any = 1.0,
+    size: Any = None,
+    *,
+    generator: Generator | None = None,
+    **kwargs: Any,
 ) -> Tensor:
     """Normal numbers whose mean and standard deviation are tensors (broadcast) or numbers.
 
@@ -268,6 +275,7 @@ def multinomial(
 
 
 @method()
+@takes_tensors
 def bernoulli(input: Any, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
     """1 with the probability that each element gives (or ``p``), else 0. The gradient is zero."""
     if p is None:
@@ -308,7 +316,12 @@ def random_fill_backward(node: Any, grad: Any) -> Any:
 
 @method()
 def uniform_(
-    input: Any, from_: float = 0, to: float = 1, *, generator: Generator | None = None, **kwargs: Any
+    input: Any,
+    from_: float = 0,
+    to: float = 1,
+    *,
+    generator: Generator | None = None,
+    **kwargs: Any,
 ) -> Any:
     """Fills with uniform numbers in [from, to); returns ``self``."""
     low = kwargs.pop("from", from_)

@@ -16,7 +16,7 @@ from typing import Any
 
 from .. import _C
 from ..autograd.graph import needs_grad, record
-from ._register import method, put_out
+from ._register import method, put_out, takes_tensors
 from .view import reshape
 
 __all__ = [
@@ -380,6 +380,7 @@ def std_backward(node: Any, grad: Any) -> Any:
 
 
 @method()
+@takes_tensors
 def norm(
     input: Any,
     p: Any = "fro",
@@ -443,6 +444,7 @@ def norm_backward(node: Any, grad: Any) -> Any:
 
 
 @method()
+@takes_tensors
 def logsumexp(
     input: Any, dim: Any = None, keepdim: bool = False, *, out: Any = None, **names: Any
 ) -> Any:

@@ -14,7 +14,7 @@ from .. import _C
 from ..autograd.graph import needs_grad, record
 from ..autograd.views import in_place
 from ..tensor import Tensor
-from ._register import in_place_method, method
+from ._register import in_place_method, method, takes_tensors
 from .index import _op_index, gather, getitem, index_select, split_key
 from .view import _dim, broadcast_tensors
 
@@ -152,6 +152,7 @@ def index_copy_backward(node: Any, grad: Any) -> tuple:
 
 
 @method()
+@takes_tensors
 def index_fill(input: Any, dim: int, index: Any, value: Any) -> Any:
     """A copy of ``input`` with a number (or 0-dimensional tensor) at the positions ``index``."""
     output = _C.clone(input)
@@ -169,6 +170,7 @@ def index_fill_backward(node: Any, grad: Any) -> tuple:
     )
 
 
+@takes_tensors
 def _index_fill_raw(tensor: Any, dim: int, index: Any, value: Any) -> None:
     if isinstance(value, Tensor):
         if value.ndim > 0:
@@ -320,6 +322,7 @@ def _neutral(reduce: str, dtype: Any) -> Any:
 
 
 @method()
+@takes_tensors
 def masked_scatter(input: Any, mask: Any, source: Any) -> Any:
     """A copy of ``input`` with the elements where ``mask`` is true replaced, in order, by those of
     ``source``. RuntimeError if there are too few, or other dtypes."""
@@ -344,16 +347,13 @@ def _masked_scatter_raw(tensor: Any, mask: Any, source: Any) -> None:
 
 
 def _attach_in_place() -> None:
-    for name, function, raw in [
-        ("index_add_", index_add, _index_add_raw),
-        ("index_copy_", index_copy, _C.index_copy_),
-        ("index_fill_", index_fill, _index_fill_raw),
-        ("scatter_", scatter, _scatter_raw),
-        ("scatter_add_", scatter_add, _scatter_add_raw),
-        ("scatter_reduce_", scatter_reduce, _scatter_reduce_raw),
-        ("masked_scatter_", masked_scatter, _masked_scatter_raw),
-    ]:
-        in_place_method(name, function, raw)
+    in_place_method("index_add_", index_add, _index_add_raw)
+    in_place_method("index_copy_", index_copy, _C.index_copy_)
+    in_place_method("index_fill_", index_fill, _index_fill_raw)
+    in_place_method("scatter_", scatter, _scatter_raw)
+    in_place_method("scatter_add_", scatter_add, _scatter_add_raw)
+    in_place_method("scatter_reduce_", scatter_reduce, _scatter_reduce_raw)
+    in_place_method("masked_scatter_", masked_scatter, _masked_scatter_raw)
 
 
 def _scatter_add_raw(tensor: Any, dim: int, index: Any, src: Any) -> None:

@@ -6,12 +6,13 @@ from typing import Any
 
 from .. import _C
 from ..autograd.graph import needs_grad, record
-from ._register import method
+from ._register import method, takes_tensors
 
 __all__ = ["log_softmax", "softmax"]
 
 
 @method()
+@takes_tensors
 def softmax(input: Any, dim: int, dtype: Any = None) -> Any:
     """``exp(input) / sum(exp(input))`` along ``dim``: positive numbers with sum 1; the shape stays.
 
@@ -36,6 +37,7 @@ def softmax_backward(node: Any, grad: Any) -> Any:
 
 
 @method()
+@takes_tensors
 def log_softmax(input: Any, dim: int, dtype: Any = None) -> Any:
     """``log(softmax(input, dim))``, without the loss of digits of taking both in turn.
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from .. import _C
 from ..autograd.graph import needs_grad, record
 from ..tensor import Tensor
-from ._register import method, put_out
+from ._register import method, put_out, takes_tensors
 from .fill import as_tensor
 from .scatter import scatter
 from .view import _dim, reshape
@@ -77,6 +77,7 @@ def msort(input: Any) -> Any:
 
 
 @method()
+@takes_tensors
 def topk(
     input: Any,
     k: int,
@@ -104,6 +105,7 @@ def topk(
 
 
 @method()
+@takes_tensors
 def kthvalue(
     input: Any, k: int, dim: int = -1, keepdim: bool = False, *, out: Any = None
 ) -> ValuesIndices:
@@ -130,6 +132,7 @@ def _select_sorted(input: Any, order: Any, dim: int, keepdim: bool, out: Any) ->
 
 
 @method()
+@takes_tensors
 def median(input: Any, dim: int | None = None, keepdim: bool = False, *, out: Any = None) -> Any:
     """The median; of an even number of elements the lower middle one. NaN if there is a NaN.
 
@@ -155,6 +158,7 @@ def median(input: Any, dim: int | None = None, keepdim: bool = False, *, out: An
 
 
 @method()
+@takes_tensors
 def unique(
     input: Any,
     sorted: bool = True,
@@ -179,6 +183,7 @@ def unique(
     return results[0] if len(results) == 1 else tuple(results)
 
 
+@takes_tensors
 def searchsorted(
     sorted_sequence: Any,
     input: Any,
@@ -220,6 +225,7 @@ def searchsorted(
     return output if out is None else put_out(out, output)
 
 
+@takes_tensors
 def bucketize(
     input: Any, boundaries: Any, *, out_int32: bool = False, right: bool = False, out: Any = None
 ) -> Any:

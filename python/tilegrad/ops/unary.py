@@ -14,7 +14,7 @@ from typing import Any
 from .. import _C
 from ..autograd.graph import needs_grad, record
 from ..tensor import Tensor
-from ._register import in_place_method, method, put_out
+from ._register import in_place_method, method, put_out, takes_tensors
 from .binary import zero_backward
 
 __all__ = [
@@ -50,9 +50,9 @@ __all__ = [
     "isneginf",
     "isposinf",
     "log",
-    "log10",
     "log1p",
     "log2",
+    "log10",
     "logical_not",
     "neg",
     "negative",
@@ -110,7 +110,9 @@ def _quotient(divisor: Any) -> Any:
 
 neg = _function("neg", "``-input``. Raises RuntimeError for bool.", _slope(lambda x: -1))
 abs = _function("abs", "The absolute value; its gradient at 0 is 0.", _slope(lambda x: sign(x)))
-sign = _function("sign", "-1, 0 or 1 as the input is negative, zero or positive.", zero_backward)
+sign: Any = _function(
+    "sign", "-1, 0 or 1 as the input is negative, zero or positive.", zero_backward
+)
 square = _function("square", "``input * input``.", _slope(lambda x: 2 * x))
 exp = _function("exp", "e to the power of the input.", _slope(lambda y: y), "output")
 exp2 = _function(
@@ -127,13 +129,13 @@ sqrt = _function("sqrt", "The square root.", _quotient(lambda y: 2 * y), "output
 rsqrt = _function("rsqrt", "``1 / sqrt(input)``.", _slope(lambda y: -0.5 * y * y * y), "output")
 reciprocal = _function("reciprocal", "``1 / input``.", _slope(lambda y: -(y * y)), "output")
 sin = _function("sin", "The sine, of radians.", _slope(lambda x: cos(x)))
-cos = _function("cos", "The cosine, of radians.", _slope(lambda x: -sin(x)))
+cos: Any = _function("cos", "The cosine, of radians.", _slope(lambda x: -sin(x)))
 tan = _function("tan", "The tangent, of radians.", _slope(lambda y: y * y + 1), "output")
 asin = _function("asin", "The inverse sine, in radians.", _slope(lambda x: rsqrt(1 - x * x)))
 acos = _function("acos", "The inverse cosine, in radians.", _slope(lambda x: -rsqrt(1 - x * x)))
 atan = _function("atan", "The inverse tangent, in radians.", _quotient(lambda x: x * x + 1))
 sinh = _function("sinh", "The hyperbolic sine.", _slope(lambda x: cosh(x)))
-cosh = _function("cosh", "The hyperbolic cosine.", _slope(lambda x: sinh(x)))
+cosh: Any = _function("cosh", "The hyperbolic cosine.", _slope(lambda x: sinh(x)))
 asinh = _function("asinh", "The inverse hyperbolic sine.", _slope(lambda x: rsqrt(x * x + 1)))
 acosh = _function("acosh", "The inverse hyperbolic cosine.", _slope(lambda x: rsqrt(x * x - 1)))
 atanh = _function("atanh", "The inverse hyperbolic tangent.", _quotient(lambda x: 1 - x * x))
@@ -156,6 +158,7 @@ frac = _function(
 
 
 @method()
+@takes_tensors
 def round(input: Any, *, decimals: int = 0, out: Any = None) -> Any:
     """The nearest number with ``decimals`` decimals; halves go to the even neighbour.
 
@@ -195,6 +198,7 @@ def isnan(input: Any) -> Any:
 
 
 @method()
+@takes_tensors
 def isinf(input: Any) -> Any:
     """Whether the input is inf or -inf."""
     if not input.dtype.is_floating_point:
@@ -203,6 +207,7 @@ def isinf(input: Any) -> Any:
 
 
 @method()
+@takes_tensors
 def isfinite(input: Any) -> Any:
     """Whether the input is neither infinite nor NaN."""
     if not input.dtype.is_floating_point:
@@ -211,6 +216,7 @@ def isfinite(input: Any) -> Any:
 
 
 @method()
+@takes_tensors
 def isposinf(input: Any, *, out: Any = None) -> Any:
     """Whether the input is inf."""
     floating = input.dtype.is_floating_point
@@ -219,6 +225,7 @@ def isposinf(input: Any, *, out: Any = None) -> Any:
 
 
 @method()
+@takes_tensors
 def isneginf(input: Any, *, out: Any = None) -> Any:
     """Whether the input is -inf."""
     floating = input.dtype.is_floating_point
@@ -227,6 +234,7 @@ def isneginf(input: Any, *, out: Any = None) -> Any:
 
 
 @method()
+@takes_tensors
 def positive(input: Any) -> Any:
     """The input itself. Raises RuntimeError for bool."""
     if input.dtype is _C.boolean:
@@ -260,7 +268,9 @@ def _logical_not_raw(tensor: Any) -> None:
 def _invert(self: Any) -> Any:
     """``~self`` of bools or integers."""
     if self.dtype.is_floating_point:
-        raise TypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
+        raise TypeError(
+            "~ (operator.invert) is only implemented on integer and Boolean-type tensors"
+        )
     return bitwise_not(self)
 
 

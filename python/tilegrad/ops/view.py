@@ -17,7 +17,7 @@ from .. import _C
 from .._size import Size
 from ..autograd.graph import needs_grad, record
 from ..autograd.views import layout, same_memory_order
-from ._register import method
+from ._register import method, takes_tensors
 
 __all__ = [
     "as_strided",
@@ -75,6 +75,7 @@ def _view_dtype(input: Any, dtype: Any) -> Any:
 
 
 @method()
+@takes_tensors
 def view_as(input: Any, other: Any) -> Any:
     """``input.view(other.shape)``."""
     return view(input, other.shape)
@@ -97,12 +98,14 @@ def _reshape_method(input: Any, *shape: Any) -> Any:
 
 
 @method()
+@takes_tensors
 def reshape_as(input: Any, other: Any) -> Any:
     """``input.reshape(other.shape)``."""
     return reshape(input, other.shape)
 
 
 @method()
+@takes_tensors
 def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
     """Joins the dimensions from ``start_dim`` to ``end_dim`` into one."""
     ndim = input.ndim
@@ -117,6 +120,7 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
 
 
 @method()
+@takes_tensors
 def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Any:
     """Splits dimension ``dim`` into ``sizes``, one of which may be -1."""
     at = _dim(dim, input.ndim, "unflatten")
@@ -166,6 +170,7 @@ swapaxes = method("swapaxes", "swapdims")(transpose)
 
 
 @method()
+@takes_tensors
 def t(input: Any) -> Any:
     """The transpose of a matrix; vectors and scalars are returned as they are."""
     if input.ndim > 2:
@@ -193,6 +198,7 @@ def permute_backward(node: Any, grad: Any) -> Any:
 
 
 @method("movedim", "moveaxis")
+@takes_tensors
 def movedim(input: Any, source: Any, destination: Any) -> Any:
     """Moves the dimensions ``source`` to ``destination``; the rest keep their order."""
     ndim = input.ndim
@@ -233,6 +239,7 @@ def _expand_method(input: Any, *size: Any) -> Any:
 
 
 @method()
+@takes_tensors
 def expand_as(input: Any, other: Any) -> Any:
     """``input.expand(other.shape)``."""
     return expand(input, other.shape)
@@ -257,6 +264,7 @@ def squeeze(input: Any, dim: Any = None) -> Any:
 
 
 @method()
+@takes_tensors
 def narrow(input: Any, dim: int, start: Any, length: int) -> Any:
     """The ``length`` entries from ``start`` along ``dim``.
 
@@ -436,6 +444,7 @@ def broadcast_shapes(*shapes: Any) -> Any:
         ) from None
 
 
+@takes_tensors
 def broadcast_tensors(*tensors: Any) -> tuple:
     """The tensors expanded to one shape. RuntimeError if their sizes do not match."""
     shape = broadcast_shapes(*(x.shape for x in tensors))

@@ -8,7 +8,7 @@ from typing import Any
 from .. import _C
 from ..autograd.graph import needs_grad, record
 from ..tensor import Tensor
-from ._register import in_place_method, method, put_out
+from ._register import in_place_method, method, put_out, takes_tensors
 
 __all__ = [
     "clamp",
@@ -24,12 +24,14 @@ __all__ = [
 ]
 
 
+@takes_tensors
 def where(condition: Any, input: Any = None, other: Any = None, *, out: Any = None) -> Any:
     """``input`` where the condition holds, ``other`` elsewhere; all three broadcast.
 
-    ``condition`` is a bool tensor; ``input`` and ``other`` are tensors or numbers, whose promotion is
-    the result's dtype. With the condition alone, the indices where it holds: a tuple of one int64
-    tensor per dimension. Raises RuntimeError for other conditions and shapes that do not broadcast.
+    ``condition`` is a bool tensor; ``input`` and ``other`` are tensors or numbers, whose promotion
+    is the result's dtype. With the condition alone, the indices where it holds: a tuple with one
+    int64 tensor per dimension. Raises RuntimeError for other conditions and shapes that do not
+    broadcast.
     """
     if input is None and other is None:
         return condition.nonzero(as_tuple=True)
@@ -54,6 +56,7 @@ def _where_method(input: Any, condition: Any, other: Any) -> Any:
 
 
 @method()
+@takes_tensors
 def masked_fill(input: Any, mask: Any, value: Any) -> Any:
     """``input`` with ``value`` where ``mask`` holds; both tensors broadcast, the dtype stays.
 
@@ -88,7 +91,7 @@ def _masked_fill_raw(tensor: Any, mask: Any, value: Any) -> None:
 
 @method("clamp", "clip")
 def clamp(input: Any, min: Any = None, max: Any = None, *, out: Any = None) -> Any:
-    """``input`` limited from below by ``min`` and from above by ``max``; ``max`` wins if they cross.
+    """``input`` limited from below by ``min`` and from above by ``max``, which wins if they cross.
 
     The bounds are numbers or tensors that broadcast with the input; either may be None. NaN stays,
     and a NaN bound gives NaN. The gradient passes where the input lies within the bounds, to a
@@ -96,7 +99,7 @@ def clamp(input: Any, min: Any = None, max: Any = None, *, out: Any = None) -> A
     """
     if min is None and max is None:
         raise RuntimeError("clamp: At least one of 'min' or 'max' must not be None")
-    if isinstance(min, Tensor) and isinstance(max, (int, float)) or (
+    if (isinstance(min, Tensor) and isinstance(max, (int, float))) or (
         isinstance(max, Tensor) and isinstance(min, (int, float))
     ):
         raise TypeError(
@@ -155,6 +158,7 @@ def _clamp_raw(tensor: Any, min: Any = None, max: Any = None) -> None:
 
 
 @method()
+@takes_tensors
 def lerp(input: Any, end: Any, weight: Any, *, out: Any = None) -> Any:
     """``input + weight * (end - input)``, exact at both ends; all three broadcast.
 
@@ -181,6 +185,7 @@ _LARGEST = {"float32": 3.4028234663852886e38, "float64": 1.7976931348623157e308}
 
 
 @method()
+@takes_tensors
 def nan_to_num(
     input: Any,
     nan: float | None = None,
@@ -211,6 +216,7 @@ def _below_diagonal(op: str, input: Any, diagonal: int) -> Any:
 
 
 @method()
+@takes_tensors
 def tril(input: Any, diagonal: int = 0, *, out: Any = None) -> Any:
     """The lower triangle of each matrix (..., n, m), up to ``diagonal``; zeros above."""
     output = where(_below_diagonal("tril", input, diagonal), input, False)
@@ -218,6 +224,7 @@ def tril(input: Any, diagonal: int = 0, *, out: Any = None) -> Any:
 
 
 @method()
+@takes_tensors
 def triu(input: Any, diagonal: int = 0, *, out: Any = None) -> Any:
     """The upper triangle of each matrix (..., n, m), from ``diagonal`` up; zeros below."""
     output = where(_below_diagonal("triu", input, diagonal - 1), False, input)

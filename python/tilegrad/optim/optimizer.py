@@ -102,6 +102,8 @@ class Optimizer:
         """Adds a dict with ``"params"`` and options; missing options are the defaults."""
         if not isinstance(param_group, dict):
             raise TypeError(f"param_group must be a dict, but got {type(param_group)}")
+        if "params" not in param_group:
+            raise ValueError("param_group must have an entry 'params', the parameters to optimize")
         params = param_group["params"]
         if isinstance(params, set):
             raise TypeError(
@@ -214,6 +216,9 @@ class Optimizer:
 
         Raises ValueError if the numbers of groups or of parameters differ.
         """
+        for key in ("state", "param_groups"):
+            if key not in state_dict:
+                raise ValueError(f"loaded state dict: expected an entry {key!r}, got none")
         saved_groups = deepcopy(state_dict["param_groups"])
         if len(saved_groups) != len(self.param_groups):
             raise ValueError("loaded state dict has a different number of parameter groups")

@@ -76,7 +76,8 @@ class SGD(Optimizer):
         self, group: dict, lr: float, momentum: float, dampening: float, *options: Any
     ) -> None:
         """A buffer starts as the gradient: from zero, without dampening."""
-        fresh, others = [], []
+        fresh: list[Any] = []
+        others: list[Any] = []
         for p in group["params"]:
             known = p in self.state and self.state[p].get("momentum_buffer") is not None
             (others if known else fresh).append(p)

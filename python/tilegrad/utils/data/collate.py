@@ -41,6 +41,8 @@ def default_collate(batch: list[Any]) -> Any:
     Raises TypeError for other types, RuntimeError for sequences of different lengths or tensors of
     different shapes.
     """
+    if not isinstance(batch, (list, tuple)) or not batch:
+        raise TypeError(f"default_collate: expected a list of samples, got {type(batch).__name__}")
     first = batch[0]
     if isinstance(first, Tensor):
         from ...ops.join import stack
