@@ -170,8 +170,14 @@ static void backward(const BatchNorm& args, T* sums_y, T* sums_yz) {
     }
   });
   if (args.grad_x == nullptr) return;
-  const T share = args.training ? T{1} / static_cast<T>(args.batch * args.length) : T{0};
-  map_rows(args, static_cast<T*>(args.grad_x), [=](std::int64_t c) {
+  T* grad_x = static_cast<T*>(args.grad_x);
+  if (!args.training)  // x has no part in it, be it infinite
+    return map_rows(args, grad_x, [=](std::int64_t c) {
+      const T scale = weight ? rstd[c] * weight[c] : rstd[c];
+      return [=](std::int64_t i) { return scale * grad_y[i]; };
+    });
+  const T share = T{1} / static_cast<T>(args.batch * args.length);
+  map_rows(args, grad_x, [=](std::int64_t c) {
     const T center = mean[c], scale = weight ? rstd[c] * weight[c] : rstd[c];
     const T average = sums_y[c] * share, slope = sums_yz[c] * share * rstd[c];
     return [=](std::int64_t i) { return scale * (grad_y[i] - average - (x[i] - center) * slope); };

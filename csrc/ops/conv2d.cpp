@@ -1,50 +1,26 @@
 // Convolution as a matrix product whose left operand is never stored: the matrix of patches.
 //
 // Row p of that matrix belongs to an output pixel, column t to a tap (channel, row, column) of the
-// filter, and the element is the input pixel which the tap meets there. A task takes a rectangle of
-// output pixels (a band) and copies the input it sees into a zero-padded window. In the window the
-// element (p, t) lies at pixel_offset[p] + tap_offset[t], so the micro-kernel reads the patches
-// where they are: one broadcast element at a time, times one packed row of the other operand.
+// filter, and the element is the input pixel which the tap meets there. In the window of patches.h
+// it lies at pixel_offset[p] + tap_offset[t], so the micro-kernel reads the patches where they are:
+// one broadcast element at a time, times one packed row of the other operand.
 //   conv2d              y  = patches of x @ W^T
 //   conv2d_grad_input   x  = patches of y @ flipped W: a convolution again, see grad_input_axis
 //   conv2d_grad_weight  W^T = (patches of x)^T @ y, with pixels and taps in exchanged roles
 // The products come out with channels side by side and are transposed on their way to memory.
 #include "conv2d.h"
 
-#include <algorithm>
 #include <numeric>
 
-#include "../gemm.h"
 #include "../host_memory.h"
 #include "../parallel.h"
+#include "../patches.h"
 #include "../transpose.h"
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
-using Int = std::int64_t;
-
-// A tile is kRows x up to 2 vectors. The address of every row occupies a register, hence the limit.
-static constexpr int kRows = std::min(kTileRows, 8);
 static constexpr Int kBlockSteps = 256;  // a block of a panel stays in L1
-static constexpr Int kBandPixels = 256;
-
-// One direction of a convolution: output o and tap t meet at input o * stride + t * dilation - pad.
-struct Axis {
-  Int in, out, taps, stride, dilation, pad;
-  Int size;                         // of the array that output o is a part of:
-  Int out_first = 0, out_step = 1;  // it has the index out_first + o * out_step there
-  Int tap_first = 0, tap_step = 1;  // and tap t is column tap_first + t * tap_step of the filter
-};
-
-// A convolution of `source`, (batch, groups * in_channels, y.in, x.in), whose output belongs into
-// an array (batch, groups * out_channels, y.size, x.size).
-struct Pass {
-  Int batch, groups, in_channels, out_channels;
-  Axis y, x;
-  const void* source;
-
-  Int taps() const { return in_channels * y.taps * x.taps; }
-};
+static constexpr Int kNarrow = 4;        // so few output channels have a path of their own
 
 static Pass forward_pass(const Conv2d& c) {
   return {
@@ -65,146 +41,21 @@ static Axis grad_input_axis(const Axis& a, Int first) {
   const Int divisor = std::gcd(a.stride, a.dilation), step = a.stride / divisor;
   const Int start = first + a.pad;
   Int tap = 0;
-  while (tap < step && (start - tap * a.dilation) % a.stride != 0) ++tap;
+  while (tap < std::min(step, a.taps) && (start - tap * a.dilation) % a.stride != 0) ++tap;
   const Int taps = tap < std::min(step, a.taps) ? (a.taps - tap + step - 1) / step : 0;
-  const Int last = tap + (taps - 1) * step;
+  const Int last = tap + (taps - 1) * step, count = (a.in - first + a.stride - 1) / a.stride;
   return {.in = a.out,
-          .out = (a.in - first + a.stride - 1) / a.stride,
+          .out = count,
           .taps = taps,
           .stride = 1,
           .dilation = a.dilation / divisor,
           .pad = taps == 0 ? 0 : (last * a.dilation - start) / a.stride,
           .size = a.in,
           .out_first = first,
-          .out_step = a.stride,
+          .out_step = count > 1 ? a.stride : 1,
           .tap_first = last,
           .tap_step = -step};
 }
-
-// Outputs that one task computes.
-struct Band {
-  Int image, images, y, rows, x, columns;
-
-  Int pixels() const { return images * rows * columns; }
-};
-
-// Cuts the outputs of the images [first, last) into bands. Depends on sizes only.
-struct Bands {
-  Int first, last, height, width;
-  Int images, rows, columns;  // of a full band
-  Int stacks, across, count;
-
-  Bands(const Pass& p, Int first_image, Int last_image)
-      : first(first_image), last(last_image), height(p.y.out), width(p.x.out) {
-    constexpr Int window_elements = 1 << 17;
-    const Int pixels =
-        std::clamp(window_elements / std::max<Int>(p.in_channels, 1), Int{32}, kBandPixels);
-    columns = std::min(width, pixels);
-    rows = std::clamp<Int>(pixels / columns, 1, height);
-    images = rows == height && columns == width ? std::max<Int>(1, pixels / (rows * columns)) : 1;
-    across = (width + columns - 1) / columns;
-    stacks = (height + rows - 1) / rows;
-    count = (last - first + images - 1) / images * stacks * across;
-  }
-
-  Band at(Int index) const {
-    const Int x = index % across * columns, y = index / across % stacks * rows;
-    const Int image = first + index / across / stacks * images;
-    return {image, std::min(images, last - image), y, std::min(rows, height - y),
-            x,     std::min(columns, width - x)};
-  }
-};
-
-// The inputs that `count` outputs from `first` on see along one axis, laid out so that output o and
-// tap t meet at o * out_step + t * tap_step. Either a piece of the axis as it is or, where outputs
-// skip or taps are far apart, one piece of `count` inputs for each tap.
-struct Span {
-  Int size, out_step, tap_step;
-  Int origin, period, inner, outer;  // at w: input origin + w % period * inner + w / period * outer
-
-  Span(const Axis& a, Int first, Int count) : origin(first * a.stride - a.pad) {
-    const Int dense = (count - 1) * a.stride + (a.taps - 1) * a.dilation + 1;
-    const bool is_dense = a.taps > 0 && dense <= count * a.taps;
-    size = is_dense ? dense : count * a.taps;
-    out_step = is_dense ? a.stride : 1;
-    tap_step = is_dense ? a.dilation : count;
-    period = is_dense ? size : count;
-    inner = is_dense ? 1 : a.stride;
-    outer = is_dense ? 0 : a.dilation;
-  }
-};
-
-// Copies `count` elements, from[i * step]; the rows of small images are short.
-template <class T>
-static inline void copy_row(const T* from, Int step, Int count, T* to) {
-  constexpr int chunk = 4;
-  Int i = 0;
-  if (step == 1)
-    for (; i + chunk <= count; i += chunk) std::memcpy(to + i, from + i, chunk * sizeof(T));
-  for (; i < count; ++i) to[i] = from[i * step];
-}
-
-// The window (images, channels, y.size, x.size) of one band, and the offsets into it.
-template <class T>
-struct Window {
-  Span y, x;
-  Int pixels, taps, size;
-  Int *pixel_offset = nullptr, *tap_offset = nullptr;  // padded with zeros to a multiple of kRows
-  T* data = nullptr;
-
-  Window(const Pass& p, const Band& band)
-      : y(p.y, band.y, band.rows),
-        x(p.x, band.x, band.columns),
-        pixels(band.pixels()),
-        taps(p.taps()),
-        size(band.images * p.in_channels * y.size * x.size) {}
-
-  Int offsets() const { return round_up(pixels, kRows) + round_up(taps, kRows); }
-  Int bytes() const { return offsets() * Int{sizeof(Int)} + size * Int{sizeof(T)}; }
-
-  void fill(const Pass& p, const Band& band, Int group, void* memory) {
-    pixel_offset = static_cast<Int*>(memory);
-    tap_offset = pixel_offset + round_up(pixels, kRows);
-    data = reinterpret_cast<T*>(pixel_offset + offsets());
-    fill_offsets(p, band);
-    std::fill_n(data, size, T{0});
-    for (Int w = 0; w < x.size; w += x.period) {  // the rows have gaps, if any, at the same places
-      const Int start = x.origin + w / x.period * x.outer;
-      const Int first = start < 0 ? (-start + x.inner - 1) / x.inner : 0;
-      const Int last = std::min(x.period, (p.x.in - start + x.inner - 1) / x.inner);
-      if (first < last)
-        fill_columns(p, band, group, start + first * x.inner, last - first, data + w + first);
-    }
-  }
-
-  // Fills `count` columns of the window, the first of which is column `in_x` of the images.
-  void fill_columns(const Pass& p, const Band& band, Int group, Int in_x, Int count, T* to) {
-    const Int plane = p.y.in * p.x.in;
-    for (Int image = band.image; image < band.image + band.images; ++image) {
-      const T* from = static_cast<const T*>(p.source) + in_x +
-                      (image * p.groups + group) * p.in_channels * plane;
-      for (Int channel = 0; channel < p.in_channels; ++channel, from += plane)
-        for (Int w = 0, start = y.origin; w < y.size; w += y.period, start += y.outer)
-          for (Int i = 0, in_y = start; i < y.period; ++i, in_y += y.inner, to += x.size)
-            if (in_y >= 0 && in_y < p.y.in) copy_row(from + in_y * p.x.in, x.inner, count, to);
-    }
-  }
-
-  void fill_offsets(const Pass& p, const Band& band) {
-    const Int plane = y.size * x.size;
-    std::fill_n(pixel_offset, offsets(), Int{0});
-    Int* to = pixel_offset;
-    for (Int image = 0; image < band.images; ++image)
-      for (Int row = 0; row < band.rows; ++row)
-        for (Int column = 0; column < band.columns; ++column)
-          *to++ = image * p.in_channels * plane + row * y.out_step * x.size + column * x.out_step;
-    to = tap_offset;
-    for (Int channel = 0; channel < p.in_channels; ++channel)
-      for (Int row = 0; row < p.y.taps; ++row)
-        for (Int column = 0; column < p.x.taps; ++column)
-          *to++ = channel * plane + row * y.tap_step * x.size + column * x.tap_step;
-  }
-};
 
 // Filters or channels side by side: as many as one tile has columns.
 template <class T>
@@ -303,11 +154,69 @@ static void forward_band(const Pass& p, const Band& band, Int group, const T* pa
   }
 }
 
-// The filters as (groups, panels, taps, width). `across` is the distance in `weight` from one
-// output channel of the pass to the next, `along` that from one input channel to the next.
+// With few output channels they would leave most of a vector empty. Where neighbouring outputs see
+// neighbouring inputs, pixels can fill it instead: for every tap their inputs are a vector of the
+// window, shifted. The window is wider than the output, so a few results are of no use.
+static bool is_narrow(const Pass& p) {
+  return p.out_channels <= kNarrow && p.y.stride == 1 && p.x.stride == 1;
+}
+
+// y_tile = sum over taps t of weight[t] outer window[tap_offset[t] + (0 .. kTileColumns)].
 template <class T>
-static void pack_weight(const Conv2d& c, const Pass& p, Int across, Int along, T* packed) {
-  const Int width = panel_width<T>(p.out_channels), panels = (p.out_channels + width - 1) / width;
+static void multiply_shifted(const T* window, const Int* tap_offset, Int taps, const T* weight,
+                             T* y_tile, Int y_stride) {
+  Vec<T> sum[kNarrow][2];
+#pragma GCC unroll 4
+  for (int i = 0; i < kNarrow; ++i)
+#pragma GCC unroll 2
+    for (int v = 0; v < 2; ++v) sum[i][v] = Vec<T>{};
+  for (Int t = 0; t < taps; ++t, weight += kNarrow) {
+    const T* pixels = window + tap_offset[t];
+#pragma GCC unroll 2
+    for (int v = 0; v < 2; ++v) {
+      const Vec<T> x = load(pixels + v * kLanes<T>);
+#pragma GCC unroll 4
+      for (int i = 0; i < kNarrow; ++i) sum[i][v] += weight[i] * x;
+    }
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < kNarrow; ++i)
+#pragma GCC unroll 2
+    for (int v = 0; v < 2; ++v) store(y_tile + i * y_stride + v * kLanes<T>, sum[i][v]);
+}
+
+template <class T>
+static void narrow_band(const Pass& p, const Band& band, Int group, const T* weight, const T* bias,
+                        T* target) {
+  Window<T> window(p, band);
+  const Int row_size = window.x.size, image_size = p.in_channels * window.y.size * row_size;
+  const Int length = round_up((band.rows - 1) * row_size + band.columns, kTileColumns<T>);
+  T* y = scratch_of<T>(kNarrow * length, window.bytes());
+  window.fill(p, band, group, y + kNarrow * length);
+  for (Int image = 0; image < band.images; ++image) {
+    for (Int at = 0; at < length; at += kTileColumns<T>)
+      multiply_shifted(window.data + image * image_size + at, window.tap_offset, p.taps(), weight,
+                       y + at, length);
+    for (Int c = 0; c < p.out_channels; ++c) {
+      const Int channel = group * p.out_channels + c, channels = p.groups * p.out_channels;
+      const T shift = bias ? bias[channel] : T{0};
+      for (Int row = 0; row < band.rows; ++row) {
+        const Int to_y = p.y.out_first + (band.y + row) * p.y.out_step;
+        T* to = target + p.x.out_first + band.x * p.x.out_step +
+                (((band.image + image) * channels + channel) * p.y.size + to_y) * p.x.size;
+        const T* from = y + c * length + row * row_size;
+        for (Int i = 0; i < band.columns; ++i) to[i * p.x.out_step] = from[i] + shift;
+      }
+    }
+  }
+}
+
+// The filters as (groups, panels, taps, width). In `weight` the output channels of the pass lie
+// `across` elements apart, its input channels `along`.
+template <class T>
+static void pack_weight(const Conv2d& c, const Pass& p, Int width, Int across, Int along,
+                        T* packed) {
+  const Int panels = (p.out_channels + width - 1) / width;
   parallel_for(p.groups * panels, 1, [&](Int begin, Int end) {
     for (Int task = begin; task < end; ++task) {
       const Int channel = task % panels * width, valid = std::min(width, p.out_channels - channel);
@@ -335,15 +244,17 @@ template <class T>
 static void run_pass(const Conv2d& c, const Pass& p, Int across, Int along, const void* bias,
                      void* target) {
   T* packed = static_cast<T*>(c.workspace);
-  pack_weight(c, p, across, along, packed);
-  const Int width = panel_width<T>(p.out_channels);
+  const bool narrow = is_narrow(p);
+  const Int width = narrow ? kNarrow : panel_width<T>(p.out_channels);
+  pack_weight(c, p, width, across, along, packed);
   const Int group_size = round_up(p.out_channels, width) * p.taps();
   const Bands bands(p, 0, p.batch);
   parallel_for(bands.count * p.groups, 1, [&](Int begin, Int end) {
     for (Int task = begin; task < end; ++task) {
       const Int group = task / bands.count;
-      forward_band(p, bands.at(task % bands.count), group, packed + group * group_size,
-                   static_cast<const T*>(bias), static_cast<T*>(target));
+      const auto compute = narrow ? narrow_band<T> : forward_band<T>;
+      compute(p, bands.at(task % bands.count), group, packed + group * group_size,
+              static_cast<const T*>(bias), static_cast<T*>(target));
     }
   });
 }

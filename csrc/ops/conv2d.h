@@ -9,7 +9,7 @@
 namespace tilegrad {
 
 // One struct serves three kernels: each reads two of x, weight and y and writes the third. All
-// arrays are contiguous. Sizes are at least 1, except that the channels of one group may be 0.
+// arrays are contiguous. Sizes are at least 1.
 struct Conv2d {
   DType dtype;  // float32 or float64
   std::int64_t batch, groups;

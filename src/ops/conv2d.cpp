@@ -117,7 +117,7 @@ Conv2d make_args(const Dims& x, const Dims& weight, DType dtype, const Options& 
           .batch = x[0],
           .groups = options.groups,
           .in_channels = weight[1],
-          .out_channels = weight[0] / options.groups,
+          .out_channels = weight[1] > 0 ? weight[0] / options.groups : 0,  // as in PyTorch
           .in_height = x[2],
           .in_width = x[3],
           .kernel_height = weight[2],

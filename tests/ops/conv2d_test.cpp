@@ -111,9 +111,12 @@ void test_all() {
   test_case<T>(make_case(1, 1, 1, 1, 1, 1, 1, 0, 1));
   test_case<T>(make_case(3, 1, 2, 5, 7, 3, 1, 1, 1));
   test_case<T>(make_case(2, 3, 2, 3, 9, 2, 2, 1, 2));
-  test_case<T>(make_case(5, 1, 3, 33, 5, 2, 1, 0, 1));  // several tiles of filters
-  test_case<T>(make_case(2, 1, 50, 4, 4, 3, 1, 2, 1));  // several blocks of taps
-  test_case<T>(make_case(1, 2, 1, 2, 27, 3, 1, 1, 1));  // several bands
+  test_case<T>(make_case(5, 1, 3, 33, 5, 2, 1, 0, 1));   // several tiles of filters
+  test_case<T>(make_case(2, 1, 50, 4, 4, 3, 1, 2, 1));   // several blocks of taps
+  test_case<T>(make_case(1, 2, 1, 2, 27, 3, 1, 1, 1));   // several bands
+  test_case<T>(make_case(1, 1, 5, 6, 27, 3, 2, 1, 1));   // the same with stride
+  test_case<T>(make_case(2, 1, 5, 6, 20, 3, 4, 2, 6));   // taps of four kinds in grad_input
+  test_case<T>(make_case(2, 1, 6, 5, 45, 2, 1, 0, 20));  // taps far apart
 }
 
 TEST(Conv2d, Float32) { test_all<float>(); }

@@ -46,6 +46,21 @@ def test_values_and_gradients(shape, dtype, training):
         check(lambda m, x: functional(m)(x, None, None, training=True), x, **tolerance)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf], ids=str)
+@pytest.mark.parametrize("training", [True, False], ids=["training", "eval"])
+def test_nan_and_infinity_stay_in_their_channel(value, training):
+    x = randn(4, 3, 5)
+    x[1, 2, 3] = value
+
+    def function(m, x, weight, bias):
+        mean, var = statistics(m, x.shape, np.float64)
+        return functional(m)(x, mean, var, weight, bias, training), mean, var
+
+    check(function, x, randn(3, seed=1), randn(3, seed=2), atol=1e-11)
+    y = as_array(function(tg, *map(tg.from_numpy, (x, randn(3, seed=1), randn(3, seed=2))))[0])
+    assert np.isfinite(y[:, :2]).all() and not np.isfinite(y[:, 2]).all()
+
+
 @pytest.mark.parametrize("training", [True, False], ids=["training", "eval"])
 @pytest.mark.parametrize("shape", [(5, 3), (2, 3, 4), (3, 2, 3, 2)], ids=str)
 def test_second_derivatives(shape, training):

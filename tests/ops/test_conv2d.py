@@ -31,11 +31,20 @@ CASES = {
     "one-element tuples": ((2, 2, 6, 7), (3, 2, 3, 3), {"stride": (2,), "padding": (1,)}),
     "unbatched": ((3, 7, 5), (4, 3, 3, 3), {"padding": 1}),
     "empty batch": ((0, 3, 7, 5), (4, 3, 3, 3), {}),
-    "several strips": ((5, 2, 19, 23), (3, 2, 3, 3), {"padding": 1}),
+    "stride and dilation share a factor": (
+        (2, 3, 19, 17), (5, 3, 3, 4), dict(stride=(4, 6), dilation=(6, 4), padding=(4, 3))),
+    "one column": ((2, 5, 5, 1), (6, 5, 3, 3), dict(stride=(1, 2), padding=1)),
+    "one row": ((2, 5, 1, 5), (6, 5, 3, 3), dict(stride=(2, 1), padding=1)),
+    "taps far apart": ((2, 3, 40, 41), (5, 3, 2, 2), {"dilation": (37, 39)}),
+    "far outside": ((1, 2, 5, 5), (6, 2, 3, 3), dict(padding=5000, stride=4003, dilation=2001)),
+    "several bands": ((5, 2, 19, 23), (3, 2, 3, 3), {"padding": 1}),
+    "several bands of whole images": ((70, 6, 4, 4), (7, 6, 3, 3), {"padding": 1}),
     "several blocks of taps": ((2, 131, 5, 5), (3, 131, 3, 3), {"padding": 1}),
     "several blocks of filters": ((1, 2, 3, 4), (487, 2, 2, 2), {}),
+    "several tiles of filters": ((2, 33, 5, 5), (35, 33, 2, 2), {}),
     "wide image": ((1, 1, 2, 701), (2, 1, 2, 5), {"padding": 2}),
-}
+    "wide image, many filters": ((2, 5, 2, 701), (9, 5, 2, 5), {"padding": 2, "stride": (1, 2)}),
+}  # fmt: skip
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same'")  # PyTorch, about even kernels
@@ -98,10 +107,17 @@ def test_infinity_stays_in_the_windows_that_see_it():
     check(lambda m, x, w: m.conv2d(x, w, padding=1), x, randn(3, 2, 3, 3, seed=1), atol=1e-11)
 
 
-def test_no_channels_leaves_the_bias():
-    y = tg.conv2d(tg.zeros(1, 0, 4, 4), tg.zeros(2, 0, 3, 3), tg.tensor([1.5, -2.0]))
-    assert (as_array(y) == np.array([1.5, -2.0])[None, :, None, None]).all()
-    assert y.shape == (1, 2, 2, 2)
+@pytest.mark.parametrize("batch", [0, 2])
+def test_no_input_channels_give_no_output_channels(batch):
+    shapes = []
+    for m in (tg, torch):
+        leaves = [m.zeros(batch, 0, 4, 5), m.zeros(2, 0, 3, 3), m.zeros(2)]
+        for leaf in leaves:
+            leaf.requires_grad_()
+        y = m.conv2d(*leaves, padding=1, stride=2)
+        gradients = m.autograd.grad(y.sum(), leaves, allow_unused=True)
+        shapes.append([tuple(y.shape), *(g if g is None else tuple(g.shape) for g in gradients)])
+    assert shapes[0] == shapes[1]
 
 
 def test_same_bits_for_every_number_of_threads():

@@ -32,6 +32,7 @@ def conv2d(
     All of one floating dtype. ``stride``, ``padding`` and ``dilation`` are one integer or a pair
     (vertical, horizontal); ``padding`` may be 'valid' (none) or 'same' (output as large as the
     input, for stride 1). With ``groups``, group g of the filters sees group g of the channels only.
+    From no channels come no channels: the output of C = 0 is (N, 0, H', W').
 
     Raises RuntimeError for shapes and dtypes that do not match, a stride, dilation or groups below
     1, negative padding, and a kernel larger than the padded input; NotImplementedError for
@@ -53,8 +54,14 @@ def conv2d_backward(node: Any, grad: Any) -> tuple:
     return (
         conv2d_grad_input(grad, weight, input.shape, options) if node.needs(0) else None,
         conv2d_grad_weight(grad, input, weight.shape, options) if node.needs(1) else None,
-        grad.sum((0, 2, 3)) if node.needs(2) else None,
+        bias_gradient(grad, weight) if node.needs(2) else None,
     )
+
+
+def bias_gradient(grad: Any, weight: Any) -> Any:
+    if weight.shape[1] == 0:  # the output had no channels
+        return grad.new_zeros(weight.shape[0])
+    return grad.sum((0, 2, 3))
 
 
 def conv2d_grad_input(grad_output: Any, weight: Any, input_shape: Any, options: tuple) -> Any:

@@ -1,0 +1,164 @@
+// The geometry of a convolution, and the windows that its patches are read from.
+//
+// A task computes a band: a rectangle of the output in one or several images. It copies the inputs
+// which the band sees into a window, padded with zeros. There the input that output pixel p and tap
+// t meet lies at pixel_offset[p] + tap_offset[t]. Included once per instruction set.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+
+#include "gemm.h"
+
+namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
+
+using Int = std::int64_t;
+
+// Offsets come in multiples of this: the rows of the tile that conv2d's micro-kernel computes. The
+// address of every row occupies a register, hence the limit.
+static constexpr int kRows = std::min(kTileRows, 8);
+
+// One direction of a convolution: output o and tap t meet at input o * stride + t * dilation - pad.
+struct Axis {
+  Int in, out, taps, stride, dilation, pad;
+  Int size;                         // of the array that output o is a part of:
+  Int out_first = 0, out_step = 1;  // it has the index out_first + o * out_step there
+  Int tap_first = 0, tap_step = 1;  // and tap t is column tap_first + t * tap_step of the filter
+};
+
+// A convolution of `source`, (batch, groups * in_channels, y.in, x.in). Its output belongs into an
+// array (batch, groups * out_channels, y.size, x.size).
+struct Pass {
+  Int batch, groups, in_channels, out_channels;
+  Axis y, x;
+  const void* source;
+
+  Int taps() const { return in_channels * y.taps * x.taps; }
+};
+
+// Outputs that one task computes.
+struct Band {
+  Int image, images, y, rows, x, columns;
+
+  Int pixels() const { return images * rows * columns; }
+};
+
+// Cuts the outputs of the images [first, last) into bands: large enough to make use of the packed
+// filters, small enough for windows in L2 and work for many threads. Depends on sizes only.
+struct Bands {
+  Int first, last, height, width;
+  Int images, rows, columns;  // of a full band
+  Int stacks, across, count;
+
+  Bands(const Pass& p, Int first_image, Int last_image)
+      : first(first_image), last(last_image), height(p.y.out), width(p.x.out) {
+    constexpr Int window_elements = 1 << 17;
+    const Int pixels = std::clamp<Int>(window_elements / std::max<Int>(p.in_channels, 1), 32, 128);
+    columns = std::min(width, pixels);
+    rows = std::clamp<Int>(pixels / columns, 1, height);
+    images = rows == height && columns == width ? std::max<Int>(1, pixels / (rows * columns)) : 1;
+    across = (width + columns - 1) / columns;
+    stacks = (height + rows - 1) / rows;
+    count = (last - first + images - 1) / images * stacks * across;
+  }
+
+  Band at(Int index) const {
+    const Int x = index % across * columns, y = index / across % stacks * rows;
+    const Int image = first + index / across / stacks * images;
+    return {image, std::min(images, last - image), y, std::min(rows, height - y),
+            x,     std::min(columns, width - x)};
+  }
+};
+
+// The inputs that `count` outputs from `first` on see along one axis, laid out so that output o and
+// tap t meet at o * out_step + t * tap_step. Either a piece of the axis as it is or, where outputs
+// skip or taps are far apart, one piece of `count` inputs for each tap.
+struct Span {
+  Int size, out_step, tap_step;
+  Int origin, period, inner, outer;  // at w: input origin + w % period * inner + w / period * outer
+
+  Span(const Axis& a, Int first, Int count) : origin(first * a.stride - a.pad) {
+    const Int dense = (count - 1) * a.stride + (a.taps - 1) * a.dilation + 1;
+    const bool is_dense = a.taps > 0 && dense <= count * a.taps;
+    size = is_dense ? dense : count * a.taps;
+    out_step = is_dense ? a.stride : 1;
+    tap_step = is_dense ? a.dilation : count;
+    period = is_dense ? size : count;
+    inner = is_dense ? 1 : a.stride;
+    outer = is_dense ? 0 : a.dilation;
+  }
+};
+
+// Copies `count` elements, from[i * step]; the rows of small images are short.
+template <class T>
+static inline void copy_row(const T* from, Int step, Int count, T* to) {
+  constexpr int chunk = 4;
+  Int i = 0;
+  if (step == 1)
+    for (; i + chunk <= count; i += chunk) std::memcpy(to + i, from + i, chunk * sizeof(T));
+  for (; i < count; ++i) to[i] = from[i * step];
+}
+
+// The window (images, channels, y.size, x.size) of one band, and the offsets into it.
+template <class T>
+struct Window {
+  Span y, x;
+  Int pixels, taps, size;  // some zeros behind the end are included: whole vectors may be read
+  Int *pixel_offset = nullptr, *tap_offset = nullptr;  // padded with zeros to a multiple of kRows
+  T* data = nullptr;
+
+  Window(const Pass& p, const Band& band)
+      : y(p.y, band.y, band.rows),
+        x(p.x, band.x, band.columns),
+        pixels(band.pixels()),
+        taps(p.taps()),
+        size(band.images * p.in_channels * y.size * x.size + kTileColumns<T>) {}
+
+  Int offsets() const { return round_up(pixels, kRows) + round_up(taps, kRows); }
+  Int bytes() const { return offsets() * Int{sizeof(Int)} + size * Int{sizeof(T)}; }
+
+  void fill(const Pass& p, const Band& band, Int group, void* memory) {
+    pixel_offset = static_cast<Int*>(memory);
+    tap_offset = pixel_offset + round_up(pixels, kRows);
+    data = reinterpret_cast<T*>(pixel_offset + offsets());
+    fill_offsets(p, band);
+    std::fill_n(data, size, T{0});
+    for (Int w = 0; w < x.size; w += x.period) {  // the rows have gaps, if any, at the same places
+      const Int start = x.origin + w / x.period * x.outer;
+      const Int first = start < 0 ? (-start + x.inner - 1) / x.inner : 0;
+      const Int last = std::min(x.period, (p.x.in - start + x.inner - 1) / x.inner);
+      if (first < last)
+        fill_columns(p, band, group, start + first * x.inner, last - first, data + w + first);
+    }
+  }
+
+  // Fills `count` columns of the window, the first of which is column `in_x` of the images.
+  void fill_columns(const Pass& p, const Band& band, Int group, Int in_x, Int count, T* to) {
+    const Int plane = p.y.in * p.x.in;
+    for (Int image = band.image; image < band.image + band.images; ++image) {
+      const T* from = static_cast<const T*>(p.source) + in_x +
+                      (image * p.groups + group) * p.in_channels * plane;
+      for (Int channel = 0; channel < p.in_channels; ++channel, from += plane)
+        for (Int w = 0, start = y.origin; w < y.size; w += y.period, start += y.outer)
+          for (Int i = 0, in_y = start; i < y.period; ++i, in_y += y.inner, to += x.size)
+            if (in_y >= 0 && in_y < p.y.in) copy_row(from + in_y * p.x.in, x.inner, count, to);
+    }
+  }
+
+  void fill_offsets(const Pass& p, const Band& band) {
+    const Int plane = y.size * x.size;
+    std::fill_n(pixel_offset, offsets(), Int{0});
+    Int* to = pixel_offset;
+    for (Int image = 0; image < band.images; ++image)
+      for (Int row = 0; row < band.rows; ++row)
+        for (Int column = 0; column < band.columns; ++column)
+          *to++ = image * p.in_channels * plane + row * y.out_step * x.size + column * x.out_step;
+    to = tap_offset;
+    for (Int channel = 0; channel < p.in_channels; ++channel)
+      for (Int row = 0; row < p.y.taps; ++row)
+        for (Int column = 0; column < p.x.taps; ++column)
+          *to++ = channel * plane + row * y.tap_step * x.size + column * x.tap_step;
+  }
+};
+
+}  // namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE
