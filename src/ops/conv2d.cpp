@@ -242,22 +242,30 @@ using Padding = std::variant<std::string, Dims>;
 }  // namespace
 
 void bind_conv2d(py::module_& module) {
-  module.def("conv2d", [](const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias,
-                          const Dims& stride, const Padding& padding, const Dims& dilation,
-                          std::int64_t groups) {
-    return conv2d(x, weight, bias, {stride, padding, dilation, groups});
-  });
+  module.def(
+      "conv2d",
+      [](const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias,
+         const Dims& stride, const Padding& padding, const Dims& dilation, std::int64_t groups) {
+        return conv2d(x, weight, bias, {stride, padding, dilation, groups});
+      },
+      py::arg("input"), py::arg("weight"), py::arg("bias"), py::arg("stride"), py::arg("padding"),
+      py::arg("dilation"), py::arg("groups"));
   module.def(
       "conv2d_grad_input",
       [](const Tensor& grad, const Tensor& weight, const Dims& input_shape, const Dims& stride,
          const Padding& padding, const Dims& dilation, std::int64_t groups) {
         return conv2d_grad_input(grad, weight, input_shape, {stride, padding, dilation, groups});
-      });
-  module.def("conv2d_grad_weight", [](const Tensor& grad, const Tensor& x, const Dims& weight_shape,
-                                      const Dims& stride, const Padding& padding,
-                                      const Dims& dilation, std::int64_t groups) {
-    return conv2d_grad_weight(grad, x, weight_shape, {stride, padding, dilation, groups});
-  });
+      },
+      py::arg("grad"), py::arg("weight"), py::arg("input_shape"), py::arg("stride"),
+      py::arg("padding"), py::arg("dilation"), py::arg("groups"));
+  module.def(
+      "conv2d_grad_weight",
+      [](const Tensor& grad, const Tensor& x, const Dims& weight_shape, const Dims& stride,
+         const Padding& padding, const Dims& dilation, std::int64_t groups) {
+        return conv2d_grad_weight(grad, x, weight_shape, {stride, padding, dilation, groups});
+      },
+      py::arg("grad"), py::arg("input"), py::arg("weight_shape"), py::arg("stride"),
+      py::arg("padding"), py::arg("dilation"), py::arg("groups"));
 }
 
 }  // namespace tilegrad
