@@ -32,11 +32,12 @@ CASES = {
     "unbatched": ((3, 7, 5), (4, 3, 3, 3), {"padding": 1}),
     "empty batch": ((0, 3, 7, 5), (4, 3, 3, 3), {}),
     "stride and dilation share a factor": (
-        (2, 3, 19, 17), (5, 3, 3, 4), dict(stride=(4, 6), dilation=(6, 4), padding=(4, 3))),
-    "one column": ((2, 5, 5, 1), (6, 5, 3, 3), dict(stride=(1, 2), padding=1)),
-    "one row": ((2, 5, 1, 5), (6, 5, 3, 3), dict(stride=(2, 1), padding=1)),
+        (2, 3, 19, 17), (5, 3, 3, 4), {"stride": (4, 6), "dilation": (6, 4), "padding": (4, 3)}),
+    "one column": ((2, 5, 5, 1), (6, 5, 3, 3), {"stride": (1, 2), "padding": 1}),
+    "one row": ((2, 5, 1, 5), (6, 5, 3, 3), {"stride": (2, 1), "padding": 1}),
     "taps far apart": ((2, 3, 40, 41), (5, 3, 2, 2), {"dilation": (37, 39)}),
-    "far outside": ((1, 2, 5, 5), (6, 2, 3, 3), dict(padding=5000, stride=4003, dilation=2001)),
+    "far outside": (
+        (1, 2, 5, 5), (6, 2, 3, 3), {"padding": 5000, "stride": 4003, "dilation": 2001}),
     "several bands": ((5, 2, 19, 23), (3, 2, 3, 3), {"padding": 1}),
     "several bands of whole images": ((70, 6, 4, 4), (7, 6, 3, 3), {"padding": 1}),
     "several blocks of taps": ((2, 131, 5, 5), (3, 131, 3, 3), {"padding": 1}),
