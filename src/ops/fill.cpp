@@ -40,15 +40,16 @@ void fill(const Tensor& y, const Scalar& value, const char* op) {
   run(fill_kernel, y.device(), args, y.numel());
 }
 
-Tensor empty_on(const Dims& shape, DType dtype, Device device) {
-  require_device(device, "empty");
-  return empty(shape, dtype, device);
+// `op` is the public function that asks, for its complaints: zeros, rand, ...
+Tensor empty_on(const Dims& shape, DType dtype, Device device, const char* op) {
+  require_device(device, op);
+  return empty(shape, dtype, device, op);
 }
 
-Tensor full(const Dims& shape, const Scalar& value, DType dtype, Device device) {
-  require_device(device, "full");
-  Tensor y = empty(shape, dtype, device, "full");
-  fill(y, value, "full");
+Tensor full(const Dims& shape, const Scalar& value, DType dtype, Device device, const char* op) {
+  require_device(device, op);
+  Tensor y = empty(shape, dtype, device, op);
+  fill(y, value, op);
   return y;
 }
 
@@ -79,9 +80,10 @@ Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step, DType 
 }  // namespace
 
 void bind_fill(py::module_& module) {
-  module.def("empty", &empty_on, py::arg("shape"), py::arg("dtype"), py::arg("device"));
-  module.def("full", &full, py::arg("shape"), py::arg("value"), py::arg("dtype"),
-             py::arg("device"));
+  module.def("empty", &empty_on, py::arg("shape"), py::arg("dtype"), py::arg("device"),
+             py::arg("op") = "empty");
+  module.def("full", &full, py::arg("shape"), py::arg("value"), py::arg("dtype"), py::arg("device"),
+             py::arg("op") = "full");
   module.def("arange", &arange, py::arg("start"), py::arg("end"), py::arg("step"), py::arg("dtype"),
              py::arg("device"));
   module.def(

@@ -47,9 +47,13 @@ def _finish(output: Any, requires_grad: bool, out: Any = None) -> Any:
     return output.requires_grad_() if requires_grad else output
 
 
-def _shape(size: tuple) -> Any:
+def _shape(op: str, size: tuple) -> Any:
+    """Accepts both ``f(2, 3)`` and ``f((2, 3))``; TypeError for sizes that are no integers."""
     if len(size) == 1 and isinstance(size[0], (tuple, list)):
-        return size[0]
+        size = size[0]
+    for item in size:
+        if type(item) is not int and (isinstance(item, bool) or not hasattr(item, "__index__")):
+            raise TypeError(f"{op}: argument 'size': expected integers, got {item!r}")
     return size
 
 
@@ -190,7 +194,7 @@ def empty(
     pin_memory: bool = False,
 ) -> Tensor:
     """A tensor of undefined content."""
-    output = _C.empty(_shape(size), _dtype(dtype, out), _device(device))
+    output = _C.empty(_shape("empty", size), _dtype(dtype, out), _device(device))
     return _finish(output, requires_grad, out)
 
 
@@ -198,7 +202,7 @@ def zeros(
     *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, out: Any = None
 ) -> Tensor:
     """A tensor of zeros."""
-    output = _C.full(_shape(size), 0, _dtype(dtype, out), _device(device))
+    output = _C.full(_shape("zeros", size), 0, _dtype(dtype, out), _device(device), "zeros")
     return _finish(output, requires_grad, out)
 
 
@@ -206,7 +210,7 @@ def ones(
     *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, out: Any = None
 ) -> Tensor:
     """A tensor of ones."""
-    output = _C.full(_shape(size), 1, _dtype(dtype, out), _device(device))
+    output = _C.full(_shape("ones", size), 1, _dtype(dtype, out), _device(device), "ones")
     return _finish(output, requires_grad, out)
 
 
@@ -394,7 +398,7 @@ def new_zeros(
     input: Any, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """Zeros of another shape, of this tensor's dtype and device."""
-    output = new_full(input, _shape(size), 0, dtype=dtype, device=device)
+    output = new_full(input, _shape("new_zeros", size), 0, dtype=dtype, device=device)
     return _finish(output, requires_grad)
 
 
@@ -403,7 +407,7 @@ def new_ones(
     input: Any, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """Ones of another shape, of this tensor's dtype and device."""
-    output = new_full(input, _shape(size), 1, dtype=dtype, device=device)
+    output = new_full(input, _shape("new_ones", size), 1, dtype=dtype, device=device)
     return _finish(output, requires_grad)
 
 
@@ -428,7 +432,7 @@ def new_empty(
 ) -> Tensor:
     """Undefined content in another shape, of this tensor's dtype and device."""
     _, dtype, device = _like(input, dtype, device)
-    return _finish(_C.empty(_shape(size), dtype, device), requires_grad)
+    return _finish(_C.empty(_shape("new_empty", size), dtype, device, "new_empty"), requires_grad)
 
 
 @method()

@@ -119,7 +119,7 @@ def rand(
     requires_grad: bool = False,
 ) -> Tensor:
     """Uniform numbers in [0, 1)."""
-    output = _C.empty(_shape(size), _dtype(dtype), _device(device))
+    output = _C.empty(_shape("rand", size), _dtype(dtype), _device(device), "rand")
     _C.uniform_(output, 0, 1, _source(generator))
     return _finish(output, requires_grad)
 
@@ -132,7 +132,7 @@ def randn(
     requires_grad: bool = False,
 ) -> Tensor:
     """Normal numbers of mean 0 and standard deviation 1."""
-    output = _C.empty(_shape(size), _dtype(dtype), _device(device))
+    output = _C.empty(_shape("randn", size), _dtype(dtype), _device(device), "randn")
     _C.normal_(output, 0, 1, _source(generator))
     return _finish(output, requires_grad)
 
