@@ -47,9 +47,24 @@ __all__ = [
 ]
 
 
+def _tensor_sequence(op: str, tensors: Any) -> tuple:
+    """The argument as a tuple; a single tensor is refused instead of being iterated over."""
+    if not isinstance(tensors, (tuple, list)):
+        raise TypeError(
+            f"{op}: argument 'tensors': expected a tuple or list of Tensors, "
+            f"got {type(tensors).__name__}"
+        )
+    return tuple(tensors)
+
+
 def cat(tensors: Sequence[Any], dim: int = 0, *, out: Any = None) -> Any:
-    """The tensors one after another along ``dim``; their other sizes are equal."""
-    tensors = tuple(tensors)
+    """The tensors one after another along ``dim``; their other sizes are equal.
+
+    The result has the promoted dtype. Raises ValueError for an empty list, TypeError for what is
+    not a sequence of tensors, RuntimeError for sizes that differ elsewhere or 0-dimensional
+    tensors, IndexError for a dimension out of range.
+    """
+    tensors = _tensor_sequence("cat", tensors)
     output = _C.cat(tensors, dim)
     if needs_grad(*tensors):
         record(output, cat_backward, tensors, (dim, [t.shape for t in tensors]))
@@ -72,8 +87,13 @@ concat = concatenate = cat
 
 
 def stack(tensors: Sequence[Any], dim: int = 0, *, out: Any = None) -> Any:
-    """The tensors, all of one shape, along a new dimension at ``dim``."""
-    tensors = tuple(tensors)
+    """The tensors, all of one shape, along a new dimension at ``dim``.
+
+    n tensors (A, B) give (n, A, B), of the promoted dtype. Raises RuntimeError for no tensors and
+    for shapes that differ, TypeError for what is not a sequence of tensors, IndexError for a
+    dimension out of range.
+    """
+    tensors = _tensor_sequence("stack", tensors)
     output = _C.stack(tensors, dim)
     if needs_grad(*tensors):
         record(output, stack_backward, tensors, (dim,))
@@ -123,33 +143,35 @@ def _each(tensors: tuple, convert: Any) -> Any:
 
 @takes_tensors
 def hstack(tensors: Sequence[Any], *, out: Any = None) -> Any:
-    """Joins along the second dimension; vectors along the first."""
+    """Joins along the second dimension; vectors along the first. Errors as for :func:`cat`, but
+    RuntimeError for an empty list.
+    """
     tensors = atleast_1d(_listed("hstack", tensors))
     return cat(tensors, 0 if tensors[0].ndim == 1 else 1, out=out)
 
 
 def vstack(tensors: Sequence[Any], *, out: Any = None) -> Any:
-    """Joins along the first dimension; vectors count as rows."""
+    """Joins along the first dimension; vectors count as rows. Errors as for :func:`hstack`."""
     return cat(atleast_2d(_listed("vstack", tensors)), 0, out=out)
 
 
 @takes_tensors
 def dstack(tensors: Sequence[Any], *, out: Any = None) -> Any:
-    """Joins along the third dimension."""
+    """Joins along the third dimension. Errors as for :func:`hstack`."""
     return cat(atleast_3d(_listed("dstack", tensors)), 2, out=out)
 
 
 @takes_tensors
 def column_stack(tensors: Sequence[Any], *, out: Any = None) -> Any:
-    """Joins along the second dimension; vectors count as columns."""
+    """Joins along the second dimension; vectors count as columns. Errors as for :func:`hstack`."""
     columns = [
         reshape(x, (x.numel(), 1)) if x.ndim <= 1 else x for x in _listed("column_stack", tensors)
     ]
     return cat(columns, 1, out=out)
 
 
-def _listed(op: str, tensors: Sequence[Any]) -> list:
-    tensors = list(tensors)
+def _listed(op: str, tensors: Sequence[Any]) -> tuple:
+    tensors = _tensor_sequence(op, tensors)
     if not tensors:
         raise RuntimeError(f"{op} expects a non-empty TensorList")
     return tensors
