@@ -149,6 +149,9 @@ def test_broadcast_shapes():
         lambda m, x: x.unfold(0, 2, 0),
         lambda m, x: m.broadcast_tensors(x, m.zeros(5)),
         lambda m, x: m.meshgrid(x[0, 0], indexing="ab"),
+        lambda m, x: m.meshgrid(x, indexing="ij"),
+        lambda m, x: m.meshgrid(x[0, 0], x[0, 0].float(), indexing="ij"),
+        lambda m, x: m.atleast_1d(3),
         lambda m, x: m.rot90(x, 1, (0, 0)),
     ],
 )
