@@ -24,3 +24,7 @@ from .sort import *  # noqa: F403
 from .unary import *  # noqa: F403
 from .view import *  # noqa: F403
 from .where import *  # noqa: F403
+
+from . import _documentation  # isort: skip - it completes what was imported
+
+_documentation.complete(globals())
