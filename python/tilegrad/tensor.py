@@ -211,6 +211,10 @@ class Tensor(_C.TensorBase):
         """False: there are no complex dtypes."""
         return False
 
+    def is_inference(self) -> bool:
+        """Whether it was made under :func:`tilegrad.inference_mode`. Never fails."""
+        return self._is_inference
+
     def get_device(self) -> int:
         """The CUDA device index, -1 for the CPU."""
         index = self.device.index

@@ -27,6 +27,7 @@ __all__ = [
     "diagonal",
     "expand",
     "flatten",
+    "moveaxis",
     "movedim",
     "narrow",
     "permute",
@@ -34,6 +35,7 @@ __all__ = [
     "select",
     "squeeze",
     "swapaxes",
+    "swapdims",
     "t",
     "transpose",
     "unflatten",
@@ -170,7 +172,7 @@ def transpose_backward(node: Any, grad: Any) -> Any:
     return transpose(grad, *node.saved)
 
 
-swapaxes = method("swapaxes", "swapdims")(transpose)
+swapaxes = swapdims = method("swapaxes", "swapdims")(transpose)
 
 
 @method()
@@ -226,6 +228,9 @@ def movedim(input: Any, source: Any, destination: Any) -> Any:
     rest = iter([d for d in range(ndim) if d not in sources])
     moved = dict(zip(targets, sources, strict=True))
     return permute(input, [moved[d] if d in moved else next(rest) for d in range(ndim)])
+
+
+moveaxis = movedim
 
 
 def expand(input: Any, size: Any) -> Any:
