@@ -47,6 +47,13 @@ def test_every_name_is_documented(room):
     assert not [name for name, value in found if not inspect.getdoc(value)]
 
 
+def test_no_module_of_an_operation_leaks_into_the_top():
+    found = {name for name, x in vars(tg).items() if isinstance(x, types.ModuleType)}
+    assert {name for name in found if name[0] != "_"} == {
+        "autograd", "cuda", "nn", "ops", "optim", "utils"
+    }  # fmt: skip
+
+
 def test_public_members_of_classes_are_documented():
     classes = {value for room in ROOMS.values() for _, value in public(room)}
     classes = {value for value in classes if inspect.isclass(value)}
