@@ -134,6 +134,14 @@ def test_other_objects_are_type_errors(thing):
         tg.from_numpy(thing)
 
 
+@pytest.mark.parametrize("number", [int, float])
+@pytest.mark.parametrize("count", [0, 2])
+def test_only_one_element_becomes_a_number(number, count):
+    with pytest.raises(ValueError, match=rf"one element.*\({count},\)"):
+        number(tg.ones(count))
+    assert number(tg.ones(1, 1)) == 1
+
+
 def test_tensors_that_require_gradients_must_be_detached_first():
     x = tg.ones(3, requires_grad=True)
     with pytest.raises(RuntimeError, match=r"detach\(\)"):

@@ -71,17 +71,26 @@ def synchronize(device: Any = None) -> None:
 
 
 def memory_allocated(device: Any = None) -> int:
-    """Bytes that tensors occupy on a card; 0 where there is no CUDA."""
+    """Bytes that tensors occupy on a card; 0 where there is no CUDA.
+
+    Errors are those of :func:`get_device_name`.
+    """
     return _memory(device, "in_use")
 
 
 def max_memory_allocated(device: Any = None) -> int:
-    """The most bytes that tensors have occupied on a card at once; 0 where there is no CUDA."""
+    """The most bytes that tensors have occupied on a card at once; 0 where there is no CUDA.
+
+    Errors are those of :func:`get_device_name`.
+    """
     return _memory(device, "peak")
 
 
 def memory_reserved(device: Any = None) -> int:
-    """Bytes taken from a card: those of tensors and those kept for reuse."""
+    """Bytes taken from a card: those of tensors and those kept for reuse.
+
+    Errors are those of :func:`get_device_name`.
+    """
     return _memory(device, "in_use") + _memory(device, "cached")
 
 

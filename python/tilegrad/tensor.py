@@ -42,17 +42,26 @@ class Tensor(_C.TensorBase):
 
     @property
     def requires_grad(self) -> bool:
+        """Whether operations on this tensor are recorded; assigning calls requires_grad_()."""
         return self._get_requires_grad
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
+        if not isinstance(value, bool):
+            raise RuntimeError(f"requires_grad: expected a bool, got {type(value).__name__}")
         self.requires_grad_(value)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Starts or stops recording operations on this leaf. Returns ``self``.
 
-        Raises RuntimeError for a dtype that is not floating, and for switching a result off.
+        Raises RuntimeError for a dtype that is not floating, and for switching a result off;
+        TypeError for an argument that is not a bool.
         """
+        if not isinstance(requires_grad, bool):
+            raise TypeError(
+                "requires_grad_: argument 'requires_grad': expected a bool, "
+                f"got {type(requires_grad).__name__}"
+            )
         if requires_grad and not self.dtype.is_floating_point:
             raise RuntimeError(
                 "only Tensors of floating point and complex dtype can require gradients, "
@@ -66,11 +75,16 @@ class Tensor(_C.TensorBase):
             )
         if requires_grad and self._is_inference:
             raise RuntimeError("Setting requires_grad=True on inference tensor is not allowed.")
-        self._requires_grad = bool(requires_grad)  # type: ignore[misc]
+        self._requires_grad = requires_grad  # type: ignore[misc]
         return self
 
     @property
     def grad(self) -> Tensor | None:
+        """The accumulated gradient, of this tensor's shape and dtype, or None.
+
+        Assigning raises TypeError for other objects, RuntimeError for another shape, dtype or
+        device.
+        """
         return self._grad
 
     @grad.setter
@@ -173,10 +187,12 @@ class Tensor(_C.TensorBase):
 
     @property
     def itemsize(self) -> int:
+        """Bytes per element."""
         return self.dtype.itemsize
 
     @property
     def nbytes(self) -> int:
+        """Bytes of all elements together, wherever they lie."""
         return self.numel() * self.dtype.itemsize
 
     def is_contiguous(self) -> bool:
@@ -195,6 +211,10 @@ class Tensor(_C.TensorBase):
         """False: there are no complex dtypes."""
         return False
 
+    def is_inference(self) -> bool:
+        """Whether it was made under :func:`tilegrad.inference_mode`. Never fails."""
+        return self._is_inference
+
     def get_device(self) -> int:
         """The CUDA device index, -1 for the CPU."""
         index = self.device.index
@@ -202,12 +222,13 @@ class Tensor(_C.TensorBase):
 
     @property
     def is_cuda(self) -> bool:
+        """Whether the tensor lies on a GPU."""
         return self.device.type == "cuda"
 
     # --- Python numbers and NumPy -----------------------------------------------------------
 
     def item(self) -> Any:
-        """The only element, as a Python number."""
+        """The only element, as a Python number. Raises RuntimeError unless there is exactly one."""
         return _C.item(self)
 
     def tolist(self) -> Any:
@@ -243,11 +264,19 @@ class Tensor(_C.TensorBase):
             raise RuntimeError(f"Boolean value of Tensor with {what} is ambiguous")
         return bool(_C.item(self))
 
+    def _only_element(self) -> Any:
+        if self.numel() != 1:
+            raise ValueError(
+                "only one element tensors can be converted to Python scalars, "
+                f"got shape {tuple(self.shape)}"
+            )
+        return _C.item(self)
+
     def __int__(self) -> int:
-        return int(_C.item(self))
+        return int(self._only_element())
 
     def __float__(self) -> float:
-        return float(_C.item(self))
+        return float(self._only_element())
 
     def __index__(self) -> int:
         if self.dtype.is_floating_point or self.numel() != 1:

@@ -393,6 +393,24 @@ def test_threads_walk_one_graph():
 
 
 @BOTH
+def test_arguments_of_grad_in_pytorch_order(m):
+    x, y = leaf(m, 3.0), leaf(m, 5.0)
+    gradients = m.autograd.grad(x * x, [x, y], None, None, False, True, True)
+    assert gradients[0].item() == 6.0 and gradients[1] is None
+    with pytest.warns(FutureWarning, match="only_inputs"):
+        m.autograd.grad(x * x, x, only_inputs=False)
+
+
+@BOTH
+@pytest.mark.parametrize("value", ["a", 1, None])
+def test_requires_grad_takes_a_bool(m, value):
+    with pytest.raises(TypeError, match="bool"):
+        m.ones(2).requires_grad_(value)
+    with pytest.raises(RuntimeError, match="bool"):
+        m.ones(2).requires_grad = value
+
+
+@BOTH
 def test_backward_inside_backward(m):
     class Inner(m.autograd.Function):
         @staticmethod

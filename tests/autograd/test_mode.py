@@ -108,8 +108,10 @@ def test_decorated_generators(m):
 def test_inference_mode(m):
     with m.inference_mode():
         assert m.is_inference_mode_enabled() and not m.is_grad_enabled()
+        assert m.ones(2).is_inference()
         with m.inference_mode(False):
             assert not m.is_inference_mode_enabled() and m.is_grad_enabled()
+            assert not m.ones(2).is_inference()
         assert m.is_inference_mode_enabled() and not m.is_grad_enabled()
     assert not m.is_inference_mode_enabled() and m.is_grad_enabled()
 

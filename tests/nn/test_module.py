@@ -125,6 +125,11 @@ def test_attributes_follow_registration():
         lambda m, s: s.get_parameter("mean"),
         lambda m, s: s.get_buffer("weight"),
         lambda m, s: s.train("yes"),
+        lambda m, s: s.set_submodule("", m.nn.Module()),
+        lambda m, s: s.set_submodule("weight", m.nn.Module()),
+        lambda m, s: s.set_submodule("fresh", 3),
+        lambda m, s: s.set_submodule("fresh", m.nn.Module(), strict=True),
+        lambda m, s: s.requires_grad_("no"),
         lambda m, s: s.to(m.int64),
         lambda m, s: m.nn.Module()(3),
         lambda m, s: s.load_state_dict(3),
@@ -158,6 +163,15 @@ def test_finding_by_path():
     fresh = make_scale(tg)(7)
     model.set_submodule("inner.1.0", fresh)
     assert model.inner[1][0] is fresh and model.inner[1]._modules["0"] is fresh
+
+
+def test_shared_modules_come_once_unless_told_otherwise():
+    def count(m):
+        shared = m.nn.Linear(2, 2)
+        model = m.nn.Sequential(shared, m.nn.ReLU(), shared)
+        return len(list(model.modules())), len(list(model.modules(remove_duplicate=False)))
+
+    assert count(tg) == count(torch) == (3, 4)
 
 
 def test_train_apply_and_requires_grad():

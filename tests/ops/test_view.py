@@ -33,6 +33,7 @@ VIEWS: dict[str, Callable[[Any, Any], Any]] = {
     ),
     "transpose": lambda m, x: (x.transpose(0, 2), m.transpose(x, -1, 1), x.transpose(1, 1)),
     "swapaxes": lambda m, x: (x.swapaxes(0, 1), x.swapdims(-1, 0), m.swapaxes(x, 0, 2)),
+    "swapdims": lambda m, x: (m.swapdims(x, 0, 2), m.moveaxis(x, 0, -1)),
     "permute": lambda m, x: (x.permute(2, 0, 1), m.permute(x, (1, -1, 0)), x.permute([0, 1, 2])),
     "movedim": lambda m, x: (x.movedim(0, -1), m.movedim(x, (0, 1), (2, 0)), x.moveaxis(1, 0)),
     "expand": lambda m, x: (

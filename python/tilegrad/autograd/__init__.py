@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -118,15 +119,25 @@ def grad(
     grad_outputs: Any = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    only_inputs: bool = True,
     allow_unused: bool | None = None,
     is_grads_batched: bool = False,
     materialize_grads: bool = False,
 ) -> tuple:
     """The gradients of the sum of ``outputs`` with respect to ``inputs``; ``.grad`` is left alone.
 
-    Returns a tuple like ``inputs``. An input that does not contribute raises RuntimeError, unless
-    ``allow_unused`` (its gradient is then None) or ``materialize_grads`` (then zeros).
+    Returns a tuple like ``inputs``: one tensor each, of its shape and dtype. An input that does not
+    contribute raises RuntimeError, unless ``allow_unused`` (its gradient is then None) or
+    ``materialize_grads`` (then zeros). ``grad_outputs``, ``retain_graph`` and ``create_graph`` are
+    those of :func:`backward`, with its errors; ``only_inputs`` is ignored, as in PyTorch.
     """
+    if not only_inputs:
+        warnings.warn(
+            "grad: argument 'only_inputs' is ignored (it is always True); to add to the gradients "
+            "of other tensors use tilegrad.autograd.backward",
+            FutureWarning,
+            stacklevel=2,
+        )
     if is_grads_batched:
         raise NotImplementedError("grad: is_grads_batched is not supported")
     outputs = _expect_tensors("grad", _as_list(outputs))

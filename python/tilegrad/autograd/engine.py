@@ -37,6 +37,7 @@ class Captures:
         self.needed = self._needed_nodes({t.grad_fn for t in roots if t.grad_fn is not None})
 
     def result(self, tensor: Any) -> Any:
+        """What was captured for this tensor; None if no gradient reached it."""
         if tensor.grad_fn is None:
             return self.leaves[tensor]
         return self.outputs[tensor.grad_fn][tensor.output_nr]

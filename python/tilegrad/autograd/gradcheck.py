@@ -94,7 +94,7 @@ def gradgradcheck(
 
     Checks the gradients of the function from ``inputs`` and ``grad_outputs`` to the gradients of
     ``func``. ``grad_outputs`` are random if None, and with ``gen_non_contig_grad_outputs`` not
-    contiguous. The other arguments and the result are those of :func:`gradcheck`.
+    contiguous. The other arguments, the result and the errors are those of :func:`gradcheck`.
     """
     inputs = _as_tuple(inputs)
     checked = [i for i, x in enumerate(inputs) if _requires_grad(x)]

@@ -117,36 +117,63 @@ def _dim_or_implicit(op: str, dim: int | None, ndim: int) -> int:
 
 @takes_tensors
 def softmax(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
-    """``exp(input) / sum(exp(input))`` along ``dim``; ``dtype`` converts the input first."""
+    """``exp(input) / sum(exp(input))`` along ``dim``; ``dtype`` converts the input first.
+
+    ``input``: any shape, floating or converted by ``dtype``; the shape is kept. Without ``dim`` the
+    old implicit choice is taken, with a warning. Raises IndexError for a dimension out of range,
+    NotImplementedError for a dtype that is not floating, TypeError for what is not a tensor.
+    """
     return _softmax(input, _dim_or_implicit("softmax", dim, input.ndim), dtype)
 
 
 @takes_tensors
 def softmin(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
-    """``softmax(-input)`` along ``dim``."""
+    """``softmax(-input)`` along ``dim``.
+
+    ``input``: any shape, floating or converted by ``dtype``; the shape is kept. Without ``dim`` the
+    old implicit choice is taken, with a warning. Raises IndexError for a dimension out of range,
+    NotImplementedError for a dtype that is not floating, TypeError for what is not a tensor.
+    """
     return _softmax(-input, _dim_or_implicit("softmin", dim, input.ndim), dtype)
 
 
 @takes_tensors
 def log_softmax(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
-    """``input - log(sum(exp(input)))`` along ``dim``; ``dtype`` converts the input first."""
+    """``input - log(sum(exp(input)))`` along ``dim``; ``dtype`` converts the input first.
+
+    ``input``: any shape, floating or converted by ``dtype``; the shape is kept. Without ``dim`` the
+    old implicit choice is taken, with a warning. Raises IndexError for a dimension out of range,
+    NotImplementedError for a dtype that is not floating, TypeError for what is not a tensor.
+    """
     return _log_softmax(input, _dim_or_implicit("log_softmax", dim, input.ndim), dtype)
 
 
 @takes_tensors
 def softsign(input: Any) -> Any:
-    """``input / (1 + |input|)``."""
+    """``input / (1 + |input|)``.
+
+    Any shape; floating dtypes are kept, others give the default dtype. Raises TypeError for what is
+    not a tensor.
+    """
     return input / (input.abs() + 1)
 
 
 def tanhshrink(input: Any) -> Any:
-    """``input - tanh(input)``."""
+    """``input - tanh(input)``.
+
+    Any shape; floating dtypes are kept, others give the default dtype. Raises TypeError for what is
+    not a tensor.
+    """
     return input - tanh(input)
 
 
 @takes_tensors
 def threshold(input: Any, threshold: float, value: float, inplace: bool = False) -> Any:
-    """``input`` where it is above ``threshold``, ``value`` elsewhere."""
+    """``input`` where it is above ``threshold``, ``value`` elsewhere.
+
+    Any shape; the dtype is kept. Raises TypeError for what is not a tensor, RuntimeError for
+    ``inplace`` on a leaf that requires grad.
+    """
     above = input > threshold
     if inplace:
         return input.masked_fill_(~above, value)
@@ -192,6 +219,9 @@ def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
     """``y[..., k] = input1 @ weight[k] @ input2 + bias[k]``.
 
     (*, n1), (*, n2), weight (outputs, n1, n2) -> (*, outputs).
+
+    All of one floating dtype. Raises RuntimeError for leading sizes of the inputs that differ and
+    for numbers of features that are not the weight's.
     """
     outputs, n1, n2 = weight.shape
     if input1.shape[:-1] != input2.shape[:-1]:

@@ -39,14 +39,22 @@ __all__ = [
 
 @takes_tensors
 def uniform_(tensor: Any, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Any:
-    """Numbers uniform in [a, b)."""
+    """Numbers uniform in [a, b).
+
+    Any shape; floating dtypes. Raises TypeError for what is not a tensor, RuntimeError for ``a``
+    above ``b``.
+    """
     with no_grad():
         return tensor.uniform_(a, b, generator=generator)
 
 
 @takes_tensors
 def normal_(tensor: Any, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Any:
-    """Normal numbers."""
+    """Normal numbers.
+
+    Mean ``mean`` and deviation ``std``. Any shape; floating dtypes. Raises TypeError for what is
+    not a tensor, RuntimeError for a negative ``std``.
+    """
     with no_grad():
         return tensor.normal_(mean, std, generator=generator)
 
@@ -63,6 +71,9 @@ def trunc_normal_(
     """Normal numbers, those outside [a, b] drawn anew until they lie inside.
 
     Warns if ``mean`` is more than two ``std`` outside the interval.
+
+    Any shape; floating dtypes. Raises TypeError for what is not a tensor, ValueError unless ``std``
+    is positive.
     """
     if not std > 0:
         raise ValueError(f"trunc_normal_: argument 'std': expected a positive number, got {std}")
@@ -113,20 +124,30 @@ def _accepted_uniform(
 
 @takes_tensors
 def constant_(tensor: Any, val: float) -> Any:
-    """One number everywhere."""
+    """One number everywhere.
+
+    Any shape and dtype. Raises TypeError for what is not a tensor, RuntimeError for a number that
+    the dtype cannot hold.
+    """
     with no_grad():
         return tensor.fill_(val)
 
 
 @takes_tensors
 def ones_(tensor: Any) -> Any:
-    """Ones."""
+    """Ones.
+
+    Any shape and dtype. Raises TypeError for what is not a tensor.
+    """
     return constant_(tensor, 1.0)
 
 
 @takes_tensors
 def zeros_(tensor: Any) -> Any:
-    """Zeros."""
+    """Zeros.
+
+    Any shape and dtype. Raises TypeError for what is not a tensor.
+    """
     return constant_(tensor, 0.0)
 
 
@@ -214,14 +235,22 @@ def _fan(tensor: Any, mode: str) -> int:
 
 @takes_tensors
 def xavier_uniform_(tensor: Any, gain: float = 1.0, generator: Any = None) -> Any:
-    """Uniform of standard deviation gain * sqrt(2 / (fan_in + fan_out)) (Glorot, Bengio, 2010)."""
+    """Uniform of standard deviation gain * sqrt(2 / (fan_in + fan_out)) (Glorot, Bengio, 2010).
+
+    ``tensor``: (outputs, inputs, *kernel), floating. Raises ValueError for fewer than two
+    dimensions.
+    """
     bound = math.sqrt(3.0) * _xavier_std(tensor, gain)
     return uniform_(tensor, -bound, bound, generator)
 
 
 @takes_tensors
 def xavier_normal_(tensor: Any, gain: float = 1.0, generator: Any = None) -> Any:
-    """Normal of standard deviation gain * sqrt(2 / (fan_in + fan_out)) (Glorot, Bengio, 2010)."""
+    """Normal of standard deviation gain * sqrt(2 / (fan_in + fan_out)) (Glorot, Bengio, 2010).
+
+    ``tensor``: (outputs, inputs, *kernel), floating. Raises ValueError for fewer than two
+    dimensions.
+    """
     return normal_(tensor, 0.0, _xavier_std(tensor, gain), generator)
 
 
@@ -242,6 +271,9 @@ def kaiming_uniform_(
 
     ``a`` is the slope of leaky_relu; ``mode`` keeps the scale of the forward (fan_in) or of the
     backward pass (fan_out).
+
+    ``tensor``: (outputs, inputs, *kernel), floating. Raises ValueError for fewer than two
+    dimensions and for another ``mode`` or ``nonlinearity``.
     """
     if 0 in tensor.shape:
         warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=2)
@@ -258,7 +290,12 @@ def kaiming_normal_(
     nonlinearity: str = "leaky_relu",
     generator: Any = None,
 ) -> Any:
-    """Normal of standard deviation gain / sqrt(fan) (He et al., 2015)."""
+    """Normal of standard deviation gain / sqrt(fan) (He et al., 2015).
+
+    The arguments are those of :func:`kaiming_uniform_`. ``tensor``: (outputs, inputs, *kernel),
+    floating. Raises ValueError for fewer than two dimensions and for another ``mode`` or
+    ``nonlinearity``.
+    """
     if 0 in tensor.shape:
         warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=2)
         return tensor

@@ -33,7 +33,9 @@ def _reduced(op: str, losses: Any, reduction: str) -> Any:
         return losses.sum()
     if reduction == "none":
         return losses
-    raise ValueError(f"{op}: {reduction} is not a valid value for reduction")
+    raise ValueError(
+        f"{op}: {reduction} is not a valid value for reduction: expected 'none', 'mean' or 'sum'"
+    )
 
 
 def _weighted(losses: Any, weight: Any) -> Any:
@@ -84,6 +86,10 @@ def mse_loss(
     """``(input - target)**2``. Warns where the shapes differ.
 
     With ``weight`` (the shape of the losses) the mean is ``sum(weight * loss) / sum(weight)``.
+
+    Any shapes that broadcast; floating dtypes. ``reduction`` is 'none' (the broadcast shape),
+    'mean' or 'sum' (0-dimensional). Raises RuntimeError for shapes that do not broadcast,
+    ValueError for another ``reduction`` and for a ``weight`` of another shape.
     """
     reduction = legacy_reduction(size_average, reduce, reduction)
     _warn_about_shapes(input, target)
@@ -100,7 +106,12 @@ def l1_loss(
     reduction: str = "mean",
     weight: Any = None,
 ) -> Any:
-    """``abs(input - target)``. Warns where the shapes differ; ``weight`` as in :func:`mse_loss`."""
+    """``abs(input - target)``. Warns where the shapes differ; ``weight`` as in :func:`mse_loss`.
+
+    Any shapes that broadcast; floating dtypes. ``reduction`` is 'none' (the broadcast shape),
+    'mean' or 'sum' (0-dimensional). Raises RuntimeError for shapes that do not broadcast,
+    ValueError for another ``reduction`` and for a ``weight`` of another shape.
+    """
     reduction = legacy_reduction(size_average, reduce, reduction)
     _warn_about_shapes(input, target)
     return _weighted_mean("l1_loss", (input - target).abs(), weight, reduction)
@@ -231,6 +242,10 @@ def kl_div(
     With ``log_target`` the target holds log-probabilities too. ``reduction='batchmean'`` divides
     the sum by the first size, which is the divergence of Kullback and Leibler (1951); 'mean'
     divides by all.
+
+    Any shapes that broadcast; floating dtypes. ``reduction`` is 'none' (the broadcast shape),
+    'mean' or 'sum' (0-dimensional). Raises RuntimeError for shapes that do not broadcast,
+    ValueError for another ``reduction``.
     """
     reduction = legacy_reduction(size_average, reduce, reduction)
     if reduction == "mean":

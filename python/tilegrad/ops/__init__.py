@@ -1,5 +1,7 @@
 """Differentiable operations, one module per stem of src/ops.def, in the same order."""
 
+from types import ModuleType as _Module
+
 from .activation import *  # noqa: F403
 from .arg_reduce import *  # noqa: F403
 from .batchnorm import *  # noqa: F403
@@ -24,3 +26,10 @@ from .sort import *  # noqa: F403
 from .unary import *  # noqa: F403
 from .view import *  # noqa: F403
 from .where import *  # noqa: F403
+
+from . import _documentation  # isort: skip - it completes what was imported
+
+_documentation.complete(globals())
+
+# The functions, without the modules they come from: ``tilegrad.copy`` would be one of those.
+__all__ = [name for name, x in globals().items() if name[0] != "_" and not isinstance(x, _Module)]

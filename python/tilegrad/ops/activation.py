@@ -106,7 +106,10 @@ _log_sigmoid_grad = _backward_op(_C.log_sigmoid_backward, _log_sigmoid_second)
 
 @method()
 def relu(input: Any, inplace: bool = False) -> Any:
-    """``max(input, 0)``; NaN stays. Raises RuntimeError for bool."""
+    """``max(input, 0)``; NaN stays. Raises RuntimeError for bool.
+
+    Any shape; the dtype is kept.
+    """
     if not isinstance(input, _C.TensorBase):
         raise TypeError(f"relu: expected a Tensor, got {type(input).__name__}")
     if inplace:
@@ -127,7 +130,11 @@ def relu_backward(node: Any, grad: Any) -> Any:
 
 @method()
 def sigmoid(input: Any, *, out: Any = None) -> Any:
-    """``1 / (1 + exp(-input))``."""
+    """``1 / (1 + exp(-input))``.
+
+    Any shape and dtype; integers and bool give the default dtype. Raises TypeError for what is not
+    a tensor.
+    """
     output = _apply(_C.sigmoid, sigmoid_backward, input, True)
     return output if out is None else put_out(out, output)
 
@@ -138,7 +145,11 @@ def sigmoid_backward(node: Any, grad: Any) -> Any:
 
 @method()
 def tanh(input: Any, *, out: Any = None) -> Any:
-    """The hyperbolic tangent."""
+    """The hyperbolic tangent.
+
+    Any shape and dtype; integers and bool give the default dtype. Raises TypeError for what is not
+    a tensor.
+    """
     output = _apply(_C.tanh, tanh_backward, input, True)
     return output if out is None else put_out(out, output)
 
@@ -152,6 +163,8 @@ def gelu(input: Any, approximate: str = "none") -> Any:
 
     Hendrycks and Gimpel, "Gaussian Error Linear Units" (2016). Raises RuntimeError for another
     ``approximate``.
+
+    Any shape; floating dtypes, which are kept; NotImplementedError for others.
     """
     if approximate == "none":
         return _apply(_C.gelu, gelu_backward, input, False)
@@ -171,7 +184,11 @@ def gelu_tanh_backward(node: Any, grad: Any) -> Any:
 
 
 def silu(input: Any, inplace: bool = False) -> Any:
-    """``input * sigmoid(input)``, also known as swish."""
+    """``input * sigmoid(input)``, also known as swish.
+
+    Any shape; floating dtypes, which are kept. Raises NotImplementedError for other dtypes,
+    TypeError for what is not a tensor.
+    """
     if inplace:
         return _in_place(input, silu, _C.silu_)
     return _apply(_C.silu, silu_backward, input, False)
@@ -182,7 +199,11 @@ def silu_backward(node: Any, grad: Any) -> Any:
 
 
 def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Any:
-    """``input`` where positive, else ``negative_slope * input``."""
+    """``input`` where positive, else ``negative_slope * input``.
+
+    Any shape; floating dtypes, which are kept. Raises NotImplementedError for other dtypes,
+    TypeError for what is not a tensor.
+    """
     if inplace:
         return _in_place(
             input,
@@ -201,6 +222,9 @@ def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
 
     Clevert, Unterthiner and Hochreiter, "Fast and Accurate Deep Network Learning by Exponential
     Linear Units" (2016).
+
+    Any shape; floating dtypes, which are kept. Raises NotImplementedError for other dtypes,
+    TypeError for what is not a tensor.
     """
     return _elu(input, inplace, alpha, 1.0, 1.0)
 
@@ -217,27 +241,40 @@ def elu_backward(node: Any, grad: Any) -> Any:
     return _elu_grad(grad, *node.saved)
 
 
+@takes_tensors
 def selu(input: Any, inplace: bool = False) -> Any:
     """A scaled :func:`elu` that keeps activations at mean 0 and variance 1.
 
     Klambauer et al., "Self-Normalizing Neural Networks" (2017).
+
+    Any shape; floating dtypes, which are kept. Raises NotImplementedError for other dtypes,
+    TypeError for what is not a tensor.
     """
+    _expect_floating("selu", input)
     return _elu(input, inplace, _SELU_ALPHA, _SELU_SCALE, 1.0)
 
 
+@takes_tensors
 def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
     """``max(0, input) + min(0, alpha * (exp(input / alpha) - 1))``.
 
     Barron, "Continuously Differentiable Exponential Linear Units" (2017). Raises RuntimeError for
     an ``alpha`` of 0.
+
+    Any shape; floating dtypes, which are kept; NotImplementedError for others.
     """
     if alpha == 0:
         raise RuntimeError("celu: ZeroDivisionError: alpha cannot be 0 for CELU")
+    _expect_floating("celu", input)
     return _elu(input, inplace, alpha, 1.0, 1.0 / alpha)
 
 
 def softplus(input: Any, beta: float = 1, threshold: float = 20) -> Any:
-    """``log(1 + exp(beta * input)) / beta``; the input where ``beta * input > threshold``."""
+    """``log(1 + exp(beta * input)) / beta``; the input where ``beta * input > threshold``.
+
+    Any shape; floating dtypes, which are kept. Raises NotImplementedError for other dtypes,
+    TypeError for what is not a tensor.
+    """
     return _apply(_C.softplus, softplus_backward, input, False, float(beta), float(threshold))
 
 
@@ -246,7 +283,11 @@ def softplus_backward(node: Any, grad: Any) -> Any:
 
 
 def logsigmoid(input: Any) -> Any:
-    """``log(sigmoid(input))``, accurate for large negative inputs."""
+    """``log(sigmoid(input))``, accurate for large negative inputs.
+
+    Any shape; floating dtypes, which are kept. Raises NotImplementedError for other dtypes,
+    TypeError for what is not a tensor.
+    """
     return _apply(_C.log_sigmoid, log_sigmoid_backward, input, False)
 
 
@@ -259,6 +300,8 @@ def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: b
     """``input`` limited to the range from ``min_val`` to ``max_val``.
 
     Raises ValueError if ``min_val`` is greater than ``max_val``, RuntimeError for bool.
+
+    Any shape; the dtype is kept.
     """
     if min_val > max_val:
         raise ValueError(
@@ -292,12 +335,22 @@ def _clamp_(tensor: Any, low: Any, high: Any) -> None:
 
 @takes_tensors
 def relu6(input: Any, inplace: bool = False) -> Any:
-    """``input`` limited to the range from 0 to 6."""
+    """``input`` limited to the range from 0 to 6.
+
+    Any shape; every dtype but bool, kept. Raises RuntimeError for bool, TypeError for what is not a
+    tensor.
+    """
     return hardtanh(input, 0.0, 6.0, inplace)
 
 
+@takes_tensors
 def mish(input: Any, inplace: bool = False) -> Any:
-    """``input * tanh(softplus(input))``. Misra, "Mish" (2019)."""
+    """``input * tanh(softplus(input))``. Misra, "Mish" (2019).
+
+    Any shape; floating dtypes, which are kept. Raises NotImplementedError for other dtypes,
+    TypeError for what is not a tensor.
+    """
+    _expect_floating("mish", input)
     if inplace:
         return _in_place(input, mish, lambda x: _C.copy_(x, mish(x)))
     return input * tanh(softplus(input))
@@ -305,7 +358,11 @@ def mish(input: Any, inplace: bool = False) -> Any:
 
 @takes_tensors
 def hardsigmoid(input: Any, inplace: bool = False) -> Any:
-    """``relu6(input + 3) / 6``."""
+    """``relu6(input + 3) / 6``.
+
+    Any shape; floating dtypes, which are kept. Raises NotImplementedError for other dtypes,
+    TypeError for what is not a tensor.
+    """
     _expect_floating("hardsigmoid", input)
     if inplace:
         return _in_place(input, hardsigmoid, lambda x: _C.copy_(x, hardsigmoid(x)))
@@ -314,7 +371,11 @@ def hardsigmoid(input: Any, inplace: bool = False) -> Any:
 
 @takes_tensors
 def hardswish(input: Any, inplace: bool = False) -> Any:
-    """``input * relu6(input + 3) / 6``. Howard et al., "Searching for MobileNetV3" (2019)."""
+    """``input * relu6(input + 3) / 6``. Howard et al., "Searching for MobileNetV3" (2019).
+
+    Any shape; floating dtypes, which are kept. Raises NotImplementedError for other dtypes,
+    TypeError for what is not a tensor.
+    """
     _expect_floating("hardswish", input)
     if inplace:
         return _in_place(input, hardswish, lambda x: _C.copy_(x, hardswish(x)))
@@ -323,7 +384,9 @@ def hardswish(input: Any, inplace: bool = False) -> Any:
 
 def _expect_floating(op: str, input: Any) -> None:
     if not input.dtype.is_floating_point:
-        raise NotImplementedError(f"{op}: not implemented for dtype {input.dtype}")
+        raise NotImplementedError(
+            f"{op}: not implemented for dtype {input.dtype}; expected a floating dtype"
+        )
 
 
 def _in_place(input: Any, op: Any, raw: Any) -> Any:
@@ -348,27 +411,44 @@ in_place_method("tanh_", tanh, _C.tanh_)
 
 @takes_tensors
 def relu_(input: Any) -> Any:
-    """In-place form of :func:`relu`; returns ``input``."""
+    """In-place form of :func:`relu`; returns ``input``.
+
+    Errors are those of :func:`relu`, and RuntimeError for a leaf that requires grad.
+    """
     return input.relu_()
 
 
 @takes_tensors
 def sigmoid_(input: Any) -> Any:
-    """In-place form of :func:`sigmoid`; returns ``input``."""
+    """In-place form of :func:`sigmoid`; returns ``input``.
+
+    Errors are those of :func:`sigmoid`, and RuntimeError for a leaf that requires grad and for a
+    dtype that is not floating.
+    """
     return input.sigmoid_()
 
 
 @takes_tensors
 def tanh_(input: Any) -> Any:
-    """In-place form of :func:`tanh`; returns ``input``."""
+    """In-place form of :func:`tanh`; returns ``input``.
+
+    Errors are those of :func:`tanh`, and RuntimeError for a leaf that requires grad and for a dtype
+    that is not floating.
+    """
     return input.tanh_()
 
 
 def selu_(input: Any) -> Any:
-    """In-place form of :func:`selu`; returns ``input``."""
+    """In-place form of :func:`selu`; returns ``input``.
+
+    Errors are those of :func:`selu`, and RuntimeError for a leaf that requires grad.
+    """
     return selu(input, inplace=True)
 
 
 def celu_(input: Any, alpha: float = 1.0) -> Any:
-    """In-place form of :func:`celu`; returns ``input``."""
+    """In-place form of :func:`celu`; returns ``input``.
+
+    Errors are those of :func:`celu`, and RuntimeError for a leaf that requires grad.
+    """
     return celu(input, alpha, inplace=True)

@@ -81,7 +81,10 @@ def sub_backward(node: Any, grad: Any) -> tuple:
 
 
 def rsub(input: Any, other: Any, *, alpha: Any = 1) -> Any:
-    """``other - alpha * input``."""
+    """``other - alpha * input``.
+
+    Errors are those of :func:`sub`.
+    """
     return sub(other, input, alpha=alpha)
 
 

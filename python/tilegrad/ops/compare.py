@@ -103,7 +103,11 @@ def logical_xor(input: Any, other: Any, *, out: Any = None) -> Any:
 
 @method()
 def equal(input: Any, other: Any) -> bool:
-    """True if both tensors have one shape and equal elements. A Python bool."""
+    """True if both tensors have one shape and equal elements. A Python bool.
+
+    Any shapes; dtypes are promoted. Raises TypeError for what is not a tensor, RuntimeError for
+    different devices.
+    """
     return _C.equal(input, other)
 
 

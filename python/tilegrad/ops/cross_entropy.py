@@ -216,6 +216,9 @@ def _soft_cross_entropy(
     if reduction == "sum":
         return losses.sum()
     if reduction != "mean":
-        raise ValueError(f"cross_entropy: {reduction} is not a valid value for reduction")
+        raise ValueError(
+            f"cross_entropy: {reduction} is not a valid value for reduction: "
+            "expected 'none', 'mean' or 'sum'"
+        )
     rows = losses.numel()
     return losses.sum() / (rows if rows else math.nan)

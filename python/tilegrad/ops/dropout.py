@@ -37,7 +37,10 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = F
 
 
 def dropout_(input: Any, p: float, training: bool) -> Any:
-    """In-place form of :func:`dropout`; returns ``input``."""
+    """In-place form of :func:`dropout`; returns ``input``.
+
+    Errors are those of :func:`dropout`, and RuntimeError for a leaf that requires grad.
+    """
     return dropout(input, p, training, inplace=True)
 
 
@@ -62,24 +65,38 @@ def feature_dropout(
 
 
 def feature_dropout_(input: Any, p: float, training: bool) -> Any:
-    """In-place form of :func:`feature_dropout`; returns ``input``."""
+    """In-place form of :func:`feature_dropout`; returns ``input``.
+
+    Errors are those of :func:`feature_dropout`, and RuntimeError for a leaf that requires grad.
+    """
     return feature_dropout(input, p, training, inplace=True)
 
 
 @takes_tensors
 def dropout1d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
-    """:func:`feature_dropout` of (N, C, L), or of (C, L) without a batch."""
+    """:func:`feature_dropout` of (N, C, L), or of (C, L) without a batch.
+
+    Raises RuntimeError for other numbers of dimensions, ValueError for a probability outside 0 to
+    1.
+    """
     return _channels("dropout1d", input, p, training, inplace, 1)
 
 
 def dropout2d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
-    """:func:`feature_dropout` of (N, C, H, W); a tensor of 3 dimensions counts as (N, C, L)."""
+    """:func:`feature_dropout` of (N, C, H, W); a tensor of 3 dimensions counts as (N, C, L).
+
+    Raises RuntimeError for fewer than two dimensions, ValueError for a probability outside 0 to 1.
+    """
     return feature_dropout(input, p, training, inplace)
 
 
 @takes_tensors
 def dropout3d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
-    """:func:`feature_dropout` of (N, C, D, H, W), or of (C, D, H, W) without a batch."""
+    """:func:`feature_dropout` of (N, C, D, H, W), or of (C, D, H, W) without a batch.
+
+    Raises RuntimeError for other numbers of dimensions, ValueError for a probability outside 0 to
+    1.
+    """
     return _channels("dropout3d", input, p, training, inplace, 3)
 
 

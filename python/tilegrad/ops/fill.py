@@ -164,7 +164,11 @@ def _holds_float64(data: Any) -> bool:
 
 @takes_tensors
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
-    """Like :func:`tensor`, but shares memory with arrays and tensors when nothing changes."""
+    """Like :func:`tensor`, but shares memory with arrays and tensors when nothing changes.
+
+    Any dtype; Python data becomes what :func:`tensor` makes of it. Errors are those of
+    :func:`tensor`, and RuntimeError for an unknown device.
+    """
     if isinstance(data, Tensor):
         unchanged = dtype is None and device is None
         return data if unchanged else data.to(device=device, dtype=dtype)
@@ -193,7 +197,12 @@ def empty(
     memory_format: Any = None,
     pin_memory: bool = False,
 ) -> Tensor:
-    """A tensor of undefined content."""
+    """A tensor of undefined content.
+
+    ``size``: integers, or one sequence of them; ``dtype``: the default dtype unless given. Raises
+    RuntimeError for a negative size, a number of elements or bytes that overflows 64 bits, and an
+    unknown device; MemoryError for more memory than there is; TypeError for other arguments.
+    """
     output = _C.empty(_shape("empty", size), _dtype(dtype, out), _device(device))
     return _finish(output, requires_grad, out)
 
@@ -201,7 +210,12 @@ def empty(
 def zeros(
     *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, out: Any = None
 ) -> Tensor:
-    """A tensor of zeros."""
+    """A tensor of zeros.
+
+    ``size``: integers, or one sequence of them; ``dtype``: the default dtype unless given. Raises
+    RuntimeError for a negative size, a number of elements or bytes that overflows 64 bits, and an
+    unknown device; MemoryError for more memory than there is; TypeError for other arguments.
+    """
     output = _C.full(_shape("zeros", size), 0, _dtype(dtype, out), _device(device), "zeros")
     return _finish(output, requires_grad, out)
 
@@ -209,7 +223,12 @@ def zeros(
 def ones(
     *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, out: Any = None
 ) -> Tensor:
-    """A tensor of ones."""
+    """A tensor of ones.
+
+    ``size``: integers, or one sequence of them; ``dtype``: the default dtype unless given. Raises
+    RuntimeError for a negative size, a number of elements or bytes that overflows 64 bits, and an
+    unknown device; MemoryError for more memory than there is; TypeError for other arguments.
+    """
     output = _C.full(_shape("ones", size), 1, _dtype(dtype, out), _device(device), "ones")
     return _finish(output, requires_grad, out)
 
@@ -223,7 +242,12 @@ def full(
     requires_grad: bool = False,
     out: Any = None,
 ) -> Tensor:
-    """A tensor filled with one number, whose kind decides the dtype unless one is given."""
+    """A tensor filled with one number, whose kind decides the dtype unless one is given.
+
+    bool, int64 for integers, the default dtype for floats. Raises RuntimeError for a negative size,
+    a number of elements or bytes that overflows 64 bits, and an unknown device; MemoryError for
+    more memory than there is; TypeError for other arguments.
+    """
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()
     if dtype is None and out is not None:
@@ -255,7 +279,11 @@ def empty_like(
     requires_grad: bool = False,
     memory_format: Any = None,
 ) -> Tensor:
-    """Undefined content in the shape of ``input``."""
+    """Undefined content in the shape of ``input``.
+
+    Any shape; ``dtype`` and ``device`` replace those of ``input``. Raises TypeError if ``input`` is
+    not a tensor, RuntimeError for an unknown device.
+    """
     return _finish(_C.empty(*_like(input, dtype, device)), requires_grad)
 
 
@@ -269,7 +297,12 @@ def full_like(
     requires_grad: bool = False,
     memory_format: Any = None,
 ) -> Tensor:
-    """One number in the shape, dtype and device of ``input``."""
+    """One number in the shape, dtype and device of ``input``.
+
+    Any shape; ``dtype`` and ``device`` replace those of ``input``. Raises TypeError if ``input`` is
+    not a tensor, RuntimeError for an unknown device. RuntimeError for a number that the dtype
+    cannot hold.
+    """
     shape, dtype, device = _like(input, dtype, device)
     return _finish(_C.full(shape, fill_value, dtype, device), requires_grad)
 
@@ -282,7 +315,11 @@ def zeros_like(
     requires_grad: bool = False,
     memory_format: Any = None,
 ) -> Tensor:
-    """Zeros in the shape, dtype and device of ``input``."""
+    """Zeros in the shape, dtype and device of ``input``.
+
+    Any shape; ``dtype`` and ``device`` replace those of ``input``. Raises TypeError if ``input`` is
+    not a tensor, RuntimeError for an unknown device.
+    """
     return full_like(input, 0, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
@@ -295,7 +332,11 @@ def ones_like(
     requires_grad: bool = False,
     memory_format: Any = None,
 ) -> Tensor:
-    """Ones in the shape, dtype and device of ``input``."""
+    """Ones in the shape, dtype and device of ``input``.
+
+    Any shape; ``dtype`` and ``device`` replace those of ``input``. Raises TypeError if ``input`` is
+    not a tensor, RuntimeError for an unknown device.
+    """
     return full_like(input, 1, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
@@ -335,7 +376,11 @@ def linspace(
     requires_grad: bool = False,
     out: Any = None,
 ) -> Tensor:
-    """``steps`` numbers from ``start`` to ``end``, both included, evenly spaced."""
+    """``steps`` numbers from ``start`` to ``end``, both included, evenly spaced.
+
+    (steps), of the default dtype unless given. Raises RuntimeError for a negative ``steps``,
+    TypeError or ValueError for what is not a number.
+    """
     if steps < 0:
         raise RuntimeError(f"linspace: number of steps must be non-negative, got {steps}")
     values = np.linspace(float(start), float(end), steps)
@@ -352,7 +397,11 @@ def eye(
     requires_grad: bool = False,
     out: Any = None,
 ) -> Tensor:
-    """Ones on the diagonal of an (n, m) matrix of zeros; m defaults to n."""
+    """Ones on the diagonal of an (n, m) matrix of zeros; m defaults to n.
+
+    The default dtype unless given. Raises RuntimeError for a negative size, TypeError for one that
+    is not an integer.
+    """
     output = zeros(n, n if m is None else m, dtype=_dtype(dtype, out), device=device)
     _C.fill_(_C.diagonal(output, 0, 0, 1), 1)
     return _finish(output, requires_grad, out)

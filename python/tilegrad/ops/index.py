@@ -262,7 +262,11 @@ def _broadcast_size(a: int, b: int) -> int:
 @method()
 @takes_tensors
 def masked_select(input: Any, mask: Any, *, out: Any = None) -> Any:
-    """The elements of ``input`` where ``mask`` (bool) is true, as a vector; both broadcast."""
+    """The elements of ``input`` where ``mask`` (bool) is true, as a vector; both broadcast.
+
+    A vector of the dtype of ``input``. Raises RuntimeError for a mask that is not bool or does not
+    broadcast, TypeError for what is not a tensor.
+    """
     if mask.dtype is not _C.boolean:
         raise RuntimeError("masked_select: expected BoolTensor for mask")
     input, mask = broadcast_tensors(input, mask)
@@ -276,6 +280,8 @@ def nonzero(input: Any, *, as_tuple: bool = False, out: Any = None) -> Any:
     """The positions of the elements that are not zero, in row-major order: int64 (count, ndim).
 
     With ``as_tuple`` one vector per dimension instead (a scalar counts as a vector).
+
+    int64. Raises TypeError for what is not a tensor.
     """
     if as_tuple:
         positions = _C.nonzero(input if input.ndim else unsqueeze(input.detach(), 0))
@@ -286,7 +292,10 @@ def nonzero(input: Any, *, as_tuple: bool = False, out: Any = None) -> Any:
 
 @method()
 def argwhere(input: Any) -> Any:
-    """``nonzero(input)``."""
+    """``nonzero(input)``.
+
+    (n, ndim), int64. Raises TypeError for what is not a tensor.
+    """
     return nonzero(input)
 
 

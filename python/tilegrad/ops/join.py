@@ -47,9 +47,21 @@ __all__ = [
 ]
 
 
+def _tensor_sequence(op: str, tensors: Any) -> tuple:
+    """The argument as a tuple; a single tensor is refused instead of being iterated over."""
+    if not isinstance(tensors, (tuple, list)):
+        raise TypeError(f"{op}: expected a tuple or list of Tensors, got {type(tensors).__name__}")
+    return tuple(tensors)
+
+
 def cat(tensors: Sequence[Any], dim: int = 0, *, out: Any = None) -> Any:
-    """The tensors one after another along ``dim``; their other sizes are equal."""
-    tensors = tuple(tensors)
+    """The tensors one after another along ``dim``; their other sizes are equal.
+
+    The result has the promoted dtype. Raises ValueError for an empty list, TypeError for what is
+    not a sequence of tensors, RuntimeError for sizes that differ elsewhere or 0-dimensional
+    tensors, IndexError for a dimension out of range.
+    """
+    tensors = _tensor_sequence("cat", tensors)
     output = _C.cat(tensors, dim)
     if needs_grad(*tensors):
         record(output, cat_backward, tensors, (dim, [t.shape for t in tensors]))
@@ -72,8 +84,13 @@ concat = concatenate = cat
 
 
 def stack(tensors: Sequence[Any], dim: int = 0, *, out: Any = None) -> Any:
-    """The tensors, all of one shape, along a new dimension at ``dim``."""
-    tensors = tuple(tensors)
+    """The tensors, all of one shape, along a new dimension at ``dim``.
+
+    n tensors (A, B) give (n, A, B), of the promoted dtype. Raises RuntimeError for no tensors and
+    for shapes that differ, TypeError for what is not a sequence of tensors, IndexError for a
+    dimension out of range.
+    """
+    tensors = _tensor_sequence("stack", tensors)
     output = _C.stack(tensors, dim)
     if needs_grad(*tensors):
         record(output, stack_backward, tensors, (dim,))
@@ -86,13 +103,17 @@ def stack_backward(node: Any, grad: Any) -> tuple:
 
 @takes_tensors
 def atleast_1d(*tensors: Any) -> Any:
-    """Each tensor with at least one dimension."""
+    """Each tensor with at least one dimension.
+
+    One tensor or a sequence; dtypes are kept, views are returned. Raises TypeError for what is not
+    a tensor.
+    """
     return _each(tensors, lambda x: reshape(x, (1,)) if x.ndim == 0 else x)
 
 
 @takes_tensors
 def atleast_2d(*tensors: Any) -> Any:
-    """Each tensor with at least two dimensions; a vector becomes a row."""
+    """Each tensor with at least two dimensions; a vector becomes a row. See :func:`atleast_1d`."""
     return _each(
         tensors,
         lambda x: reshape(x, (1, 1)) if x.ndim == 0 else unsqueeze(x, 0) if x.ndim == 1 else x,
@@ -101,7 +122,9 @@ def atleast_2d(*tensors: Any) -> Any:
 
 @takes_tensors
 def atleast_3d(*tensors: Any) -> Any:
-    """Each tensor with at least three dimensions; a vector becomes (1, n, 1)."""
+    """Each tensor with at least three dimensions; a vector becomes (1, n, 1), a matrix (m, n, 1).
+    See :func:`atleast_1d`.
+    """
 
     def convert(x: Any) -> Any:
         if x.ndim == 0:
@@ -117,39 +140,39 @@ def _each(tensors: tuple, convert: Any) -> Any:
     if len(tensors) == 1 and isinstance(tensors[0], Tensor):
         return convert(tensors[0])
     if len(tensors) == 1:
-        tensors = tuple(tensors[0])
+        tensors = _tensor_sequence("atleast", tensors[0])
     return tuple(convert(x) for x in tensors)
 
 
 @takes_tensors
 def hstack(tensors: Sequence[Any], *, out: Any = None) -> Any:
-    """Joins along the second dimension; vectors along the first."""
+    """Joins along the second dimension, vectors along the first. See :func:`cat` for errors."""
     tensors = atleast_1d(_listed("hstack", tensors))
     return cat(tensors, 0 if tensors[0].ndim == 1 else 1, out=out)
 
 
 def vstack(tensors: Sequence[Any], *, out: Any = None) -> Any:
-    """Joins along the first dimension; vectors count as rows."""
+    """Joins along the first dimension; vectors count as rows. Errors as for :func:`hstack`."""
     return cat(atleast_2d(_listed("vstack", tensors)), 0, out=out)
 
 
 @takes_tensors
 def dstack(tensors: Sequence[Any], *, out: Any = None) -> Any:
-    """Joins along the third dimension."""
+    """Joins along the third dimension. Errors as for :func:`hstack`."""
     return cat(atleast_3d(_listed("dstack", tensors)), 2, out=out)
 
 
 @takes_tensors
 def column_stack(tensors: Sequence[Any], *, out: Any = None) -> Any:
-    """Joins along the second dimension; vectors count as columns."""
+    """Joins along the second dimension; vectors count as columns. Errors as for :func:`hstack`."""
     columns = [
         reshape(x, (x.numel(), 1)) if x.ndim <= 1 else x for x in _listed("column_stack", tensors)
     ]
     return cat(columns, 1, out=out)
 
 
-def _listed(op: str, tensors: Sequence[Any]) -> list:
-    tensors = list(tensors)
+def _listed(op: str, tensors: Sequence[Any]) -> tuple:
+    tensors = _tensor_sequence(op, tensors)
     if not tensors:
         raise RuntimeError(f"{op} expects a non-empty TensorList")
     return tensors
@@ -277,7 +300,7 @@ def repeat(input: Any, *repeats: Any) -> Any:
 
 @takes_tensors
 def tile(input: Any, dims: Sequence[int]) -> Any:
-    """Like ``input.repeat``, with missing leading counts taken as 1."""
+    """``input.repeat``, missing leading counts taken as 1. RuntimeError for a negative count."""
     counts = [1] * (input.ndim - len(dims)) + list(dims)
     return repeat(input, counts)
 
@@ -330,7 +353,10 @@ def _repeated_positions(repeats: Any, size: int) -> np.ndarray:
 
 
 def flip(input: Any, dims: Sequence[int]) -> Any:
-    """A copy with the order along each of ``dims`` reversed."""
+    """A copy with the order along each of ``dims`` reversed; shape and dtype are kept.
+
+    Raises IndexError for a dimension out of range, RuntimeError for one given twice.
+    """
     output = _C.flip(input, dims)
     if needs_grad(input):
         record(output, flip_backward, (input,), (dims,))
@@ -414,7 +440,11 @@ def rot90(input: Any, k: int = 1, dims: Sequence[int] = (0, 1)) -> Any:
 @takes_tensors
 def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple:
     """Coordinate grids of vectors: grid i varies with tensor i along dimension i ('ij'), or with
-    the first two dimensions exchanged ('xy')."""
+    the first two dimensions exchanged ('xy').
+
+    Vectors of sizes n1, n2, ... give tensors (n1, n2, ...) of one dtype, as views. Raises
+    RuntimeError for more than one dimension, different dtypes, and another ``indexing``.
+    """
     if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
         tensors = tuple(tensors[0])
     if not tensors:
@@ -426,12 +456,14 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple:
         )
         indexing = "ij"
     if indexing not in ("ij", "xy"):
-        raise RuntimeError(
-            'meshgrid: indexing must be one of "xy" or "ij", but received: ' + indexing
-        )
+        raise RuntimeError(f"meshgrid: expected indexing 'xy' or 'ij', got {indexing!r}")
     for x in tensors:
         if x.ndim > 1:
-            raise RuntimeError(f"Expected 0D or 1D tensor in the tensor list but got: {x}")
+            raise RuntimeError(f"meshgrid: expected 0D or 1D tensors, got shape {tuple(x.shape)}")
+        if x.dtype != tensors[0].dtype:
+            raise RuntimeError(
+                f"meshgrid: expected one dtype, got {tensors[0].dtype} and {x.dtype}"
+            )
     shape = [x.numel() for x in tensors]
     grids = [
         expand(reshape(x, [-1 if d == i else 1 for d in range(len(shape))]), shape)
@@ -444,7 +476,11 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple:
 
 @takes_tensors
 def block_diag(*tensors: Any) -> Any:
-    """The matrices (vectors count as rows) along the diagonal of a matrix of zeros."""
+    """The matrices (vectors count as rows) along the diagonal of a matrix of zeros.
+
+    (a, b), (c, d) -> (a + c, b + d), of the promoted dtype. Raises RuntimeError for more than two
+    dimensions, TypeError for what is not a tensor.
+    """
     if not tensors:
         return _C.full((1, 0), 0, _C.get_default_dtype(), _C.device("cpu"))
     for x in tensors:

@@ -34,6 +34,9 @@ def max_pool2d(
     ``ceil_mode`` unless the last window would start in the padding. ``stride`` defaults to
     ``kernel_size``; padding counts as minus infinity and is at most half the kernel. NaN wins; of
     equal maxima the first one gets the gradient.
+
+    (N, C, H, W) or (C, H, W), float32 or float64, which is kept. Raises RuntimeError for other
+    shapes and windows that do not fit, NotImplementedError for other dtypes.
     """
     stride = () if stride is None else stride
     output, indices = _C.max_pool2d(input, kernel_size, stride, padding, dilation, ceil_mode)
@@ -45,6 +48,9 @@ def adaptive_max_pool2d(input: Any, output_size: Any, return_indices: bool = Fal
     """The maximum of windows that divide the input into ``output_size``; None keeps a size.
 
     Window i covers floor(i * H / H') up to ceil((i + 1) * H / H').
+
+    (N, C, H, W) or (C, H, W), float32 or float64, which is kept. Raises RuntimeError for other
+    shapes and windows that do not fit, NotImplementedError for other dtypes.
     """
     size = _adaptive_size("adaptive_max_pool2d", input, output_size)
     output, indices = _C.adaptive_max_pool2d(input, size)
@@ -95,6 +101,9 @@ def avg_pool2d(
 
     Padding counts as zeros, and towards the size unless ``count_include_pad`` is false.
     ``divisor_override`` divides by that number instead; RuntimeError if it is 0.
+
+    (N, C, H, W) or (C, H, W), float32 or float64, which is kept. Raises RuntimeError for other
+    shapes and windows that do not fit, NotImplementedError for other dtypes.
     """
     stride = () if stride is None else stride
     windows = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
@@ -106,6 +115,9 @@ def adaptive_avg_pool2d(input: Any, output_size: Any) -> Any:
     """The average of windows that divide the input into ``output_size``; None keeps a size.
 
     Window i covers floor(i * H / H') up to ceil((i + 1) * H / H').
+
+    (N, C, H, W) or (C, H, W), float32 or float64, which is kept. Raises RuntimeError for other
+    shapes and windows that do not fit, NotImplementedError for other dtypes.
     """
     windows = (_adaptive_size("adaptive_avg_pool2d", input, output_size),)
     return _average(_C.adaptive_avg_pool2d, _C.adaptive_avg_pool2d_backward, input, windows)

@@ -49,6 +49,7 @@ class Generator(_C.GeneratorBase):
 
     @property
     def device(self) -> Any:
+        """Where it draws: always the CPU."""
         return _device("cpu")
 
     def manual_seed(self, seed: int) -> Generator:
@@ -84,12 +85,19 @@ def _source(generator: Generator | None) -> Generator:
 
 
 def manual_seed(seed: int) -> Generator:
-    """Seeds the default generator and returns it."""
+    """Seeds the default generator and returns it.
+
+    Raises RuntimeError for a number outside 64 bits, ValueError or TypeError for what is not a
+    number.
+    """
     return default_generator.manual_seed(seed)
 
 
 def seed() -> int:
-    """Seeds the default generator from the operating system; returns the seed."""
+    """Seeds the default generator from the operating system; returns the seed.
+
+    Never fails; the seed is a 64-bit integer.
+    """
     return default_generator.seed()
 
 
@@ -104,7 +112,11 @@ def get_rng_state() -> Tensor:
 
 
 def set_rng_state(new_state: Tensor) -> None:
-    """Continues the default generator from that state."""
+    """Continues the default generator from that state.
+
+    Raises TypeError for what is not a tensor, RuntimeError for one that :func:`get_rng_state`
+    cannot have returned.
+    """
     default_generator.set_state(new_state)
 
 
@@ -118,7 +130,11 @@ def rand(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Uniform numbers in [0, 1)."""
+    """Uniform numbers in [0, 1).
+
+    ``size``: integers, or one sequence of them; ``dtype``: the default dtype unless given. Errors
+    as for :func:`zeros`, and NotImplementedError for a dtype that is not floating.
+    """
     output = _C.empty(_shape("rand", size), _dtype(dtype), _device(device), "rand")
     _C.uniform_(output, 0, 1, _source(generator))
     return _finish(output, requires_grad)
@@ -131,7 +147,11 @@ def randn(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Normal numbers of mean 0 and standard deviation 1."""
+    """Normal numbers of mean 0 and standard deviation 1.
+
+    ``size``: integers, or one sequence of them; ``dtype``: the default dtype unless given. Errors
+    as for :func:`zeros`, and NotImplementedError for a dtype that is not floating.
+    """
     output = _C.empty(_shape("randn", size), _dtype(dtype), _device(device), "randn")
     _C.normal_(output, 0, 1, _source(generator))
     return _finish(output, requires_grad)
@@ -175,7 +195,10 @@ def randperm(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """The numbers from 0 to n - 1 in random order, int64 unless ``dtype`` is given."""
+    """The numbers from 0 to n - 1 in random order, int64 unless ``dtype`` is given.
+
+    (n). Raises RuntimeError for a negative ``n``, TypeError for one that is not an integer.
+    """
     output = _C.randperm(n, _source(generator))
     if dtype is not None:
         output = _C.to_dtype(output, dtype)
@@ -191,7 +214,11 @@ def rand_like(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Uniform numbers in [0, 1) in the shape, dtype and device of ``input``."""
+    """Uniform numbers in [0, 1) in the shape, dtype and device of ``input``.
+
+    Raises TypeError if ``input`` is not a tensor, NotImplementedError for a dtype that is not
+    floating.
+    """
     shape, dtype, device = _like(input, dtype, device)
     return rand(shape, generator=generator, dtype=dtype, device=device, requires_grad=requires_grad)
 
@@ -205,7 +232,11 @@ def randn_like(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Normal numbers in the shape, dtype and device of ``input``."""
+    """Normal numbers in the shape, dtype and device of ``input``.
+
+    Raises TypeError if ``input`` is not a tensor, NotImplementedError for a dtype that is not
+    floating.
+    """
     shape, dtype, device = _like(input, dtype, device)
     return randn(
         shape, generator=generator, dtype=dtype, device=device, requires_grad=requires_grad
@@ -222,7 +253,11 @@ def randint_like(
     requires_grad: bool = False,
     **kwargs: Any,
 ) -> Tensor:
-    """Integers from ``low`` (0) below ``high`` in the shape, dtype and device of ``input``."""
+    """Integers from ``low`` (0) below ``high`` in the shape, dtype and device of ``input``.
+
+    Raises TypeError if ``input`` is not a tensor, RuntimeError for an empty range and for bounds
+    that the dtype cannot hold.
+    """
     shape, dtype, device = _like(input, dtype, device)
     if len(args) == 1 and "high" not in kwargs:
         kwargs["high"] = args[0]

@@ -327,7 +327,10 @@ def var_mean(
     correction: Any = None,
     **names: Any,
 ) -> tuple[Any, Any]:
-    """(:func:`var`, :func:`mean`), computed together."""
+    """(:func:`var`, :func:`mean`), computed together.
+
+    Dtypes and errors are those of :func:`var`.
+    """
     if names:
         dim, keepdim = numpy_names("var_mean", dim, keepdim, names)
     dim, correction = _correction("var_mean", dim, unbiased, correction)
@@ -355,7 +358,10 @@ def std_mean(
     correction: Any = None,
     **names: Any,
 ) -> tuple[Any, Any]:
-    """(:func:`std`, :func:`mean`), computed together."""
+    """(:func:`std`, :func:`mean`), computed together.
+
+    Dtypes and errors are those of :func:`std`.
+    """
     if names:
         dim, keepdim = numpy_names("std_mean", dim, keepdim, names)
     dim, correction = _correction("std_mean", dim, unbiased, correction)

@@ -198,6 +198,9 @@ def searchsorted(
 
     ``sorted_sequence`` is a vector, or has the leading sizes of ``input``. Of equal elements the
     place before the first, or with ``right`` (``side='right'``) after the last. int64, or int32.
+
+    The result has the shape of ``input``. Raises RuntimeError for leading sizes that differ,
+    another ``side`` or one that contradicts ``right``, and a ``sorter`` of another shape.
     """
     if side not in (None, "left", "right"):
         raise RuntimeError(f"searchsorted(): side can only be 'left' or 'right' but got {side}")
@@ -229,7 +232,11 @@ def searchsorted(
 def bucketize(
     input: Any, boundaries: Any, *, out_int32: bool = False, right: bool = False, out: Any = None
 ) -> Any:
-    """The number of the bucket of each element between the sorted vector ``boundaries``."""
+    """The number of the bucket of each element between the sorted vector ``boundaries``.
+
+    Any shape, which is kept; int64, or int32 with ``out_int32``. Raises RuntimeError if
+    ``boundaries`` is not a vector.
+    """
     if boundaries.ndim != 1:
         raise RuntimeError(
             f"bucketize(): boundaries tensor must be 1 dimension, but got dim({boundaries.ndim})"

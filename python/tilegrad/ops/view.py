@@ -27,6 +27,7 @@ __all__ = [
     "diagonal",
     "expand",
     "flatten",
+    "moveaxis",
     "movedim",
     "narrow",
     "permute",
@@ -34,6 +35,7 @@ __all__ = [
     "select",
     "squeeze",
     "swapaxes",
+    "swapdims",
     "t",
     "transpose",
     "unflatten",
@@ -82,7 +84,11 @@ def view_as(input: Any, other: Any) -> Any:
 
 
 def reshape(input: Any, shape: Any) -> Any:
-    """The same elements in ``shape``; a view where the strides allow it, else a copy."""
+    """The same elements in ``shape``; a view where the strides allow it, else a copy.
+
+    Any dtype; one -1 stands for what is left. Raises RuntimeError for another number of elements
+    and for more than one -1.
+    """
     output = _C.try_view(input, shape)
     if output is None:
         return view(input.contiguous(), shape)
@@ -166,7 +172,7 @@ def transpose_backward(node: Any, grad: Any) -> Any:
     return transpose(grad, *node.saved)
 
 
-swapaxes = method("swapaxes", "swapdims")(transpose)
+swapaxes = swapdims = method("swapaxes", "swapdims")(transpose)
 
 
 @method()
@@ -179,7 +185,11 @@ def t(input: Any) -> Any:
 
 
 def permute(input: Any, dims: Sequence[int]) -> Any:
-    """Reorders the dimensions: dimension ``i`` of the result is ``dims[i]`` of the input."""
+    """Reorders the dimensions: dimension ``i`` of the result is ``dims[i]`` of the input.
+
+    A view of any dtype. Raises RuntimeError for a wrong number of dimensions or one given twice,
+    IndexError for one out of range.
+    """
     output = _C.permute(input, dims)
     if needs_grad(input):
         record(output, permute_backward, (input,), (tuple(d % input.ndim for d in dims),))
@@ -220,8 +230,15 @@ def movedim(input: Any, source: Any, destination: Any) -> Any:
     return permute(input, [moved[d] if d in moved else next(rest) for d in range(ndim)])
 
 
+moveaxis = movedim
+
+
 def expand(input: Any, size: Any) -> Any:
-    """Repeats size-1 dimensions up to ``size`` without copying; -1 keeps a size."""
+    """Repeats size-1 dimensions up to ``size`` without copying; -1 keeps a size.
+
+    (1, A) -> (B, A) or (C, B, A); any dtype. Raises RuntimeError for sizes to which the shape does
+    not broadcast.
+    """
     output = _C.expand(input, size)
     if needs_grad(input):
         record(output, expand_backward, (input,))
@@ -421,7 +438,10 @@ def unfold(input: Any, dimension: int, size: int, step: int) -> Any:
 
 
 def broadcast_to(input: Any, size: Any) -> Any:
-    """``input.expand(size)``."""
+    """``input.expand(size)``.
+
+    Errors are those of :func:`expand`.
+    """
     return expand(input, size)
 
 

@@ -218,7 +218,11 @@ def _below_diagonal(op: str, input: Any, diagonal: int) -> Any:
 @method()
 @takes_tensors
 def tril(input: Any, diagonal: int = 0, *, out: Any = None) -> Any:
-    """The lower triangle of each matrix (..., n, m), up to ``diagonal``; zeros above."""
+    """The lower triangle of each matrix (..., n, m), up to ``diagonal``; zeros above.
+
+    (..., m, n); shape and dtype are kept. Raises RuntimeError for fewer than two dimensions,
+    TypeError for what is not a tensor.
+    """
     output = where(_below_diagonal("tril", input, diagonal), input, False)
     return output if out is None else put_out(out, output)
 
@@ -226,7 +230,11 @@ def tril(input: Any, diagonal: int = 0, *, out: Any = None) -> Any:
 @method()
 @takes_tensors
 def triu(input: Any, diagonal: int = 0, *, out: Any = None) -> Any:
-    """The upper triangle of each matrix (..., n, m), from ``diagonal`` up; zeros below."""
+    """The upper triangle of each matrix (..., n, m), from ``diagonal`` up; zeros below.
+
+    (..., m, n); shape and dtype are kept. Raises RuntimeError for fewer than two dimensions,
+    TypeError for what is not a tensor.
+    """
     output = where(_below_diagonal("triu", input, diagonal - 1), False, input)
     return output if out is None else put_out(out, output)
 

@@ -16,7 +16,11 @@ __all__ = ["default_collate", "default_convert"]
 
 
 def default_convert(data: Any) -> Any:
-    """NumPy arrays and scalars become tensors, inside containers too; the rest stays as it is."""
+    """NumPy arrays and scalars become tensors, inside containers too; the rest stays as it is.
+
+    Dtypes are kept. Raises TypeError for an array whose dtype has no counterpart, but leaves
+    strings and objects alone.
+    """
     if isinstance(data, Tensor):
         return data
     if isinstance(data, (np.ndarray, np.generic)):
