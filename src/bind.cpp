@@ -34,14 +34,19 @@ PyObject* exception_of(ErrorKind kind) {
 void bind_dtypes(py::module_& module) {
   py::class_<DTypeHandle> type(module, "dtype",
                                "An element type, such as tilegrad.float32. Compare with `is`.");
-  type.def_property_readonly("itemsize", [](DTypeHandle d) { return size_of(d.dtype); })
-      .def_property_readonly("is_floating_point",
-                             [](DTypeHandle d) { return is_floating(d.dtype); })
-      .def_property_readonly("is_complex", [](DTypeHandle) { return false; })
+  type.def_property_readonly(
+          "itemsize", [](DTypeHandle d) { return size_of(d.dtype); }, "Bytes per element.")
+      .def_property_readonly(
+          "is_floating_point", [](DTypeHandle d) { return is_floating(d.dtype); },
+          "Whether it is float32 or float64.")
+      .def_property_readonly(
+          "is_complex", [](DTypeHandle) { return false; }, "False: there are no complex dtypes.")
       .def_property_readonly(
           "is_signed",
-          [](DTypeHandle d) { return d.dtype != DType::uint8 && d.dtype != DType::boolean; })
-      .def_property_readonly("name", [](DTypeHandle d) { return info(d.dtype).name; })
+          [](DTypeHandle d) { return d.dtype != DType::uint8 && d.dtype != DType::boolean; },
+          "Whether it holds negative numbers.")
+      .def_property_readonly(
+          "name", [](DTypeHandle d) { return info(d.dtype).name; }, "Its name, such as 'float32'.")
       .def("__repr__", [](DTypeHandle d) { return std::string("tilegrad.") + info(d.dtype).name; })
       .def("__reduce__", [](DTypeHandle d) {
         return py::make_tuple(py::module_::import("tilegrad._C").attr("_dtype_by_name"),
@@ -58,9 +63,15 @@ void bind_dtypes(py::module_& module) {
       if (name == kDTypes[i].name) return static_cast<DType>(i);
     fail(ErrorKind::value, "dtype: unknown name '", name, "'");
   });
-  module.def("promote_types", &promote);
-  module.def("get_default_dtype", &default_dtype);
-  module.def("set_default_dtype", &set_default_dtype);
+  module.def(
+      "promote_types", &promote, py::arg("type1"), py::arg("type2"),
+      "The smallest dtype that holds both (bool < integers < floating). Raises TypeError for "
+      "arguments that are no dtypes.");
+  module.def("get_default_dtype", &default_dtype,
+             "The dtype of Python floats: float32 unless set_default_dtype changed it.");
+  module.def(
+      "set_default_dtype", &set_default_dtype, py::arg("d"),
+      "Makes d, float32 or float64, the dtype of Python floats. Raises TypeError for others.");
 }
 
 void bind_device(py::module_& module) {
@@ -71,12 +82,15 @@ void bind_device(py::module_& module) {
              return parse_device(type + ":" + std::to_string(index));
            }),
            py::arg("type"), py::arg("index"))
-      .def_property_readonly("type", [](Device d) { return d.is_cpu() ? "cpu" : "cuda"; })
-      .def_property_readonly("index",
-                             [](Device d) -> std::optional<int> {
-                               if (d.is_cpu()) return std::nullopt;
-                               return d.index;
-                             })
+      .def_property_readonly(
+          "type", [](Device d) { return d.is_cpu() ? "cpu" : "cuda"; }, "'cpu' or 'cuda'.")
+      .def_property_readonly(
+          "index",
+          [](Device d) -> std::optional<int> {
+            if (d.is_cpu()) return std::nullopt;
+            return d.index;
+          },
+          "The number of the CUDA device; None for the CPU.")
       .def("__str__", &Device::str)
       .def("__repr__",
            [](Device d) {

@@ -31,11 +31,17 @@ static void initialize() {
 
 void bind_config(py::module_& module) {
   module.def("initialize", &initialize);
-  module.def("get_num_threads", &num_threads);
-  module.def("set_num_threads", [](int count) {
-    py::gil_scoped_release release;
-    set_num_threads(count);
-  });
+  module.def("get_num_threads", &num_threads,
+             "How many threads kernels use, the calling one included.");
+  module.def(
+      "set_num_threads",
+      [](int count) {
+        py::gil_scoped_release release;
+        set_num_threads(count);
+      },
+      py::arg("num"),
+      "Sets how many threads kernels use. Results do not depend on it. Raises RuntimeError for a "
+      "number outside 1 to 4096, TypeError for anything but an integer.");
   module.def("isa", [] { return isa_name(active_isa()); });
   // What the kernels that run now were compiled for, asked through their dispatch table.
   module.def("isa_probe", [] {

@@ -114,18 +114,20 @@ PyMemberDef members[] = {
     {nullptr, 0, 0, 0, nullptr}};
 
 PyGetSetDef attributes[] = {
-    {"shape", get_shape, nullptr, nullptr, nullptr},
-    {"dtype", get_dtype, nullptr, nullptr, nullptr},
-    {"device", get_device, nullptr, nullptr, nullptr},
-    {"ndim", get_ndim, nullptr, nullptr, nullptr},
-    {"_version", get_version, nullptr, nullptr, nullptr},
-    {"_base", get_base, nullptr, nullptr, nullptr},
+    {"shape", get_shape, nullptr, "The sizes, outermost first: a tilegrad.Size.", nullptr},
+    {"dtype", get_dtype, nullptr, "The element type, such as tilegrad.float32.", nullptr},
+    {"device", get_device, nullptr, "Where the elements live: a tilegrad.device.", nullptr},
+    {"ndim", get_ndim, nullptr, "The number of dimensions.", nullptr},
+    {"_version", get_version, nullptr, "How many in-place writes its storage has seen.", nullptr},
+    {"_base", get_base, nullptr, "The tensor that this one is a view of, or None.", nullptr},
     {"_grad", get_grad, set_grad, nullptr, nullptr},
     {"_grad_hooks", get_hooks, set_hooks, nullptr, nullptr},
-    {"grad_fn", get_grad_fn, nullptr, nullptr, nullptr},
+    {"grad_fn", get_grad_fn, nullptr, "The node that produced this tensor; None for leaves.",
+     nullptr},
     {"_get_requires_grad", get_requires_grad, nullptr, nullptr, nullptr},
-    {"is_leaf", get_is_leaf, nullptr, nullptr, nullptr},
-    {"output_nr", get_output_nr, nullptr, nullptr, nullptr},
+    {"is_leaf", get_is_leaf, nullptr, "Whether no recorded operation produced this tensor.",
+     nullptr},
+    {"output_nr", get_output_nr, nullptr, "Which output of grad_fn this tensor is.", nullptr},
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, nullptr, nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 

@@ -40,7 +40,7 @@ Tensor get_state(const Generator& generator) {
 
 void load_state(Generator& generator, const Tensor& saved) {
   TILEGRAD_CHECK(saved.dtype == DType::uint8 && saved.device().is_cpu(), type,
-                 "set_state: RNG state must be a torch.ByteTensor: expected uint8 on the CPU, got ",
+                 "set_state: argument 'new_state': expected a uint8 tensor on the CPU, got ",
                  info(saved.dtype).name, " on ", saved.device().str());
   TILEGRAD_CHECK(saved.numel() == static_cast<std::int64_t>(sizeof(RandomState)), runtime,
                  "set_state: RNG state is wrong size: expected ", sizeof(RandomState),

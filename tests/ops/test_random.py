@@ -197,7 +197,7 @@ def test_complaints() -> None:
     check_error(RuntimeError, "floating-point", lambda: tg.multinomial(whole, 1))
     check_error(RuntimeError, "expand", lambda: tg.ones(1).expand(3).uniform_())
     check_error(RuntimeError, "Overflow", lambda: tg.manual_seed(2**64))
-    check_error(TypeError, "ByteTensor", lambda: tg.set_rng_state(x))
+    check_error(TypeError, "uint8 tensor", lambda: tg.set_rng_state(x))
     check_error(RuntimeError, "wrong size", lambda: tg.set_rng_state(tg.zeros(3, dtype=tg.uint8)))
     broken = tg.full((len(tg.get_rng_state()),), 255, dtype=tg.uint8)
     check_error(RuntimeError, "invalid RNG state", lambda: tg.set_rng_state(broken))

@@ -49,12 +49,12 @@ def _finish(output: Any, requires_grad: bool, out: Any = None) -> Any:
 
 def _shape(op: str, size: tuple) -> Any:
     """Accepts both ``f(2, 3)`` and ``f((2, 3))``; TypeError for sizes that are no integers."""
-    if len(size) == 1 and isinstance(size[0], (tuple, list)):
-        size = size[0]
-    for item in size:
+    nested = len(size) == 1 and isinstance(size[0], (tuple, list))
+    sizes: Any = size[0] if nested else size
+    for item in sizes:
         if type(item) is not int and (isinstance(item, bool) or not hasattr(item, "__index__")):
             raise TypeError(f"{op}: argument 'size': expected integers, got {item!r}")
-    return size
+    return sizes
 
 
 def _dtype(dtype: Any, out: Any = None) -> Any:
