@@ -15,10 +15,12 @@
 #include <cmath>
 #include <condition_variable>
 #include <cstdlib>
+#include <exception>
 #include <fstream>
 #include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "check.h"
 
@@ -60,6 +62,7 @@ class Pool {
     const std::uint64_t closed = state_.fetch_and(~kOpen, std::memory_order_acq_rel) & ~kOpen;
     const auto joined = static_cast<int>((closed & ((1u << kNumberShift) - 1)) / kJoin);
     while (left_.load(std::memory_order_acquire) < joined) pause();
+    if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
   }
 
   // Ends the workers; the pool's memory is left to them (pools are few and never freed).
@@ -80,12 +83,20 @@ class Pool {
 #endif
   }
 
-  void take_chunks(const Job& job) {
-    for (;;) {
-      const std::int64_t chunk = next_chunk_.fetch_add(1, std::memory_order_relaxed);
-      if (chunk >= job.chunks) return;
-      const std::int64_t begin = chunk * job.grain;
-      job.body(job.context, begin, std::min(begin + job.grain, job.size));
+  // What a chunk throws (out of memory, for one) ends the job, and run() throws it to its caller:
+  // left in a worker it would end the process.
+  void take_chunks(const Job& job) noexcept {
+    try {
+      for (;;) {
+        const std::int64_t chunk = next_chunk_.fetch_add(1, std::memory_order_relaxed);
+        if (chunk >= job.chunks) return;
+        const std::int64_t begin = chunk * job.grain;
+        job.body(job.context, begin, std::min(begin + job.grain, job.size));
+      }
+    } catch (...) {
+      std::lock_guard<std::mutex> lock(mutex_);
+      error_ = std::current_exception();
+      next_chunk_.store(job.chunks, std::memory_order_relaxed);
     }
   }
 
@@ -124,6 +135,7 @@ class Pool {
   std::mutex mutex_;
   std::condition_variable wake_;
   Job job_;
+  std::exception_ptr error_;  // written under mutex_ while a job runs
   std::uint64_t number_ = 0;  // of the last job; guarded by mutex_
   std::atomic<std::uint64_t> state_{0};
   std::atomic<std::int64_t> next_chunk_{0};
@@ -230,9 +242,11 @@ void parallel_chunks(std::int64_t size, std::int64_t grain, ChunkBody body, void
     if (state.pool != nullptr) state.pool->retire();
     state.pool = new Pool(threads);
   }
-  inside_chunk = true;
+  struct Inside {
+    Inside() { inside_chunk = true; }
+    ~Inside() { inside_chunk = false; }
+  } inside;
   state.pool->run(job);
-  inside_chunk = false;
 }
 
 }  // namespace tilegrad

@@ -20,8 +20,8 @@ using ChunkBody = void (*)(void* context, std::int64_t begin, std::int64_t end);
 // chunk, or while another thread holds the pool, it runs every chunk on the calling thread.
 void parallel_chunks(std::int64_t size, std::int64_t grain, ChunkBody body, void* context);
 
-// The body must not throw. It is a template only to accept lambdas; marked static so that no
-// instruction set's copy can replace another's at link time.
+// What a body throws in any thread is thrown to the caller. A template only to accept lambdas;
+// static so that no instruction set's copy can replace another's at link time.
 template <class Body>
 static inline void parallel_for(std::int64_t size, std::int64_t grain, const Body& body) {
   if (size <= 0) return;

@@ -132,6 +132,23 @@ TEST(Parallel, AForkedChildHasAPoolOfItsOwn) {
   set_num_threads(before);
 }
 
+TEST(Parallel, WhatAChunkThrowsReachesTheCaller) {
+  const int before = num_threads();
+  for (int threads : {1, 3}) {
+    set_num_threads(threads);
+    for (int round = 0; round < 50; ++round) {
+      const auto failing = [&] {
+        parallel_for(100, 1, [&](std::int64_t begin, std::int64_t) {
+          if (begin == round) fail(ErrorKind::memory, "chunk ", begin);
+        });
+      };
+      EXPECT_EQ(error_kind_of(failing), ErrorKind::memory);
+      EXPECT_EQ(chunks_of(100, 1).size(), 100u);  // the pool still works
+    }
+  }
+  set_num_threads(before);
+}
+
 TEST(Parallel, ThreadCountsAreChecked) {
   for (int count : {0, -1, 4097})
     EXPECT_EQ(error_kind_of([&] { set_num_threads(count); }), ErrorKind::runtime);
