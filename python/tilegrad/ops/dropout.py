@@ -21,7 +21,9 @@ def _check(input: Any, p: float) -> None:
     if not isinstance(input, Tensor):
         raise TypeError(f"dropout: argument 'input': expected a Tensor, got {type(input).__name__}")
     if not 0.0 <= p <= 1.0:
-        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+        raise ValueError(
+            f"dropout: argument 'p': dropout probability has to be between 0 and 1, but got {p}"
+        )
 
 
 def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:

@@ -144,7 +144,7 @@ def _plain_item(item: Any) -> Any:
         item = as_tensor(item)
     if isinstance(item, str):
         raise TypeError(
-            "only integers, slices, None, ..., tensors and lists are valid indices, got str"
+            f"index: only integers, slices, None, ..., tensors and lists are valid, got {item!r}"
         )
     if not isinstance(item, Tensor):
         raise IndexError(
@@ -241,7 +241,7 @@ def take_along_dim(input: Any, indices: Any, dim: int | None = None, *, out: Any
         return gather(flatten(input), 0, flatten(indices), out=out)
     if input.ndim != indices.ndim:
         raise RuntimeError(
-            "torch.take_along_dim(): input and indices should have the same number of dimensions, "
+            "take_along_dim: input and indices should have the same number of dimensions, "
             f"but got {input.ndim} dimensions for input, and {indices.ndim} dimensions for indices"
         )
     at = _dim(dim, input.ndim, "take_along_dim")
@@ -309,18 +309,20 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Any:
     ``num_classes`` -1 means the largest class plus one. Raises RuntimeError for classes outside.
     """
     if tensor.dtype is not _C.int64:
-        raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor.")
+        raise RuntimeError(
+            f"one_hot is only applicable to index tensor of type LongTensor, got {tensor.dtype}."
+        )
     values = _C.to_numpy(tensor.detach().cpu())
     if values.size == 0:
         if num_classes <= 0:
             raise RuntimeError(
-                "Can not infer total number of classes from empty tensor."
+                "one_hot: Can not infer total number of classes from empty tensor."
                 if num_classes == -1
                 else "one_hot: expected a positive number of classes"
             )
         return tensor.new_zeros((*tensor.shape, num_classes))
     if values.min() < 0:
-        raise RuntimeError("Class values must be non-negative.")
+        raise RuntimeError(f"one_hot: Class values must be non-negative, got {values.min()}.")
     if num_classes == -1:
         num_classes = int(values.max()) + 1
     elif num_classes < 1:

@@ -229,7 +229,7 @@ def split(tensor: Any, split_size_or_sections: Any, dim: int = 0) -> tuple:
         raise RuntimeError(f"split expects split_size be non-negative, but got split_size={step}")
     if step == 0 and size != 0:
         raise RuntimeError(
-            "split_size can only be 0 if dimension size is 0, but got dimension size of "
+            "split: split_size can only be 0 if dimension size is 0, but got dimension size of "
             + str(size)
         )
     starts = range(0, size, step) if step else ()
@@ -286,11 +286,11 @@ def repeat(input: Any, *repeats: Any) -> Any:
     counts = [int(n) for n in _sizes(repeats)]
     if len(counts) < input.ndim:
         raise RuntimeError(
-            "Number of dimensions of repeat dims can not be smaller than number of dimensions of "
-            f"tensor, got {counts} for shape {list(input.shape)}"
+            "repeat: Number of dimensions of repeat dims can not be smaller than number of "
+            f"dimensions of tensor, got {counts} for shape {list(input.shape)}"
         )
     if any(n < 0 for n in counts):
-        raise RuntimeError(f"Trying to create tensor with negative dimension, got {counts}")
+        raise RuntimeError(f"repeat: Trying to create tensor with negative dimension, got {counts}")
     shape = [1] * (len(counts) - input.ndim) + list(input.shape)
     paired = [size for n in shape for size in (1, n)]
     wide = [size for n, m in zip(counts, shape, strict=True) for size in (n, m)]
@@ -337,15 +337,18 @@ def repeat_interleave(
 
 
 def _repeated_positions(repeats: Any, size: int) -> np.ndarray:
+    def refuse(rule: str, actual: Any) -> RuntimeError:
+        return RuntimeError(f"repeat_interleave: {rule}, got {actual}")
+
     if repeats.dtype not in (_C.int64, _C.int32):
-        raise RuntimeError("repeats has to be Long or Int tensor")
+        raise refuse("repeats has to be Long or Int tensor", repeats.dtype)
     if repeats.ndim > 1:
-        raise RuntimeError("repeat_interleave only accept 1D vector as repeat")
+        raise refuse("only accept 1D vector as repeat", list(repeats.shape))
     counts = _C.to_numpy(repeats.detach().cpu())
     if (counts < 0).any():
-        raise RuntimeError("repeats can not be negative")
+        raise refuse("repeats can not be negative", counts.min())
     if counts.size != size and counts.size != 1:
-        raise RuntimeError("repeats must have the same size as input along dim")
+        raise refuse(f"repeats must have the same size as input along dim, {size}", counts.size)
     return np.repeat(np.arange(size, dtype=np.int64), counts)
 
 
@@ -378,7 +381,7 @@ def _flip_method(input: Any, *dims: Any) -> Any:
 def fliplr(input: Any) -> Any:
     """Reverses the second dimension."""
     if input.ndim < 2:
-        raise RuntimeError("Input must be >= 2-d.")
+        raise RuntimeError(f"fliplr: Input must be >= 2-d. Got {input.ndim}-d.")
     return flip(input, (1,))
 
 
@@ -387,7 +390,7 @@ def fliplr(input: Any) -> Any:
 def flipud(input: Any) -> Any:
     """Reverses the first dimension."""
     if input.ndim < 1:
-        raise RuntimeError("Input must be >= 1-d.")
+        raise RuntimeError(f"flipud: Input must be >= 1-d. Got {input.ndim}-d.")
     return flip(input, (0,))
 
 
@@ -401,13 +404,11 @@ def roll(input: Any, shifts: Any, dims: Any = None) -> Any:
     shifts = [shifts] if isinstance(shifts, int) else list(shifts)
     if dims is None or (not isinstance(dims, int) and len(dims) == 0):
         if len(shifts) != 1:
-            raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:0")
+            raise RuntimeError(f"roll: shifts and dimensions must align, got {len(shifts)} and 0")
         return reshape(roll(flatten(input), shifts, 0), input.shape)
     dims = [dims] if isinstance(dims, int) else list(dims)
     if len(shifts) != len(dims):
-        raise RuntimeError(
-            f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(dims)}"
-        )
+        raise RuntimeError(f"roll: shifts and dimensions must align, got {shifts} and {dims}")
     for shift, dim in zip(shifts, dims, strict=True):
         size = input.shape[_dim(dim, input.ndim, "roll")]
         cut = -shift % size if size else 0
@@ -420,12 +421,12 @@ def roll(input: Any, shifts: Any, dims: Any = None) -> Any:
 def rot90(input: Any, k: int = 1, dims: Sequence[int] = (0, 1)) -> Any:
     """Rotates the plane ``dims`` by ``k`` quarter turns, from the first to the second dimension."""
     if len(dims) != 2:
-        raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
+        raise RuntimeError(f"rot90: expected total rotation dims == 2, but got dims = {len(dims)}")
     if input.ndim < 2:
-        raise RuntimeError(f"expected total dims >= 2, but got total dims = {input.ndim}")
+        raise RuntimeError(f"rot90: expected total dims >= 2, but got total dims = {input.ndim}")
     a, b = (_dim(d, input.ndim, "rot90") for d in dims)
     if a == b:
-        raise RuntimeError(f"expected rotation dims to be different, but got dim0 = {a}")
+        raise RuntimeError(f"rot90: expected rotation dims to be different, but got {dims}")
     if k % 4 == 2:
         return flip(input, (a, b))
     if k % 4 == 0:

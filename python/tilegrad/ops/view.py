@@ -299,7 +299,9 @@ def narrow(input: Any, dim: int, start: Any, length: int) -> Any:
     if length < 0:
         raise RuntimeError("narrow(): length must be non-negative.")
     if start + length > size:
-        raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({size}).")
+        raise RuntimeError(
+            f"narrow: start ({start}) + length ({length}) exceeds dimension size ({size})."
+        )
     return slice_dim(input, dim, start, length, 1)
 
 
@@ -425,10 +427,11 @@ def unfold(input: Any, dimension: int, size: int, step: int) -> Any:
         shape, strides = [1], [1]
     if size < 0 or size > shape[at]:
         raise RuntimeError(
-            f"maximum size for tensor at dimension {dimension} is {shape[at]} but size is {size}"
+            f"unfold: maximum size for tensor at dimension {dimension} is {shape[at]} "
+            f"but size is {size}"
         )
     if step <= 0:
-        raise RuntimeError(f"step is {step} but must be > 0")
+        raise RuntimeError(f"unfold: step is {step} but must be > 0")
     windows = (shape[at] - size) // step + 1
     if input.ndim == 0:
         return as_strided(input, (size,), (1,))
@@ -459,7 +462,7 @@ def broadcast_shapes(*shapes: Any) -> Any:
         )
     except ValueError:
         raise RuntimeError(
-            "Shape mismatch: objects cannot be broadcast to a single shape: "
+            "broadcast_shapes: Shape mismatch: objects cannot be broadcast to a single shape: "
             + ", ".join(str(shape) for shape in shapes)
         ) from None
 
