@@ -33,6 +33,21 @@ struct StridedLoop {
 // Elements per parallel chunk: below this, waking a thread costs more than the work.
 inline constexpr std::int64_t kGrain = 32768;
 
+// Runs `count` elements of a row: pointers[k] is the first element of operand k.
+using RowBody = void (*)(const void* context, char** pointers, std::int64_t count);
+
+// What walk_rows does, for loops of any number of operands.
+void walk_strided(const std::int64_t* shape, const std::int64_t (*strides)[kMaxDims],
+                  char* const* data, int ndim, int operands, std::int64_t grain, RowBody body,
+                  const void* context);
+
+// Everything is inlined into a row's body: only so are its loops vectorized whatever else the file
+// holds.
+template <class Row>
+[[gnu::flatten]] static void row_body(const void* context, char** pointers, std::int64_t count) {
+  (*static_cast<const Row*>(context))(pointers, count);
+}
+
 // Calls row(pointers, count) for inner rows that together cover the loop exactly once; a long
 // single row is cut into pieces. Pieces and chunks depend on the shape alone. Runs in parallel, so
 // rows of the output operand must not overlap; with `grain` INT64_MAX one thread takes all rows, in
@@ -40,37 +55,8 @@ inline constexpr std::int64_t kGrain = 32768;
 template <int kOperands, class Row>
 static inline void walk_rows(const StridedLoop<kOperands>& loop, const Row& row,
                              std::int64_t grain = kGrain) {
-  const std::int64_t inner = loop.inner(), outer = loop.outer();
-  if (inner == 0 || outer == 0) return;
-  if (outer == 1) {
-    parallel_for(inner, grain, [&](std::int64_t begin, std::int64_t end) {
-      char* pointers[kOperands];
-      for (int k = 0; k < kOperands; ++k) pointers[k] = loop.data[k] + begin * loop.inner_stride(k);
-      row(pointers, end - begin);
-    });
-    return;
-  }
-  const std::int64_t rows_per_chunk = inner >= grain ? 1 : grain / inner;
-  parallel_for(outer, rows_per_chunk, [&](std::int64_t begin, std::int64_t end) {
-    std::int64_t index[kMaxDims];
-    char* pointers[kOperands];
-    for (int k = 0; k < kOperands; ++k) pointers[k] = loop.data[k];
-    std::int64_t rest = begin;  // position of the first row, dimension by dimension
-    for (int d = 1; d < loop.ndim; ++d) {
-      index[d] = rest % loop.shape[d];
-      rest /= loop.shape[d];
-      for (int k = 0; k < kOperands; ++k) pointers[k] += index[d] * loop.strides[k][d];
-    }
-    for (std::int64_t r = begin; r < end; ++r) {
-      row(pointers, inner);
-      for (int d = 1; d < loop.ndim; ++d) {  // odometer step
-        for (int k = 0; k < kOperands; ++k) pointers[k] += loop.strides[k][d];
-        if (++index[d] < loop.shape[d]) break;
-        for (int k = 0; k < kOperands; ++k) pointers[k] -= loop.shape[d] * loop.strides[k][d];
-        index[d] = 0;
-      }
-    }
-  });
+  walk_strided(loop.shape, loop.strides, loop.data, loop.ndim, kOperands, grain, row_body<Row>,
+               &row);
 }
 
 }  // namespace tilegrad

@@ -61,6 +61,17 @@ Tensor scalar_tensor(const Scalar& value, DType dtype, Device device) {
   return y;
 }
 
+Tensor as_tensor(const Operand& x, DType dtype, Device device, const char* op) {
+  if (!x.is_tensor()) return scalar_tensor(x.scalar, dtype, device);
+  if (x.tensor->device() == device) return to_dtype(*x.tensor, dtype);
+  TILEGRAD_CHECK(x.tensor->ndim() == 0 && x.tensor->device().is_cpu(), runtime, op,
+                 ": expected all tensors on one device, got ", device.str(), " and ",
+                 x.tensor->device().str());
+  Tensor y = empty({}, dtype, device);
+  copy_into(y, *x.tensor);
+  return y;
+}
+
 DType promote(DType a, DType b) {
   if (a == b) return a;
   const DTypeCategory ca = info(a).category, cb = info(b).category;

@@ -330,11 +330,6 @@ PyObject* get_released(PyObject* self, void*) {
   return PyBool_FromLong(as_node(self)->saved == nullptr && as_node(self)->saved_count > 0);
 }
 
-template <class Function>
-PyCFunction as_method(Function function) {
-  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
-}
-
 PyMethodDef node_methods[] = {
     {"needs", node_needs, METH_O, nullptr},
     {"edge", node_edge, METH_O, nullptr},

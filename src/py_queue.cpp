@@ -73,7 +73,7 @@ void queue_dealloc(PyObject* self) {
 }
 
 // known + grad, a new reference. A buffer that only this queue can reach is added to in place.
-PyObject* sum(PyQueue* queue, PyObject* known, PyObject* grad) {
+PyObject* joined_gradient(PyQueue* queue, PyObject* known, PyObject* grad) {
   PyObject* operands[] = {known, grad};
   const bool ours = !grad_enabled && Py_REFCNT(known) == 1 && is_exclusive(as_py(known)->tensor);
   if (!ours) return PyObject_Vectorcall(queue->add, operands, 2, nullptr);
@@ -87,7 +87,7 @@ PyObject* sum(PyQueue* queue, PyObject* known, PyObject* grad) {
 bool deliver_to_leaf(PyQueue* queue, PyObject* leaf, PyObject* grad) {
   PyObject* known = PyDict_GetItemWithError(queue->leaves, leaf);
   if (known == nullptr) return !PyErr_Occurred() && PyDict_SetItem(queue->leaves, leaf, grad) == 0;
-  PyObject* total = sum(queue, known, grad);
+  PyObject* total = joined_gradient(queue, known, grad);
   const bool done = total != nullptr && PyDict_SetItem(queue->leaves, leaf, total) == 0;
   Py_XDECREF(total);
   return done;
@@ -114,7 +114,7 @@ bool deliver(PyQueue* queue, PyObject* target, std::uint32_t output_nr, PyObject
   PyObject* list = gradients_of(queue, reinterpret_cast<PyNode*>(target));
   if (list == nullptr) return false;
   PyObject* known = PyList_GET_ITEM(list, output_nr);
-  PyObject* total = known == Py_None ? Py_NewRef(grad) : sum(queue, known, grad);
+  PyObject* total = known == Py_None ? Py_NewRef(grad) : joined_gradient(queue, known, grad);
   return total != nullptr && PyList_SetItem(list, output_nr, total) == 0;
 }
 
@@ -192,31 +192,27 @@ PyObject* queue_route(PyObject* self, PyObject* const* args, Py_ssize_t count) {
 
 PyObject* get_leaves(PyObject* self, void*) { return Py_NewRef(as_queue(self)->leaves); }
 
-template <class Function>
-PyCFunction as_method(Function function) {
-  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
-}
+PyMethodDef queue_methods[] = {{"add", queue_add, METH_VARARGS, nullptr},
+                               {"pop", queue_pop, METH_NOARGS, nullptr},
+                               {"route", as_method(queue_route), METH_FASTCALL, nullptr},
+                               {nullptr, nullptr, 0, nullptr}};
 
-PyMethodDef methods[] = {{"add", queue_add, METH_VARARGS, nullptr},
-                         {"pop", queue_pop, METH_NOARGS, nullptr},
-                         {"route", as_method(queue_route), METH_FASTCALL, nullptr},
-                         {nullptr, nullptr, 0, nullptr}};
+PyGetSetDef queue_attributes[] = {{"leaves", get_leaves, nullptr, nullptr, nullptr},
+                                  {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
-PyGetSetDef attributes[] = {{"leaves", get_leaves, nullptr, nullptr, nullptr},
-                            {nullptr, nullptr, nullptr, nullptr, nullptr}};
+PyType_Slot queue_slots[] = {{Py_tp_new, reinterpret_cast<void*>(queue_new)},
+                             {Py_tp_dealloc, reinterpret_cast<void*>(queue_dealloc)},
+                             {Py_tp_methods, queue_methods},
+                             {Py_tp_getset, queue_attributes},
+                             {0, nullptr}};
 
-PyType_Slot slots[] = {{Py_tp_new, reinterpret_cast<void*>(queue_new)},
-                       {Py_tp_dealloc, reinterpret_cast<void*>(queue_dealloc)},
-                       {Py_tp_methods, methods},
-                       {Py_tp_getset, attributes},
-                       {0, nullptr}};
-
-PyType_Spec spec = {"tilegrad._C.GradientQueue", sizeof(PyQueue), 0, Py_TPFLAGS_DEFAULT, slots};
+PyType_Spec queue_spec = {"tilegrad._C.GradientQueue", sizeof(PyQueue), 0, Py_TPFLAGS_DEFAULT,
+                          queue_slots};
 
 }  // namespace
 
 void bind_queue(py::module_& module) {
-  queue_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&spec));
+  queue_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&queue_spec));
   if (queue_type == nullptr) throw py::error_already_set();
   module.add_object("GradientQueue", reinterpret_cast<PyObject*>(queue_type));
 }

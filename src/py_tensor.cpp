@@ -113,7 +113,7 @@ PyMemberDef members[] = {
     {"_is_inference", T_BOOL, offsetof(PyTensor, is_inference), 0, nullptr},
     {nullptr, 0, 0, 0, nullptr}};
 
-PyGetSetDef attributes[] = {
+PyGetSetDef tensor_attributes[] = {
     {"shape", get_shape, nullptr, "The sizes, outermost first: a tilegrad.Size.", nullptr},
     {"dtype", get_dtype, nullptr, "The element type, such as tilegrad.float32.", nullptr},
     {"device", get_device, nullptr, "Where the elements live: a tilegrad.device.", nullptr},
@@ -131,16 +131,17 @@ PyGetSetDef attributes[] = {
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, nullptr, nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
-PyType_Slot slots[] = {{Py_tp_new, reinterpret_cast<void*>(tensor_new)},
-                       {Py_tp_dealloc, reinterpret_cast<void*>(tensor_dealloc)},
-                       {Py_tp_traverse, reinterpret_cast<void*>(tensor_traverse)},
-                       {Py_tp_clear, reinterpret_cast<void*>(tensor_clear)},
-                       {Py_tp_members, members},
-                       {Py_tp_getset, attributes},
-                       {0, nullptr}};
+PyType_Slot tensor_slots[] = {{Py_tp_new, reinterpret_cast<void*>(tensor_new)},
+                              {Py_tp_dealloc, reinterpret_cast<void*>(tensor_dealloc)},
+                              {Py_tp_traverse, reinterpret_cast<void*>(tensor_traverse)},
+                              {Py_tp_clear, reinterpret_cast<void*>(tensor_clear)},
+                              {Py_tp_members, members},
+                              {Py_tp_getset, tensor_attributes},
+                              {0, nullptr}};
 
-PyType_Spec spec = {"tilegrad._C.TensorBase", sizeof(PyTensor), 0,
-                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, slots};
+PyType_Spec tensor_spec = {"tilegrad._C.TensorBase", sizeof(PyTensor), 0,
+                           Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+                           tensor_slots};
 
 }  // namespace
 
@@ -197,7 +198,7 @@ void begin_write(const Tensor& x, const char* op) {
 }
 
 void bind_tensor(py::module_& module) {
-  tensor_base_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&spec));
+  tensor_base_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&tensor_spec));
   if (tensor_base_type == nullptr) throw py::error_already_set();
   tensor_type = tensor_base_type;
   module.add_object("TensorBase", reinterpret_cast<PyObject*>(tensor_base_type));

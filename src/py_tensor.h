@@ -46,6 +46,12 @@ PyObject* size_object(const Dims& dims);
 
 void bind_tensor(py::module_& module);
 
+// A function of any signature for a PyMethodDef, whose flags tell Python how to call it.
+template <class Function>
+PyCFunction as_method(Function function) {
+  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
+}
+
 // True while operations are recorded for differentiation (per thread).
 extern thread_local bool grad_enabled;
 extern thread_local bool inference_mode;

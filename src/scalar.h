@@ -30,8 +30,11 @@ struct Operand {
   bool is_tensor() const { return tensor != nullptr; }
 };
 
-// A 0-dimensional CPU tensor that holds the scalar.
+// A 0-dimensional tensor that holds the scalar.
 Tensor scalar_tensor(const Scalar& value, DType dtype, Device device);
+// The operand as a tensor of `dtype` on `device`; a number, and a 0-dimensional CPU tensor beside
+// CUDA ones, becomes a 0-dimensional tensor there.
+Tensor as_tensor(const Operand& x, DType dtype, Device device, const char* op);
 
 // Type promotion (src/promote.cpp), PyTorch's rules: tensors with dimensions decide before
 // 0-dimensional ones, those before Python numbers; a lower tier counts only if its category is

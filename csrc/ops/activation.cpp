@@ -9,47 +9,22 @@
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
-// y may be x itself: element i is read before it is written, and no other element is touched. A
-// function of its own, into which everything is inlined (flatten): else the loop is not vectorized.
-template <class T, class Function>
-[[gnu::flatten, gnu::noinline]] static void forward_row(char* y_bytes, const char* x_bytes,
-                                                        std::int64_t count, std::int64_t sy,
-                                                        std::int64_t sx, const Function& f) {
-  if (sy == sizeof(T) && sx == sizeof(T)) {
-    T* y = reinterpret_cast<T*>(y_bytes);
-    const T* x = reinterpret_cast<const T*>(x_bytes);
-#pragma GCC ivdep
-    for (std::int64_t i = 0; i < count; ++i) y[i] = f(x[i]);
-  } else {
-    for (std::int64_t i = 0; i < count; ++i)
-      *reinterpret_cast<T*>(y_bytes + i * sy) = f(*reinterpret_cast<const T*>(x_bytes + i * sx));
-  }
-}
-
+// y may be x itself: element i is read before it is written, and no other element is touched.
 template <class T, class Function>
 static void forward_rows(const StridedLoop<2>& loop, const Function& f) {
   const std::int64_t sy = loop.inner_stride(0), sx = loop.inner_stride(1);
   walk_rows(loop, [=](char** pointers, std::int64_t count) {
-    forward_row<T>(pointers[0], pointers[1], count, sy, sx, f);
+    if (sy == sizeof(T) && sx == sizeof(T)) {
+      T* y = reinterpret_cast<T*>(pointers[0]);
+      const T* x = reinterpret_cast<const T*>(pointers[1]);
+#pragma GCC ivdep
+      for (std::int64_t i = 0; i < count; ++i) y[i] = f(x[i]);
+    } else {
+      for (std::int64_t i = 0; i < count; ++i)
+        *reinterpret_cast<T*>(pointers[0] + i * sy) =
+            f(*reinterpret_cast<const T*>(pointers[1] + i * sx));
+    }
   });
-}
-
-template <class T, class Function>
-[[gnu::flatten, gnu::noinline]] static void backward_row(char* const* pointers, std::int64_t count,
-                                                         std::int64_t sy, std::int64_t sg,
-                                                         std::int64_t sv,
-                                                         const Function& derivative) {
-  if (sy == sizeof(T) && sg == sizeof(T) && sv == sizeof(T)) {
-    T* __restrict grad_x = reinterpret_cast<T*>(pointers[0]);
-    const T* grad = reinterpret_cast<const T*>(pointers[1]);
-    const T* value = reinterpret_cast<const T*>(pointers[2]);
-    for (std::int64_t i = 0; i < count; ++i) grad_x[i] = derivative(grad[i], value[i]);
-  } else {
-    for (std::int64_t i = 0; i < count; ++i)
-      *reinterpret_cast<T*>(pointers[0] + i * sy) =
-          derivative(*reinterpret_cast<const T*>(pointers[1] + i * sg),
-                     *reinterpret_cast<const T*>(pointers[2] + i * sv));
-  }
 }
 
 template <class T, class Function>
@@ -57,7 +32,17 @@ static void backward_rows(const StridedLoop<3>& loop, const Function& derivative
   const std::int64_t sy = loop.inner_stride(0), sg = loop.inner_stride(1),
                      sv = loop.inner_stride(2);
   walk_rows(loop, [=](char** pointers, std::int64_t count) {
-    backward_row<T>(pointers, count, sy, sg, sv, derivative);
+    if (sy == sizeof(T) && sg == sizeof(T) && sv == sizeof(T)) {
+      T* __restrict grad_x = reinterpret_cast<T*>(pointers[0]);
+      const T* grad = reinterpret_cast<const T*>(pointers[1]);
+      const T* value = reinterpret_cast<const T*>(pointers[2]);
+      for (std::int64_t i = 0; i < count; ++i) grad_x[i] = derivative(grad[i], value[i]);
+    } else {
+      for (std::int64_t i = 0; i < count; ++i)
+        *reinterpret_cast<T*>(pointers[0] + i * sy) =
+            derivative(*reinterpret_cast<const T*>(pointers[1] + i * sg),
+                       *reinterpret_cast<const T*>(pointers[2] + i * sv));
+    }
   });
 }
 

@@ -39,6 +39,20 @@ static void binary_rows(const StridedLoop<3>& loop, const Operation& operation) 
   });
 }
 
+// For the operations that are not vectorized, divisions of integers and calls of the C library: one
+// loop for all strides.
+template <class T, class Operation>
+static void binary_elements(const StridedLoop<3>& loop, const Operation& operation) {
+  const std::int64_t sy = loop.inner_stride(0), sx = loop.inner_stride(1),
+                     so = loop.inner_stride(2);
+  walk_rows(loop, [=](char** pointers, std::int64_t count) {
+    for (std::int64_t i = 0; i < count; ++i)
+      *reinterpret_cast<T*>(pointers[0] + i * sy) =
+          operation(*reinterpret_cast<const T*>(pointers[1] + i * sx),
+                    *reinterpret_cast<const T*>(pointers[2] + i * so));
+  });
+}
+
 // Integer arithmetic wraps around like PyTorch's: computed in an unsigned type, where that is
 // defined.
 template <class T>
@@ -125,10 +139,10 @@ static T minimum(T x, T other) {
 
 template <class T>
 static void number_ops(const Binary& args) {
-  const auto run = [&](auto operation) { binary_rows<T>(args.loop, operation); };
+  const auto run = [&](auto operation) { binary_elements<T>(args.loop, operation); };
   switch (args.op) {
     case BinaryOp::sub:
-      return run([](T x, T other) { return sub(x, other); });
+      return binary_rows<T>(args.loop, [](T x, T other) { return sub(x, other); });
     case BinaryOp::floor_divide:
       return run([](T x, T other) { return floor_divide(x, other); });
     case BinaryOp::trunc_divide:
@@ -142,7 +156,7 @@ static void number_ops(const Binary& args) {
     case BinaryOp::add_scaled: {
       const T alpha = std::is_floating_point_v<T> ? static_cast<T>(args.alpha)
                                                   : static_cast<T>(args.whole_alpha);
-      return run([alpha](T x, T other) { return add(x, mul(alpha, other)); });
+      return binary_rows<T>(args.loop, [alpha](T x, T other) { return add(x, mul(alpha, other)); });
     }
     default:
       return;
@@ -153,7 +167,7 @@ template <class T>
 static void floating_ops(const Binary& args) {
   if (args.op == BinaryOp::div)
     return binary_rows<T>(args.loop, [](T x, T other) { return x / other; });
-  binary_rows<T>(args.loop, [](T x, T other) { return std::atan2(x, other); });
+  binary_elements<T>(args.loop, [](T x, T other) { return std::atan2(x, other); });
 }
 
 template <class T>

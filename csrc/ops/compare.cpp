@@ -48,7 +48,11 @@ void compare(const Compare& args) {
     return compare_rows<bool>(args.loop, [](bool x, bool other) { return x & other; });
   if (args.op == CompareOp::logical_or)
     return compare_rows<bool>(args.loop, [](bool x, bool other) { return x | other; });
-  visit_once(args.dtype, [&](auto type) { compare_values<typename decltype(type)::type>(args); });
+  visit_once(args.dtype, [&](auto type) {
+    using T = typename decltype(type)::type;
+    // A bool is a byte that is 0 or 1.
+    compare_values<std::conditional_t<std::is_same_v<T, bool>, std::uint8_t, T>>(args);
+  });
 }
 
 }  // namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE

@@ -42,6 +42,20 @@ static void copy_all(const StridedLoop<2>& loop) {
   });
 }
 
+// Between integers, and between integers and floats. A bool is a byte that is 0 or 1.
+static void convert_all([[maybe_unused]] const Copy& args) {
+#if defined(TILEGRAD_IS_FIRST_ISA)
+  visit(args.from == DType::boolean ? DType::uint8 : args.from, [&](auto from) {
+    using From = typename decltype(from)::type;
+    visit(args.to, [&](auto to) {
+      using To = typename decltype(to)::type;
+      constexpr bool both_floating = std::is_floating_point_v<From> && std::is_floating_point_v<To>;
+      if constexpr (!both_floating && !std::is_same_v<From, bool>) copy_all<To, From>(args.loop);
+    });
+  });
+#endif
+}
+
 void copy(const Copy& args) {
   if (args.to == args.from) {  // only the element's size matters
     switch (size_of(args.to)) {
@@ -55,23 +69,12 @@ void copy(const Copy& args) {
         return copy_all<std::int64_t, std::int64_t>(args.loop);
     }
   }
-  if (!is_floating(args.to) && !is_floating(args.from)) {
-    TILEGRAD_INTEGERS_ELSEWHERE(copy, args, args.to);
-    return visit_integer_once(args.to, [&](auto to) {
-      visit_integer_once(args.from, [&](auto from) {
-        copy_all<typename decltype(to)::type, typename decltype(from)::type>(args.loop);
-      });
-    });
+  if (is_floating(args.to) && is_floating(args.from)) {
+    if (args.to == DType::float32) return copy_all<float, double>(args.loop);
+    return copy_all<double, float>(args.loop);
   }
-  visit_floating(is_floating(args.to) ? args.to : args.from, [&](auto floating) {
-    using F = typename decltype(floating)::type;
-    if (is_floating(args.to) && is_floating(args.from))  // float32 to float64 or back
-      return copy_all<F, std::conditional_t<std::is_same_v<F, float>, double, float>>(args.loop);
-    if (is_floating(args.to))
-      return visit_integer(
-          args.from, [&](auto from) { copy_all<F, typename decltype(from)::type>(args.loop); });
-    visit_integer(args.to, [&](auto to) { copy_all<typename decltype(to)::type, F>(args.loop); });
-  });
+  TILEGRAD_INTEGERS_ELSEWHERE(copy, args, is_floating(args.to) ? args.from : args.to);
+  convert_all(args);
 }
 
 }  // namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE

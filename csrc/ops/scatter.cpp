@@ -69,8 +69,9 @@ static void reduce(const Scatter& args) {
 }
 
 void scatter(const Scatter& args) {
+  TILEGRAD_INTEGERS_ELSEWHERE(scatter, args, args.dtype);
   if (args.mode != ScatterMode::assign)
-    return visit(args.dtype, [&](auto t) { reduce<typename decltype(t)::type>(args); });
+    return visit_once(args.dtype, [&](auto t) { reduce<typename decltype(t)::type>(args); });
   switch (size_of(args.dtype)) {  // only the element's size matters
     case 1:
       return assign<std::uint8_t>(args);

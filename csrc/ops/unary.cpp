@@ -9,29 +9,27 @@
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
-// y may be x itself: element i is read before it is written, and no other element is touched. A
-// function of its own, into which everything is inlined (flatten): else the loop is not vectorized.
+// One loop for all strides, for the operations that are not vectorized.
 template <class T, class Operation>
-[[gnu::flatten, gnu::noinline]] static void unary_row(char* y_bytes, const char* x_bytes,
-                                                      std::int64_t count, std::int64_t sy,
-                                                      std::int64_t sx, const Operation& operation) {
-  if (sy == sizeof(T) && sx == sizeof(T)) {
-    T* y = reinterpret_cast<T*>(y_bytes);
-    const T* x = reinterpret_cast<const T*>(x_bytes);
-#pragma GCC ivdep
-    for (std::int64_t i = 0; i < count; ++i) y[i] = operation(x[i]);
-  } else {
-    for (std::int64_t i = 0; i < count; ++i)
-      *reinterpret_cast<T*>(y_bytes + i * sy) =
-          operation(*reinterpret_cast<const T*>(x_bytes + i * sx));
-  }
-}
-
-template <class T, class Operation>
-static void unary_rows(const StridedLoop<2>& loop, const Operation& operation) {
+static void unary_elements(const StridedLoop<2>& loop, const Operation& operation) {
   const std::int64_t sy = loop.inner_stride(0), sx = loop.inner_stride(1);
   walk_rows(loop, [=](char** pointers, std::int64_t count) {
-    unary_row<T>(pointers[0], pointers[1], count, sy, sx, operation);
+    for (std::int64_t i = 0; i < count; ++i)
+      *reinterpret_cast<T*>(pointers[0] + i * sy) =
+          operation(*reinterpret_cast<const T*>(pointers[1] + i * sx));
+  });
+}
+
+// y may be x itself: element i is read before it is written, and no other element is touched.
+template <class T, class Operation>
+static void unary_rows(const StridedLoop<2>& loop, const Operation& operation) {
+  if (loop.inner_stride(0) != sizeof(T) || loop.inner_stride(1) != sizeof(T))
+    return unary_elements<T>(loop, operation);
+  walk_rows(loop, [=](char** pointers, std::int64_t count) {
+    T* y = reinterpret_cast<T*>(pointers[0]);
+    const T* x = reinterpret_cast<const T*>(pointers[1]);
+#pragma GCC ivdep
+    for (std::int64_t i = 0; i < count; ++i) y[i] = operation(x[i]);
   });
 }
 
@@ -94,7 +92,7 @@ static void simple_ops(const Unary& args) {
 // The operations that call the C library for each element.
 template <class T>
 static void library_ops(const Unary& args) {
-  const auto run = [&](auto operation) { unary_rows<T>(args.loop, operation); };
+  const auto run = [&](auto operation) { unary_elements<T>(args.loop, operation); };
   switch (args.op) {
     TILEGRAD_CASE(exp2, std::exp2(x))
     TILEGRAD_CASE(expm1, std::expm1(x))

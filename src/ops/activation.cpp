@@ -22,7 +22,8 @@ void compute(ActivationOp op, const Tensor& y, const Tensor& x, double a, double
   run(activation_forward_kernel, y.device(), args, 4 * y.numel());
 }
 
-Tensor forward(ActivationOp op, const char* name, const Tensor& x, double a, double b, double c) {
+Tensor activation(ActivationOp op, const char* name, const Tensor& x, double a, double b,
+                  double c) {
   const DType dtype = result_dtype(op, name, x.dtype);
   Tensor y = empty(x.shape, dtype, x.device(), name);
   if (x.dtype == dtype) compute(op, y, x, a, b, c);
@@ -38,8 +39,8 @@ void in_place(ActivationOp op, const char* name, const Tensor& x, double a, doub
   compute(op, x, x, a, b, c);
 }
 
-Tensor backward(ActivationOp op, const char* name, const Tensor& grad, const Tensor& value,
-                double a, double b, double c) {
+Tensor activation_backward(ActivationOp op, const char* name, const Tensor& grad,
+                           const Tensor& value, double a, double b, double c) {
   TILEGRAD_CHECK(grad.dtype == value.dtype && is_floating(grad.dtype), runtime, name,
                  "_backward: expected both tensors to have one floating dtype, got ",
                  info(grad.dtype).name, " and ", info(value.dtype).name);
@@ -64,24 +65,24 @@ Tensor backward(ActivationOp op, const char* name, const Tensor& grad, const Ten
 
 void bind_activation(py::module_& module) {
   const auto a = py::arg("a") = 0.0, b = py::arg("b") = 0.0, c = py::arg("c") = 0.0;
-#define TILEGRAD_BIND(name)                                                       \
-  module.def(                                                                     \
-      #name,                                                                      \
-      [](const Tensor& x, double a, double b, double c) {                         \
-        return forward(ActivationOp::name, #name, x, a, b, c);                    \
-      },                                                                          \
-      py::arg("input"), a, b, c);                                                 \
-  module.def(                                                                     \
-      #name "_",                                                                  \
-      [](const Tensor& x, double a, double b, double c) {                         \
-        in_place(ActivationOp::name, #name, x, a, b, c);                          \
-      },                                                                          \
-      py::arg("input"), a, b, c);                                                 \
-  module.def(                                                                     \
-      #name "_backward",                                                          \
-      [](const Tensor& grad, const Tensor& value, double a, double b, double c) { \
-        return backward(ActivationOp::name, #name, grad, value, a, b, c);         \
-      },                                                                          \
+#define TILEGRAD_BIND(name)                                                          \
+  module.def(                                                                        \
+      #name,                                                                         \
+      [](const Tensor& x, double a, double b, double c) {                            \
+        return activation(ActivationOp::name, #name, x, a, b, c);                    \
+      },                                                                             \
+      py::arg("input"), a, b, c);                                                    \
+  module.def(                                                                        \
+      #name "_",                                                                     \
+      [](const Tensor& x, double a, double b, double c) {                            \
+        in_place(ActivationOp::name, #name, x, a, b, c);                             \
+      },                                                                             \
+      py::arg("input"), a, b, c);                                                    \
+  module.def(                                                                        \
+      #name "_backward",                                                             \
+      [](const Tensor& grad, const Tensor& value, double a, double b, double c) {    \
+        return activation_backward(ActivationOp::name, #name, grad, value, a, b, c); \
+      },                                                                             \
       py::arg("grad"), py::arg("value"), a, b, c);
   TILEGRAD_BIND(relu)
   TILEGRAD_BIND(sigmoid)

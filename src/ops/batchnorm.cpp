@@ -72,8 +72,8 @@ py::tuple statistics(const Tensor& x, const Optional& running_mean, const Option
   return py::make_tuple(std::move(mean), std::move(rstd));
 }
 
-Tensor forward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Optional& weight,
-               const Optional& bias) {
+Tensor batch_norm(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Optional& weight,
+                  const Optional& bias) {
   BatchNorm args = make_args(x);
   const Tensor dense = contiguous(x), center = per_channel("running_mean", x, mean),
                scale = per_channel("running_var", x, rstd),
@@ -91,8 +91,9 @@ Tensor forward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Op
 }
 
 // (grad_input or None, grad_weight, grad_bias)
-py::tuple backward(const Tensor& grad, const Tensor& x, const Tensor& mean, const Tensor& rstd,
-                   const Optional& weight, bool training, bool wants_grad_input) {
+py::tuple batch_norm_backward(const Tensor& grad, const Tensor& x, const Tensor& mean,
+                              const Tensor& rstd, const Optional& weight, bool training,
+                              bool wants_grad_input) {
   BatchNorm args = make_args(x);
   TILEGRAD_CHECK(grad.shape == x.shape && grad.dtype == x.dtype, runtime,
                  "batch_norm_backward: expected a gradient of shape ", x.shape.str(), " and dtype ",
@@ -122,10 +123,11 @@ py::tuple backward(const Tensor& grad, const Tensor& x, const Tensor& mean, cons
 void bind_batchnorm(py::module_& module) {
   module.def("batch_norm_statistics", &statistics, py::arg("input"), py::arg("running_mean"),
              py::arg("running_var"), py::arg("momentum"), py::arg("eps"));
-  module.def("batch_norm", &forward, py::arg("input"), py::arg("mean"), py::arg("rstd"),
+  module.def("batch_norm", &batch_norm, py::arg("input"), py::arg("mean"), py::arg("rstd"),
              py::arg("weight"), py::arg("bias"));
-  module.def("batch_norm_backward", &backward, py::arg("grad"), py::arg("input"), py::arg("mean"),
-             py::arg("rstd"), py::arg("weight"), py::arg("training"), py::arg("wants_grad_input"));
+  module.def("batch_norm_backward", &batch_norm_backward, py::arg("grad"), py::arg("input"),
+             py::arg("mean"), py::arg("rstd"), py::arg("weight"), py::arg("training"),
+             py::arg("wants_grad_input"));
 }
 
 }  // namespace tilegrad

@@ -8,16 +8,16 @@
 namespace tilegrad {
 namespace {
 
-enum class Accepts { all, number, floating, bits };
+enum class BinaryAccepts { all, number, floating, bits };
 
-#define TILEGRAD_ROW(name, dtypes) {#name, Accepts::dtypes},
+#define TILEGRAD_ROW(name, dtypes) {#name, BinaryAccepts::dtypes},
 constexpr struct {
   const char* name;
-  Accepts accepts;
-} kOps[] = {TILEGRAD_FOR_EACH_BINARY(TILEGRAD_ROW)};
+  BinaryAccepts accepts;
+} kBinaryOps[] = {TILEGRAD_FOR_EACH_BINARY(TILEGRAD_ROW)};
 #undef TILEGRAD_ROW
 
-const char* name_of(BinaryOp op) { return kOps[static_cast<int>(op)].name; }
+const char* name_of(BinaryOp op) { return kBinaryOps[static_cast<int>(op)].name; }
 
 bool is_boolean(const Operand& x) {
   return x.is_tensor() ? x.tensor->dtype == DType::boolean
@@ -45,30 +45,17 @@ void check_alpha(BinaryOp op, const Scalar& alpha, DType dtype) {
 DType compute_dtype(BinaryOp op, const Operand& x, const Operand& other) {
   if (op == BinaryOp::sub) reject_bool(x, other);
   const DType dtype = ResultType().add(x).add(other).get();
-  const bool widens = kOps[static_cast<int>(op)].accepts == Accepts::floating;
+  const bool widens = kBinaryOps[static_cast<int>(op)].accepts == BinaryAccepts::floating;
   return widens && !is_floating(dtype) ? default_dtype() : dtype;
 }
 
 void check_dtype(BinaryOp op, DType dtype) {
-  const Accepts accepts = kOps[static_cast<int>(op)].accepts;
-  TILEGRAD_CHECK(accepts != Accepts::number || dtype != DType::boolean, not_implemented,
+  const BinaryAccepts accepts = kBinaryOps[static_cast<int>(op)].accepts;
+  TILEGRAD_CHECK(accepts != BinaryAccepts::number || dtype != DType::boolean, not_implemented,
                  name_of(op),
                  ": not defined for two bool operands; use a logical operation or convert one");
-  TILEGRAD_CHECK(accepts != Accepts::bits || !is_floating(dtype), not_implemented, name_of(op),
-                 ": expected bool or integer operands, got ", info(dtype).name);
-}
-
-// The operand as a tensor of the compute dtype. A number, or a 0-dimensional CPU tensor beside a
-// CUDA one, becomes a 0-dimensional tensor there.
-Tensor prepare(const Operand& x, DType dtype, Device device, BinaryOp op) {
-  if (!x.is_tensor()) return scalar_tensor(x.scalar, dtype, device);
-  if (x.tensor->device() == device) return to_dtype(*x.tensor, dtype);
-  TILEGRAD_CHECK(x.tensor->ndim() == 0 && x.tensor->device().is_cpu(), runtime, name_of(op),
-                 ": expected all tensors on one device, got ", device.str(), " and ",
-                 x.tensor->device().str());
-  Tensor y = empty({}, dtype, device);
-  copy_into(y, *x.tensor);
-  return y;
+  TILEGRAD_CHECK(accepts != BinaryAccepts::bits || !is_floating(dtype), not_implemented,
+                 name_of(op), ": expected bool or integer operands, got ", info(dtype).name);
 }
 
 Device device_of(const Operand& x, const Operand& other) {
@@ -118,7 +105,8 @@ Tensor binary(BinaryOp op, const Operand& x, const Operand& other, const Scalar&
     compute(op, y, a, b, alpha);
     return y;
   }
-  const Tensor a = prepare(x, dtype, device, op), b = prepare(other, dtype, device, op);
+  const Tensor a = as_tensor(x, dtype, device, name_of(op)),
+               b = as_tensor(other, dtype, device, name_of(op));
   Tensor y = empty(broadcast_shapes(a.shape, b.shape, name_of(op)), dtype, device);
   compute(op, y, a, b, alpha);
   return y;
@@ -131,7 +119,7 @@ void binary_in_place(BinaryOp op, const Tensor& x, const Operand& other, const S
                  info(x.dtype).name);
   check_dtype(op, dtype);
   check_alpha(op, alpha, dtype);
-  Tensor b = prepare(other, dtype, x.device(), op);
+  Tensor b = as_tensor(other, dtype, x.device(), name_of(op));
   TILEGRAD_CHECK(broadcast_shapes(x.shape, b.shape, name_of(op)) == x.shape, runtime, name_of(op),
                  "_: output with shape ", x.shape.str(), " doesn't match the broadcast shape ",
                  broadcast_shapes(x.shape, b.shape, name_of(op)).str());

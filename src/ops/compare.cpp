@@ -10,23 +10,11 @@
 namespace tilegrad {
 namespace {
 
-// The operand as a tensor of `dtype`; a 0-dimensional CPU tensor may stand beside CUDA ones.
-Tensor prepare(const Operand& x, DType dtype, Device device, const char* name) {
-  if (!x.is_tensor()) return scalar_tensor(x.scalar, dtype, device);
-  if (x.tensor->device() == device) return to_dtype(*x.tensor, dtype);
-  TILEGRAD_CHECK(x.tensor->ndim() == 0 && x.tensor->device().is_cpu(), runtime, name,
-                 ": expected all tensors on one device, got ", device.str(), " and ",
-                 x.tensor->device().str());
-  Tensor y = empty({}, dtype, device);
-  copy_into(y, *x.tensor);
-  return y;
-}
-
 Tensor compare(CompareOp op, const char* name, const Operand& x, const Operand& other,
                DType dtype) {
   const bool from_other = other.is_tensor() && (!x.is_tensor() || x.tensor->ndim() == 0);
   const Device device = from_other ? other.tensor->device() : x.tensor->device();
-  const Tensor a = prepare(x, dtype, device, name), b = prepare(other, dtype, device, name);
+  const Tensor a = as_tensor(x, dtype, device, name), b = as_tensor(other, dtype, device, name);
   Tensor y = empty(broadcast_shapes(a.shape, b.shape, name), DType::boolean, device);
   const Compare args{.op = op, .dtype = dtype, .loop = make_loop<3>(y.shape, {&y, &a, &b})};
   run(compare_kernel, device, args, y.numel());

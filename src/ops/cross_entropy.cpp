@@ -76,9 +76,9 @@ Problem prepare(const char* op, const Tensor& x, const Tensor& target,
 }
 
 // (loss, log-sum-exp of each row, sum of the weights of the targets)
-py::tuple forward(const char* op, const Tensor& x, const Tensor& target,
-                  const std::optional<Tensor>& weight, std::int64_t ignore_index,
-                  const std::string& reduction, double label_smoothing, bool normalized) {
+py::tuple cross_entropy(const char* op, const Tensor& x, const Tensor& target,
+                        const std::optional<Tensor>& weight, std::int64_t ignore_index,
+                        const std::string& reduction, double label_smoothing, bool normalized) {
   const Problem p =
       prepare(op, x, target, weight, ignore_index, reduction, label_smoothing, normalized);
   const Dims rows{x.shape[0]};
@@ -93,10 +93,11 @@ py::tuple forward(const char* op, const Tensor& x, const Tensor& target,
   return py::make_tuple(p.rows.reduction == Reduction::none ? losses : loss, lse, total);
 }
 
-Tensor backward(const char* op, const Tensor& grad, const Tensor& lse, const Tensor& total,
-                const Tensor& x, const Tensor& target, const std::optional<Tensor>& weight,
-                std::int64_t ignore_index, const std::string& reduction, double label_smoothing,
-                bool normalized) {
+Tensor cross_entropy_backward(const char* op, const Tensor& grad, const Tensor& lse,
+                              const Tensor& total, const Tensor& x, const Tensor& target,
+                              const std::optional<Tensor>& weight, std::int64_t ignore_index,
+                              const std::string& reduction, double label_smoothing,
+                              bool normalized) {
   const Problem p =
       prepare(op, x, target, weight, ignore_index, reduction, label_smoothing, normalized);
   const bool each = p.rows.reduction == Reduction::none;
@@ -120,13 +121,13 @@ Tensor backward(const char* op, const Tensor& grad, const Tensor& lse, const Ten
 }  // namespace
 
 void bind_cross_entropy(py::module_& module) {
-  module.def("cross_entropy", &forward, py::arg("op"), py::arg("input"), py::arg("target"),
+  module.def("cross_entropy", &cross_entropy, py::arg("op"), py::arg("input"), py::arg("target"),
              py::arg("weight"), py::arg("ignore_index"), py::arg("reduction"),
              py::arg("label_smoothing"), py::arg("normalized"));
-  module.def("cross_entropy_backward", &backward, py::arg("op"), py::arg("grad"), py::arg("lse"),
-             py::arg("total"), py::arg("input"), py::arg("target"), py::arg("weight"),
-             py::arg("ignore_index"), py::arg("reduction"), py::arg("label_smoothing"),
-             py::arg("normalized"));
+  module.def("cross_entropy_backward", &cross_entropy_backward, py::arg("op"), py::arg("grad"),
+             py::arg("lse"), py::arg("total"), py::arg("input"), py::arg("target"),
+             py::arg("weight"), py::arg("ignore_index"), py::arg("reduction"),
+             py::arg("label_smoothing"), py::arg("normalized"));
 }
 
 }  // namespace tilegrad

@@ -148,7 +148,7 @@ Tensor scatter(const Tensor& grad, const Tensor& indices, const Dims& input_shap
   return x;
 }
 
-Tensor gather(const Tensor& x, const Tensor& indices) {
+Tensor gather_maxima(const Tensor& x, const Tensor& indices) {
   const Tensor dense = contiguous(x), places = contiguous(indices);
   Pool2d args = index_args("max_pool2d_gather", x.shape, dense, x.shape, places);
   Tensor y = empty(indices.shape, x.dtype, x.device(), "max_pool2d_gather");
@@ -218,7 +218,7 @@ void bind_pool2d(py::module_& module) {
       py::arg("input"), py::arg("size"));
   module.def("max_pool2d_backward", &scatter, py::arg("grad"), py::arg("indices"),
              py::arg("input_shape"));
-  module.def("max_pool2d_gather", &gather, py::arg("input"), py::arg("indices"));
+  module.def("max_pool2d_gather", &gather_maxima, py::arg("input"), py::arg("indices"));
   module.def(
       "avg_pool2d",
       [](const Tensor& x, const Dims& kernel, const Dims& stride, const Dims& padding,

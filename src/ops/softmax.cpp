@@ -18,7 +18,7 @@ void set_sizes(Args& args, const Tensor& x, int dim) {
   }
 }
 
-Tensor forward(const char* op, bool log, const Tensor& x, std::int64_t dim) {
+Tensor softmax(const char* op, bool log, const Tensor& x, std::int64_t dim) {
   TILEGRAD_CHECK(is_floating(x.dtype), not_implemented, op, ": not implemented for dtype ",
                  info(x.dtype).name, "; expected a floating one");
   const int at = normalize_dim(dim, x.ndim(), op);
@@ -34,7 +34,8 @@ Tensor forward(const char* op, bool log, const Tensor& x, std::int64_t dim) {
   return y;
 }
 
-Tensor backward(const char* op, bool log, const Tensor& grad, const Tensor& y, std::int64_t dim) {
+Tensor softmax_backward(const char* op, bool log, const Tensor& grad, const Tensor& y,
+                        std::int64_t dim) {
   TILEGRAD_CHECK(grad.dtype == y.dtype && is_floating(y.dtype), runtime, op,
                  ": expected grad and output of one floating dtype, got ", info(grad.dtype).name,
                  " and ", info(y.dtype).name);
@@ -59,12 +60,12 @@ Tensor backward(const char* op, bool log, const Tensor& grad, const Tensor& y, s
 void bind_softmax(py::module_& module) {
 #define TILEGRAD_BIND(name, log)                                                            \
   module.def(                                                                               \
-      #name, [](const Tensor& x, std::int64_t dim) { return forward(#name, log, x, dim); }, \
+      #name, [](const Tensor& x, std::int64_t dim) { return softmax(#name, log, x, dim); }, \
       py::arg("input"), py::arg("dim"));                                                    \
   module.def(                                                                               \
       #name "_backward",                                                                    \
       [](const Tensor& grad, const Tensor& y, std::int64_t dim) {                           \
-        return backward(#name "_backward", log, grad, y, dim);                              \
+        return softmax_backward(#name "_backward", log, grad, y, dim);                      \
       },                                                                                    \
       py::arg("grad"), py::arg("output"), py::arg("dim"));
   TILEGRAD_BIND(softmax, false)

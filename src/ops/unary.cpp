@@ -8,36 +8,36 @@
 namespace tilegrad {
 namespace {
 
-enum class Accepts { floating, rounding, fraction, number, bits };
+enum class UnaryAccepts { floating, rounding, fraction, number, bits };
 
-#define TILEGRAD_ROW(name, dtypes) {#name, Accepts::dtypes},
+#define TILEGRAD_ROW(name, dtypes) {#name, UnaryAccepts::dtypes},
 constexpr struct {
   const char* name;
-  Accepts accepts;
-} kOps[] = {TILEGRAD_FOR_EACH_UNARY(TILEGRAD_ROW)};
+  UnaryAccepts accepts;
+} kUnaryOps[] = {TILEGRAD_FOR_EACH_UNARY(TILEGRAD_ROW)};
 #undef TILEGRAD_ROW
 
-const char* name_of(UnaryOp op) { return kOps[static_cast<int>(op)].name; }
+const char* name_of(UnaryOp op) { return kUnaryOps[static_cast<int>(op)].name; }
 
 // The dtype of the result, in which the operation is computed.
 DType result_dtype(UnaryOp op, DType dtype) {
   const bool boolean = dtype == DType::boolean;
-  switch (kOps[static_cast<int>(op)].accepts) {
-    case Accepts::floating:
+  switch (kUnaryOps[static_cast<int>(op)].accepts) {
+    case UnaryAccepts::floating:
       return is_floating(dtype) ? dtype : default_dtype();
-    case Accepts::rounding:
+    case UnaryAccepts::rounding:
       TILEGRAD_CHECK(!boolean, not_implemented, name_of(op), ": not implemented for dtype bool");
       return dtype;
-    case Accepts::fraction:
+    case UnaryAccepts::fraction:
       TILEGRAD_CHECK(is_floating(dtype), not_implemented, name_of(op),
                      ": not implemented for dtype ", info(dtype).name);
       return dtype;
-    case Accepts::bits:
+    case UnaryAccepts::bits:
       TILEGRAD_CHECK(!is_floating(dtype), not_implemented, name_of(op),
                      ": not implemented for dtype ", info(dtype).name,
                      "; expected bool or an integer dtype");
       return dtype;
-    case Accepts::number:
+    case UnaryAccepts::number:
       TILEGRAD_CHECK(
           !boolean || op != UnaryOp::neg, runtime,
           "neg: Negation, the `-` operator, on a bool tensor is not supported. If you "
@@ -52,7 +52,7 @@ DType result_dtype(UnaryOp op, DType dtype) {
 // Of bools the sign is the value, and integers are already rounded.
 bool is_identity(UnaryOp op, DType dtype) {
   return (op == UnaryOp::sign && dtype == DType::boolean) ||
-         (kOps[static_cast<int>(op)].accepts == Accepts::rounding && !is_floating(dtype));
+         (kUnaryOps[static_cast<int>(op)].accepts == UnaryAccepts::rounding && !is_floating(dtype));
 }
 
 void compute(UnaryOp op, const Tensor& y, const Tensor& x) {

@@ -14,18 +14,6 @@ void compute(const Tensor& y, const Tensor& condition, const Tensor& x, const Te
   run(where_kernel, y.device(), args, y.numel());
 }
 
-// The operand as a tensor of `dtype` beside the condition; scalars may come from the CPU.
-Tensor prepare(const Operand& x, DType dtype, Device device, const char* op) {
-  if (!x.is_tensor()) return scalar_tensor(x.scalar, dtype, device);
-  if (x.tensor->device() == device) return to_dtype(*x.tensor, dtype);
-  TILEGRAD_CHECK(x.tensor->ndim() == 0 && x.tensor->device().is_cpu(), runtime, op,
-                 ": expected all tensors on one device, got ", device.str(), " and ",
-                 x.tensor->device().str());
-  Tensor y = empty({}, dtype, device);
-  copy_into(y, *x.tensor);
-  return y;
-}
-
 Tensor where(const Tensor& condition, const Operand& x, const Operand& other) {
   TILEGRAD_CHECK(condition.dtype == DType::boolean || condition.dtype == DType::uint8, runtime,
                  "where expected condition to be a boolean tensor, but got a tensor with dtype ",
@@ -33,7 +21,8 @@ Tensor where(const Tensor& condition, const Operand& x, const Operand& other) {
   const DType dtype = ResultType().add(x).add(other).get();
   const Device device = condition.device();
   const Tensor mask = to_dtype(condition, DType::boolean);
-  const Tensor a = prepare(x, dtype, device, "where"), b = prepare(other, dtype, device, "where");
+  const Tensor a = as_tensor(x, dtype, device, "where"),
+               b = as_tensor(other, dtype, device, "where");
   const Dims shape =
       broadcast_shapes(mask.shape, broadcast_shapes(a.shape, b.shape, "where"), "where");
   Tensor y = empty(shape, dtype, device, "where");
@@ -49,7 +38,7 @@ void masked_fill_in_place(const Tensor& y, const Tensor& mask, const Operand& va
                  "masked_fill_: expected self and mask to be on the same device, but got mask on ",
                  mask.device().str(), " and self on ", y.device().str());
   const Tensor expanded = expand(mask, y.shape, "masked_fill_");
-  const Tensor x = prepare(value, y.dtype, y.device(), "masked_fill_");
+  const Tensor x = as_tensor(value, y.dtype, y.device(), "masked_fill_");
   begin_write(y, "masked_fill_");
   if (!may_overlap(y, mask)) return compute(y, expanded, x, y);
   const Tensor copy = empty_like(expanded);
