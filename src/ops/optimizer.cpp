@@ -172,44 +172,54 @@ py::object interned(const char* name) {
 // Each step returns false, having written nothing, if a parameter with a gradient lacks a state.
 void bind_optimizer(py::module_& module) {
   module.def(
-      "sgd_step", [momentum_buffer = interned("momentum_buffer")](
-                      const py::list& parameters, const py::dict& state, double lr, double momentum,
-                      double dampening, double weight_decay, bool nesterov, bool maximize) {
+      "sgd_step",
+      [momentum_buffer = interned("momentum_buffer")](
+          const py::list& parameters, const py::dict& state, double lr, double momentum,
+          double dampening, double weight_decay, bool nesterov, bool maximize) {
         Step step("sgd_step");
         const Names names = momentum != 0 ? Names{momentum_buffer} : Names{};
         if (!collect(step, parameters, state, names, nullptr)) return false;
         step.finish(sgd_step_kernel,
                     {step.common(lr, weight_decay, maximize), momentum, dampening, nesterov});
         return true;
-      });
-  module.def("adam_step", [mean = interned("exp_avg"), square = interned("exp_avg_sq"),
-                           largest = interned("max_exp_avg_sq"), count = interned("step")](
-                              const py::list& parameters, const py::dict& state, double lr,
-                              double beta1, double beta2, double eps, double weight_decay,
-                              bool amsgrad, bool maximize, bool decoupled) {
-    Step step("adam_step");
-    const Names names = amsgrad ? Names{mean, square, largest} : Names{mean, square};
-    if (!collect(step, parameters, state, names, &count)) return false;
-    step.finish(adam_step_kernel,
-                {step.common(lr, weight_decay, maximize), beta1, beta2, eps, amsgrad, decoupled});
-    return true;
-  });
-  module.def("rmsprop_step", [square = interned("square_avg"), mean = interned("grad_avg"),
-                              buffer = interned("momentum_buffer"), count = interned("step")](
-                                 const py::list& parameters, const py::dict& state, double lr,
-                                 double alpha, double eps, double weight_decay, double momentum,
-                                 bool centered, bool maximize) {
-    Step step("rmsprop_step");
-    Names names{square};
-    std::vector<int> slots{0};
-    if (centered) names.push_back(mean), slots.push_back(1);
-    if (momentum > 0) names.push_back(buffer), slots.push_back(2);
-    step.place(slots);
-    if (!collect(step, parameters, state, names, &count)) return false;
-    step.finish(rmsprop_step_kernel,
-                {step.common(lr, weight_decay, maximize), alpha, eps, momentum, centered});
-    return true;
-  });
+      },
+      py::arg("parameters"), py::arg("state"), py::arg("lr"), py::arg("momentum"),
+      py::arg("dampening"), py::arg("weight_decay"), py::arg("nesterov"), py::arg("maximize"));
+  module.def(
+      "adam_step",
+      [mean = interned("exp_avg"), square = interned("exp_avg_sq"),
+       largest = interned("max_exp_avg_sq"), count = interned("step")](
+          const py::list& parameters, const py::dict& state, double lr, double beta1, double beta2,
+          double eps, double weight_decay, bool amsgrad, bool maximize, bool decoupled) {
+        Step step("adam_step");
+        const Names names = amsgrad ? Names{mean, square, largest} : Names{mean, square};
+        if (!collect(step, parameters, state, names, &count)) return false;
+        step.finish(adam_step_kernel, {step.common(lr, weight_decay, maximize), beta1, beta2, eps,
+                                       amsgrad, decoupled});
+        return true;
+      },
+      py::arg("parameters"), py::arg("state"), py::arg("lr"), py::arg("beta1"), py::arg("beta2"),
+      py::arg("eps"), py::arg("weight_decay"), py::arg("amsgrad"), py::arg("maximize"),
+      py::arg("decoupled"));
+  module.def(
+      "rmsprop_step",
+      [square = interned("square_avg"), mean = interned("grad_avg"),
+       buffer = interned("momentum_buffer"), count = interned("step")](
+          const py::list& parameters, const py::dict& state, double lr, double alpha, double eps,
+          double weight_decay, double momentum, bool centered, bool maximize) {
+        Step step("rmsprop_step");
+        Names names{square};
+        std::vector<int> slots{0};
+        if (centered) names.push_back(mean), slots.push_back(1);
+        if (momentum > 0) names.push_back(buffer), slots.push_back(2);
+        step.place(slots);
+        if (!collect(step, parameters, state, names, &count)) return false;
+        step.finish(rmsprop_step_kernel,
+                    {step.common(lr, weight_decay, maximize), alpha, eps, momentum, centered});
+        return true;
+      },
+      py::arg("parameters"), py::arg("state"), py::arg("lr"), py::arg("alpha"), py::arg("eps"),
+      py::arg("weight_decay"), py::arg("momentum"), py::arg("centered"), py::arg("maximize"));
 }
 
 }  // namespace tilegrad

@@ -1,4 +1,4 @@
-"""cross_entropy and nll_loss against PyTorch; the composed losses of tilegrad.nn.losses."""
+"""cross_entropy and nll_loss against PyTorch; the composed losses of tilegrad.nn.loss_functions."""
 
 from __future__ import annotations
 

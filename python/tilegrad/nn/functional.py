@@ -38,7 +38,7 @@ from ..ops.pool2d import adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, m
 from ..ops.softmax import log_softmax as _log_softmax
 from ..ops.softmax import softmax as _softmax
 from ..ops.where import where
-from .losses import (
+from .loss_functions import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
     cross_entropy,
