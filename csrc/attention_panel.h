@@ -42,15 +42,15 @@ struct Block {
   std::int64_t row;
 };
 
-// c += a @ b for one register tile of kRows x kVectors vectors.
+// c (+)= a @ b for one register tile of kRows x kVectors vectors.
 template <class T, int kRows, int kVectors>
-[[gnu::noinline]] static void multiply_registers(std::int64_t inner, LeftOperand<T> a,
-                                                 Block<const T> b, Block<T> c) {
+TILEGRAD_INLINE void multiply_registers(std::int64_t inner, LeftOperand<T> a, Block<const T> b,
+                                        Block<T> c, bool accumulate) {
   Vec<T> sum[kRows][kVectors];
 #pragma GCC unroll 8
   for (int i = 0; i < kRows; ++i)
 #pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) sum[i][v] = load(c.data + i * c.row + v * kLanes<T>);
+    for (int v = 0; v < kVectors; ++v) sum[i][v] = Vec<T>{};
   for (std::int64_t p = 0; p < inner; ++p) {
     Vec<T> right[kVectors];
 #pragma GCC unroll 2
@@ -65,30 +65,44 @@ template <class T, int kRows, int kVectors>
 #pragma GCC unroll 8
   for (int i = 0; i < kRows; ++i)
 #pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) store(c.data + i * c.row + v * kLanes<T>, sum[i][v]);
+    for (int v = 0; v < kVectors; ++v) {
+      T* to = c.data + i * c.row + v * kLanes<T>;
+      store(to, accumulate ? load(to) + sum[i][v] : sum[i][v]);
+    }
 }
 
-// Rows kRows at a time, what is left in halves of that.
+// Rows kRows at a time; what is left in halves of that.
 template <class T, int kRows, int kVectors>
-static void multiply_rows(std::int64_t rows, std::int64_t inner, LeftOperand<T> a, Block<const T> b,
-                          Block<T> c) {
+[[gnu::noinline]] static void multiply_rows(std::int64_t rows, std::int64_t inner, LeftOperand<T> a,
+                                            Block<const T> b, Block<T> c, bool accumulate) {
   for (; rows >= kRows; rows -= kRows) {
-    multiply_registers<T, kRows, kVectors>(inner, a, b, c);
+    multiply_registers<T, kRows, kVectors>(inner, a, b, c, accumulate);
     a.data += kRows * a.row;
     c.data += kRows * c.row;
   }
-  if constexpr (kRows > 1) multiply_rows<T, kRows / 2, kVectors>(rows, inner, a, b, c);
+  if constexpr (kRows > 1)
+    if (rows > 0) multiply_rows<T, kRows / 2, kVectors>(rows, inner, a, b, c, accumulate);
 }
 
-// c (rows, columns) += a (rows, inner) @ b (inner, columns); columns are whole vectors.
+// c (rows, columns) (+)= a (rows, inner) @ b (inner, columns); columns are whole vectors.
 template <class T>
-static void multiply_add(std::int64_t rows, std::int64_t columns, std::int64_t inner,
-                         LeftOperand<T> a, Block<const T> b, Block<T> c) {
-  std::int64_t j = 0;
-  for (; j + 2 * kLanes<T> <= columns; j += 2 * kLanes<T>)
-    multiply_rows<T, kProductRows, 2>(rows, inner, a, {b.data + j, b.row}, {c.data + j, c.row});
-  if (j < columns)
-    multiply_rows<T, kProductRows, 1>(rows, inner, a, {b.data + j, b.row}, {c.data + j, c.row});
+static void multiply(std::int64_t rows, std::int64_t columns, std::int64_t inner, LeftOperand<T> a,
+                     Block<const T> b, Block<T> c, bool accumulate) {
+  for (std::int64_t j = 0; j < columns; j += 2 * kLanes<T>, b.data += 2 * kLanes<T>) {
+    const Block<T> to{c.data + j, c.row};
+    if (j + kLanes<T> < columns)
+      multiply_rows<T, kProductRows, 2>(rows, inner, a, b, to, accumulate);
+    else multiply_rows<T, kProductRows, 1>(rows, inner, a, b, to, accumulate);
+  }
+}
+
+// Asks for a row before it is needed: panels are short, and the processor does not see far ahead.
+template <class T>
+static void prefetch_rows(const T* rows, std::int64_t row_stride, std::int64_t count,
+                          std::int64_t columns) {
+  for (std::int64_t i = 0; i < count; ++i)
+    for (std::int64_t j = 0; j < columns; j += 64 / static_cast<std::int64_t>(sizeof(T)))
+      __builtin_prefetch(rows + i * row_stride + j, 0, 2);
 }
 
 // Row `row` of head `head` of batch `batch`.
@@ -164,9 +178,8 @@ template <class T>
 static void score_block(const AttentionProblem& p, const PanelPlace& place, std::int64_t first_key,
                         std::int64_t keys, const T* query, T* scores, T* mask_scratch) {
   const T* key = row_of<const T>(p.key, place.batch, place.key_head, first_key);
-  std::fill_n(scores, keys * kPanel<T>, T{0});
-  multiply_add<T>(keys, kPanel<T>, p.features, {key, p.key.row_stride, 1}, {query, kPanel<T>},
-                  {scores, kPanel<T>});
+  multiply<T>(keys, kPanel<T>, p.features, {key, p.key.row_stride, 1}, {query, kPanel<T>},
+              {scores, kPanel<T>}, false);
   if (p.mask.data)
     add_mask(p.mask, place, first_key, keys, scores, mask_scratch,
              mask_scratch + kPanel<T> * kKeyBlock);

@@ -100,6 +100,9 @@ static void attend(const Attention& args, const PanelPlace& place) {
                p.query.row_stride, place.count, p.features, static_cast<T>(p.scale));
   std::fill_n(output, p.value_features * kPanel<T>, T{0});
   RunningSoftmax<T> running;
+  const std::int64_t next = place.first + place.count;
+  prefetch_rows(row_of<const T>(p.query, place.batch, place.head, next), p.query.row_stride,
+                std::min(kPanel<T>, p.queries - next), p.features);
   for (std::int64_t first = 0; first < place.keys; first += kKeyBlock) {
     const std::int64_t keys = std::min(kKeyBlock, place.keys - first);
     score_block(p, place, first, keys, query, scores, mask_scratch);
@@ -109,8 +112,8 @@ static void attend(const Attention& args, const PanelPlace& place) {
       for (std::int64_t i = 0; i < keys * kPanel<T>; ++i) scores[i] *= factors[i];
     }
     const T* value = row_of<const T>(p.value, place.batch, place.key_head, first);
-    multiply_add<T>(p.value_features, kPanel<T>, keys, {value, 1, p.value.row_stride},
-                    {scores, kPanel<T>}, {output, kPanel<T>});
+    multiply<T>(p.value_features, kPanel<T>, keys, {value, 1, p.value.row_stride},
+                {scores, kPanel<T>}, {output, kPanel<T>}, true);
   }
   finish(args, place, running, output);
 }
@@ -210,6 +213,16 @@ static void load_panel(const AttentionBackward& args, const PanelPlace& place,
   }
 }
 
+template <class T>
+static void prefetch_panel(const AttentionBackward& args, const PanelPlace& place) {
+  const AttentionProblem& p = args.problem;
+  prefetch_rows(row_of<const T>(p.query, place.batch, place.head, place.first), p.query.row_stride,
+                place.count, p.features);
+  for (const AttentionOperand& x : {args.y, args.grad_y})
+    prefetch_rows(row_of<const T>(x, place.batch, place.head, place.first), x.row_stride,
+                  place.count, p.value_features);
+}
+
 // weights: scores -> P';  slopes: grad_P before dropout -> grad_scores.
 template <class T>
 [[gnu::noinline]] static void differentiate(const BackwardPanel<T>& panel, std::int64_t keys,
@@ -251,19 +264,18 @@ static void backward_block(const AttentionProblem& p, const PanelPlace& place,
   const T* value = row_of<const T>(p.value, place.batch, place.key_head, first);
   constexpr std::int64_t kWidth = kPanel<T>;
   score_block(p, place, first, keys, panel.query, panel.weights, panel.mask_scratch);
-  std::fill_n(panel.slopes, keys * kWidth, T{0});
-  multiply_add<T>(keys, kWidth, p.value_features, {value, p.value.row_stride, 1},
-                  {panel.grad_y, kWidth}, {panel.slopes, kWidth});
+  multiply<T>(keys, kWidth, p.value_features, {value, p.value.row_stride, 1},
+              {panel.grad_y, kWidth}, {panel.slopes, kWidth}, false);
   if (p.dropout > 0) dropout_block(p, place, first, keys, panel.factors);
   differentiate(panel, keys, p.dropout > 0);
-  multiply_add<T>(keys, padded(p.value_features), place.count, {panel.weights, kWidth, 1},
-                  {panel.grad_y_rows, padded(p.value_features)},
-                  {sums.value.data + first * sums.value.row, sums.value.row});
-  multiply_add<T>(keys, padded(p.features), place.count, {panel.slopes, kWidth, 1},
-                  {panel.query_rows, padded(p.features)},
-                  {sums.key.data + first * sums.key.row, sums.key.row});
-  multiply_add<T>(p.features, kWidth, keys, {key, 1, p.key.row_stride}, {panel.slopes, kWidth},
-                  {panel.grad_query, kWidth});
+  multiply<T>(keys, padded(p.value_features), place.count, {panel.weights, kWidth, 1},
+              {panel.grad_y_rows, padded(p.value_features)},
+              {sums.value.data + first * sums.value.row, sums.value.row}, true);
+  multiply<T>(keys, padded(p.features), place.count, {panel.slopes, kWidth, 1},
+              {panel.query_rows, padded(p.features)},
+              {sums.key.data + first * sums.key.row, sums.key.row}, true);
+  multiply<T>(p.features, kWidth, keys, {key, 1, p.key.row_stride}, {panel.slopes, kWidth},
+              {panel.grad_query, kWidth}, true);
 }
 
 template <class T>
@@ -294,6 +306,7 @@ static void backward_chunk(const AttentionBackward& args, std::int64_t matrix, s
   for (std::int64_t i = panels * chunk / args.chunks; i < panels * (chunk + 1) / args.chunks; ++i) {
     const PanelPlace place = place_of<T>(p, matrix, i * kPanel<T>);
     load_panel(args, place, panel);
+    prefetch_panel<T>(args, place_of<T>(p, matrix, (i + 1) * kPanel<T>));
     for (std::int64_t first = 0; first < place.keys; first += kKeyBlock)
       backward_block(p, place, panel, first, std::min(kKeyBlock, place.keys - first), sums);
     for (std::int64_t j = 0; j < p.features * kPanel<T>; ++j)
