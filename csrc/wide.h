@@ -169,16 +169,13 @@ TILEGRAD_INLINE float complementary_error_function(float x) {
   return static_cast<float>(choose(static_cast<double>(x) < 0, 2 - y, y));
 }
 
-// x^y = 2^(y * log2 |x|), with C's rules for signs, zeros, infinities and NaN.
+// x^y = exp(y * log |x|), with C's rules for signs, zeros, infinities and NaN.
 TILEGRAD_INLINE float power(float x, float y) {
-  constexpr double kHuge = 1e300;
-  const double magnitude = std::fabs(x);
-  double log = choose(magnitude > 1e200, kHuge, wide_log(magnitude));
-  log = choose(magnitude == 0, -kHuge, log);
-  double exponent = y;  // finite: infinity times log(1) would be NaN
-  exponent = exponent > kHuge ? kHuge : exponent;
-  exponent = exponent < -kHuge ? -kHuge : exponent;
-  const float size = static_cast<float>(wide_exp(exponent * log));
+  const double magnitude = std::fabs(x), exponent = y;
+  double log = choose(magnitude < kInfinity, wide_log(magnitude), magnitude);
+  log = choose(magnitude == 0, -kInfinity, log);
+  // Of 1 and -1 every power has size 1, the infinite ones too.
+  const auto size = static_cast<float>(wide_exp(choose(magnitude == 1, 0.0, exponent * log)));
   const float bounded = choose(std::fabs(y) < 0x1p24f, y, 0.0f);  // beyond, every y is even
   const auto whole = static_cast<std::int32_t>(bounded);
   const bool is_whole = (static_cast<float>(whole) == bounded) & (y == y);
@@ -186,7 +183,6 @@ TILEGRAD_INLINE float power(float x, float y) {
       static_cast<std::uint32_t>(is_whole ? whole : 0) << 31 & std::bit_cast<std::uint32_t>(x);
   float result = std::bit_cast<float>(std::bit_cast<std::uint32_t>(size) | sign);
   result = choose((x < 0.0f) & (x > -kInfinity) & !is_whole, kNaN, result);
-  result = choose((x != x) | (y != y), kNaN, result);
   return choose((y == 0.0f) | (x == 1.0f), 1.0f, result);
 }
 
