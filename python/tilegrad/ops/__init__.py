@@ -20,6 +20,7 @@ from .matmul import *  # noqa: F403
 from .optimizer import *  # noqa: F403
 from .pool2d import *  # noqa: F403
 from .random import *  # noqa: F403
+from .recurrent import *  # noqa: F403
 from .reduce import *  # noqa: F403
 from .scatter import *  # noqa: F403
 from .softmax import *  # noqa: F403
