@@ -42,7 +42,24 @@ struct Conv2d {
   std::int64_t workspace_of_conv2d() const { return packed_filters(in_channels, out_channels); }
   std::int64_t workspace_of_grad_input() const { return packed_filters(out_channels, in_channels); }
   std::int64_t workspace_of_grad_weight() const {
-    return parts > 1 ? parts * groups * out_channels * taps() : 0;
+    const std::int64_t direct = parts > 1 ? parts * groups * out_channels * taps() : 0;
+    if (!winograd || kernel_height != kernel_width || kernel_height > 5) return direct;
+    return std::max(direct, groups * winograd_parts() * 36 * (in_channels + 12) *
+                                (out_channels + 16 * winograd_shares()));
+  }
+
+  // The same for the sums at the 36 points of winograd.h: parts of the tiles with a sum of their
+  // own, and shares of the filters. Few parts, since their sums are large.
+  std::int64_t winograd_parts() const {
+    const std::int64_t outputs = std::max<std::int64_t>(7 - kernel_height, 1);
+    const std::int64_t tiles =
+        batch * ((out_height + outputs - 1) / outputs) * ((out_width + outputs - 1) / outputs);
+    const std::int64_t largest = (1 << 22) / (36 * in_channels * out_channels);
+    return std::clamp<std::int64_t>(std::min(tiles / 256, largest), 1, 8);
+  }
+  std::int64_t winograd_shares() const {
+    return std::clamp<std::int64_t>(8 / (groups * winograd_parts()), 1,
+                                    std::max<std::int64_t>(out_channels / 64, 1));
   }
 
   // Filters as they are, or at the 36 points of winograd.h.
