@@ -21,11 +21,11 @@ struct Conv2d {
   std::int64_t stride_y, stride_x;
   std::int64_t pad_y, pad_x;  // zero rows above, zero columns to the left
   std::int64_t dilation_y, dilation_x;
+  bool winograd = false;       // whether float32 may use the transforms of winograd.h
   void* x = nullptr;           // (batch, groups * in_channels, in_height, in_width)
   void* weight = nullptr;      // (groups * out_channels, in_channels, kernel_height, kernel_width)
   void* y = nullptr;           // (batch, groups * out_channels, out_height, out_width)
   const void* bias = nullptr;  // conv2d only: (groups * out_channels) or null
-  bool winograd = true;        // whether the transforms of winograd.h may be used
 
   // conv2d_grad_weight only: the batch is cut into `parts` runs of images, and each writes its own
   // sum to `workspace`, to be added up in order. With one part they go to `weight` directly.
