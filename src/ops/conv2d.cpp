@@ -11,6 +11,8 @@
 namespace tilegrad {
 namespace {
 
+bool winograd_allowed = true;  // tilegrad.backends.winograd; guarded by the GIL
+
 // The options as the caller wrote them: one number stands for both directions.
 struct Options {
   Dims stride;
@@ -129,7 +131,8 @@ Conv2d make_args(const Dims& x, const Dims& weight, DType dtype, const Options& 
           .pad_y = y_axis.pad,
           .pad_x = x_axis.pad,
           .dilation_y = y_axis.dilation,
-          .dilation_x = x_axis.dilation};
+          .dilation_x = x_axis.dilation,
+          .winograd = winograd_allowed && dtype == DType::float32};
 }
 
 Dims output_shape(const Conv2d& args) {
@@ -242,6 +245,8 @@ using Padding = std::variant<std::string, Dims>;
 }  // namespace
 
 void bind_conv2d(py::module_& module) {
+  module.def("get_winograd", [] { return winograd_allowed; });
+  module.def("set_winograd", [](bool allowed) { winograd_allowed = allowed; }, py::arg("allowed"));
   module.def(
       "conv2d",
       [](const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias,
