@@ -1,6 +1,7 @@
 // Contract of conv2d: the convolution of images with a bank of filters, and its two gradients.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "../dtype.h"
@@ -24,6 +25,7 @@ struct Conv2d {
   void* weight = nullptr;      // (groups * out_channels, in_channels, kernel_height, kernel_width)
   void* y = nullptr;           // (batch, groups * out_channels, out_height, out_width)
   const void* bias = nullptr;  // conv2d only: (groups * out_channels) or null
+  bool winograd = true;        // whether the transforms of winograd.h may be used
 
   // conv2d_grad_weight only: the batch is cut into `parts` runs of images, and each writes its own
   // sum to `workspace`, to be added up in order. With one part they go to `weight` directly.
@@ -37,12 +39,17 @@ struct Conv2d {
   // The taps of one filter: the length of the sum behind one output element.
   std::int64_t taps() const { return in_channels * kernel_height * kernel_width; }
 
-  std::int64_t workspace_of_conv2d() const { return groups * padded(out_channels) * taps(); }
-  std::int64_t workspace_of_grad_input() const {
-    return groups * padded(in_channels) * out_channels * kernel_height * kernel_width;
-  }
+  std::int64_t workspace_of_conv2d() const { return packed_filters(in_channels, out_channels); }
+  std::int64_t workspace_of_grad_input() const { return packed_filters(out_channels, in_channels); }
   std::int64_t workspace_of_grad_weight() const {
     return parts > 1 ? parts * groups * out_channels * taps() : 0;
+  }
+
+  // Filters as they are, or at the 36 points of winograd.h.
+  std::int64_t packed_filters(std::int64_t from, std::int64_t to) const {
+    const std::int64_t taps = winograd ? std::max<std::int64_t>(36, kernel_height * kernel_width)
+                                       : kernel_height * kernel_width;
+    return groups * padded(to) * (from + 1) * taps;
   }
 
   // The widest tile of any instruction set has 32 columns.

@@ -201,7 +201,6 @@ template <class T>
 static void multiply(const Matmul& args) {
   const Int batch = args.batch();
   if (args.inner == 0) {  // empty sums
-    if (args.x_sums) std::fill_n(static_cast<T*>(args.x_sums), args.rows, T{0});
     std::fill_n(static_cast<T*>(args.y), batch * args.rows * args.columns, T{0});
     for (Int i = 0; i < batch; ++i)
       finish(args, product_of_batch<T>(args, i), 0, args.rows, 0, args.columns);

@@ -4,6 +4,7 @@ from types import ModuleType as _Module
 
 from .activation import *  # noqa: F403
 from .arg_reduce import *  # noqa: F403
+from .attention import *  # noqa: F403
 from .batchnorm import *  # noqa: F403
 from .binary import *  # noqa: F403
 from .compare import *  # noqa: F403
