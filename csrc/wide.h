@@ -173,7 +173,7 @@ TILEGRAD_INLINE float complementary_error_function(float x) {
 TILEGRAD_INLINE float power(float x, float y) {
   const double magnitude = std::fabs(x), exponent = y;
   double log = choose(magnitude < kInfinity, wide_log(magnitude), magnitude);
-  log = choose(magnitude == 0, -kInfinity, log);
+  log = choose(magnitude == 0, -static_cast<double>(kInfinity), log);
   // Of 1 and -1 every power has size 1, the infinite ones too.
   const auto size = static_cast<float>(wide_exp(choose(magnitude == 1, 0.0, exponent * log)));
   const float bounded = choose(std::fabs(y) < 0x1p24f, y, 0.0f);  // beyond, every y is even

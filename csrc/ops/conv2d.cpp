@@ -16,7 +16,7 @@
 #include "../parallel.h"
 #include "../patches.h"
 #include "../transpose.h"
-#include "../winograd_pass.h"
+#include "../winograd_grad.h"
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
@@ -333,6 +333,16 @@ static void grad_weight_block(const Conv2d& c, const Pass& p, Int group, Int par
 template <class T>
 static void grad_weight(const Conv2d& c) {
   const Pass p = forward_pass(c);
+  if constexpr (std::is_same_v<T, float>)
+    if (c.winograd && winograd_wins(p)) {
+      const Images<const float> x{static_cast<const float*>(c.x), c.groups * c.in_channels,
+                                  c.in_height, c.in_width, false};
+      const Images<const float> y{static_cast<const float*>(c.y), c.groups * c.out_channels,
+                                  c.out_height, c.out_width, false};
+      if (winograd_grad_weight(p, x, y, c.winograd_parts(), c.winograd_shares(),
+                               static_cast<float*>(c.workspace), static_cast<float*>(c.weight)))
+        return;
+    }
   const Int blocks = (c.out_channels + kWeightBlock<T> - 1) / kWeightBlock<T>;
   parallel_for(c.groups * c.parts * blocks, 1, [&](Int begin, Int end) {
     for (Int task = begin; task < end; ++task) {

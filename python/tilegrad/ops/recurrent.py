@@ -55,22 +55,20 @@ def _layer(
 def recurrent_backward(node: Any, grad_y: Any, grad_h_n: Any, grad_c_n: Any) -> tuple:
     if _C.is_grad_enabled():  # the gradient is to be differentiated: built from other ops
         return _recorded_backward(node, (grad_y, grad_h_n, grad_c_n))
-    input, h_0, c_0, weight_ih, weight_hh, bias_ih, bias_hh, *rest = node.saved
+    input, h_0, c_0, weight_ih, weight_hh, _, _, *rest = node.saved
     y, gates, cells, candidate, cell, batch_sizes, reverse = rest
     arguments = (cell, gates, y, cells, candidate, weight_hh, h_0, c_0, batch_sizes, reverse)
     grad_gates, grad_product, h_previous, grad_h_0, grad_c_0 = _C.recurrent_backward(
         *arguments, grad_y, grad_h_n, grad_c_n
     )
-    grad_bias_ih = grad_gates.sum(0) if node.needs(5) else None
-    grad_bias_hh = grad_product.sum(0) if node.needs(6) else None
     return (
         matmul(grad_gates, weight_ih) if node.needs(0) else None,
         grad_h_0 if node.needs(1) else None,
         grad_c_0 if node.needs(2) else None,
         matmul(grad_gates.t(), input) if node.needs(3) else None,
         matmul(grad_product.t(), h_previous) if node.needs(4) else None,
-        grad_bias_ih,
-        grad_bias_hh,
+        grad_gates.sum(0) if node.needs(5) else None,
+        grad_product.sum(0) if node.needs(6) else None,
     )
 
 
@@ -212,8 +210,8 @@ def _run(cell: str, args: tuple, single_state: bool) -> tuple:
         input = input.transpose(0, 1)
     steps, batch = input.shape[:2]
     states = (hx,) if single_state else tuple(hx)
-    y, *finals = run_layers(cell, input.reshape(steps * batch, -1), None, states, *rest)
-    y = y.reshape(steps, batch, -1)
+    y, *finals = run_layers(cell, input.reshape(steps * batch, input.shape[2]), None, states, *rest)
+    y = y.reshape(steps, batch, y.shape[1])
     return y.transpose(0, 1) if batch_first else y, *finals
 
 
