@@ -1,4 +1,4 @@
-// The packed matrix product behind matmul: micro-kernel, packing, the loop over tiles.
+// The packed matrix product behind matmul: micro-kernels, packing, the loop over tiles.
 //
 // After Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008): `other`
 // is packed into panels of kTileColumns, `x` into panels of kTileRows, and the micro-kernel
@@ -8,9 +8,12 @@
 
 #include <algorithm>
 
+#include "transpose.h"
 #include "vec.h"
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
+
+using Int = std::int64_t;
 
 // Two vectors wide and as tall as registers allow: tile rows x 2 accumulators, 2 columns of `other`
 // and one broadcast element of x must fit 32 (AVX-512, NEON) or 16 registers.
@@ -26,83 +29,160 @@ static constexpr int kTileRows = 4;
 template <class T>
 static constexpr int kTileColumns = 2 * kLanes<T>;
 
-static constexpr std::int64_t kBlockInner = 256;  // a panel of `other` stays in L1
-
-// y_tile (+)= x_panel @ other_panel. x_panel is (inner, kTileRows), other_panel (inner,
-// kTileColumns), both packed. The loops over rows are unrolled completely: otherwise GCC keeps
-// `sum` in memory.
+// Steps that are packed at once: blocks of both operands stay in L2, a panel of x in L1.
+#if defined(__AVX512F__)
 template <class T>
-static void multiply_tile(std::int64_t inner, const T* x_panel, const T* other_panel, T* y_tile,
-                          std::int64_t y_stride, bool accumulate) {
-  Vec<T> sum[kTileRows][2];
+static constexpr Int kBlockInner = 2048 / sizeof(T);
+#else
+template <class T>
+static constexpr Int kBlockInner = 1024 / sizeof(T);
+#endif
+
+// y_tile (+)= x_panel @ other_panel for a tile of kRows rows and kVectors vectors. Element i of
+// step p lies at x_panel[p * x_step + i], the vectors at other_panel[p * other_step]. The loops
+// over rows are unrolled completely: otherwise GCC keeps `sum` in memory.
+template <int kRows, int kVectors, class T>
+[[gnu::noinline]] static void multiply_tile(Int inner, const T* x_panel, Int x_step,
+                                            const T* other_panel, Int other_step, T* y_tile,
+                                            Int y_stride, bool accumulate) {
+  Vec<T> sum[kRows][kVectors];
 #pragma GCC unroll 16
-  for (int i = 0; i < kTileRows; ++i) sum[i][0] = sum[i][1] = Vec<T>{};
-  for (std::int64_t p = 0; p < inner; ++p) {
-    const Vec<T> left = load(other_panel), right = load(other_panel + kLanes<T>);
+  for (int i = 0; i < kRows; ++i) {
+    __builtin_prefetch(y_tile + i * y_stride, 1);
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) sum[i][v] = Vec<T>{};
+  }
+  for (Int p = 0; p < inner; ++p) {
+    Vec<T> other[kVectors];
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) other[v] = load(other_panel + v * kLanes<T>);
 #pragma GCC unroll 16
-    for (int i = 0; i < kTileRows; ++i) {
-      sum[i][0] += x_panel[i] * left;
-      sum[i][1] += x_panel[i] * right;
-    }
-    x_panel += kTileRows;
-    other_panel += kTileColumns<T>;
+    for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) sum[i][v] += x_panel[i] * other[v];
+    x_panel += x_step;
+    other_panel += other_step;
   }
 #pragma GCC unroll 16
-  for (int i = 0; i < kTileRows; ++i) {
-    T* row = y_tile + i * y_stride;
-    if (accumulate) {
-      sum[i][0] += load(row);
-      sum[i][1] += load(row + kLanes<T>);
-    }
-    store(row, sum[i][0]);
-    store(row + kLanes<T>, sum[i][1]);
-  }
-}
-
-// A tile at the edge is computed in full in a scratch tile, and its valid part is moved.
-template <class T>
-static void multiply_edge_tile(std::int64_t inner, const T* x_panel, const T* other_panel,
-                               T* y_tile, std::int64_t y_stride, std::int64_t rows,
-                               std::int64_t columns, bool accumulate) {
-  alignas(64) T scratch[kTileRows * kTileColumns<T>];
-  multiply_tile(inner, x_panel, other_panel, scratch, kTileColumns<T>, false);
-  for (std::int64_t i = 0; i < rows; ++i)
-    for (std::int64_t j = 0; j < columns; ++j) {
-      T& y = y_tile[i * y_stride + j];
-      y = (accumulate ? y : T{0}) + scratch[i * kTileColumns<T> + j];
+  for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) {
+      T* y = y_tile + i * y_stride + v * kLanes<T>;
+      store(y, accumulate ? load(y) + sum[i][v] : sum[i][v]);
     }
 }
 
-// Packs `count` vectors of length `inner` side by side in panels of `width`, padded with zeros:
+// The tile with the fewest rows that holds `rows` of them.
+template <int kVectors, class T>
+static void multiply_rows(Int rows, Int inner, const T* x_panel, const T* other_panel,
+                          Int other_step, T* y_tile, Int y_stride, bool accumulate) {
+  if constexpr (kTileRows > 8)
+    if (rows <= 8 && rows > 4)
+      return multiply_tile<8, kVectors>(inner, x_panel, kTileRows, other_panel, other_step, y_tile,
+                                        y_stride, accumulate);
+  if constexpr (kTileRows > 4)
+    if (rows <= 4)
+      return multiply_tile<4, kVectors>(inner, x_panel, kTileRows, other_panel, other_step, y_tile,
+                                        y_stride, accumulate);
+  multiply_tile<kTileRows, kVectors>(inner, x_panel, kTileRows, other_panel, other_step, y_tile,
+                                     y_stride, accumulate);
+}
+
+// A tile of which `rows` x `columns` are wanted. x_panel is packed, (inner, kTileRows); the steps
+// of other_panel are `other_step` apart. At an edge the tile is computed in scratch memory, as far
+// as that is needed, and the valid part is moved.
+template <class T>
+static void multiply_panels(Int rows, Int columns, Int inner, const T* x_panel,
+                            const T* other_panel, Int other_step, T* y_tile, Int y_stride,
+                            bool accumulate) {
+  constexpr int width = kTileColumns<T>;
+  if (columns == width && (rows == kTileRows || rows == 8 || rows == 4))
+    return multiply_rows<2>(rows, inner, x_panel, other_panel, other_step, y_tile, y_stride,
+                            accumulate);
+  alignas(64) T scratch[kTileRows * width];
+  if (columns <= kLanes<T>)
+    multiply_rows<1>(rows, inner, x_panel, other_panel, other_step, scratch, width, false);
+  else multiply_rows<2>(rows, inner, x_panel, other_panel, other_step, scratch, width, false);
+  for (Int i = 0; i < rows; ++i) {
+    T* y = y_tile + i * y_stride;
+    const T* tile = scratch + i * width;
+    if (accumulate)
+      for (Int j = 0; j < columns; ++j) y[j] += tile[j];
+    else
+      for (Int j = 0; j < columns; ++j) y[j] = tile[j];
+  }
+}
+
+// panel[p * kWidth + i] = from[i * stride + p] for i < valid and p < inner, 0 for other i: squares
+// of kLanes vectors are transposed in registers. Where kWidth is no multiple of kLanes, the last
+// square of a step spills into what later squares overwrite, and at the end past the panel.
+template <int kWidth, class T>
+static void pack_transposed(T* panel, const T* from, Int valid, Int inner, Int stride) {
+  constexpr int lanes = kLanes<T>, squares = (kWidth + lanes - 1) / lanes;
+  Int p = 0;
+  for (; p + lanes <= inner; p += lanes)
+    for (int square = squares - 1; square >= 0; --square) {
+      const Int first = square * lanes;
+      transpose_square(from + first * stride + p, stride, panel + p * kWidth + first, kWidth,
+                       static_cast<int>(std::clamp<Int>(valid - first, 0, lanes)));
+    }
+  for (; p < inner; ++p)
+    for (int i = 0; i < kWidth; ++i)
+      panel[p * kWidth + i] = i < valid ? from[i * stride + p] : T{0};
+}
+
+// Elements that packing may write past its panels.
+template <class T>
+static constexpr Int kPackSpill = kLanes<T>;
+
+// Packs `count` vectors of length `inner` side by side in panels of kWidth, padded with zeros:
 // panel[p][i] = source[i * across + p * along].
-template <class T>
-static void pack(T* panel, const T* source, std::int64_t count, std::int64_t inner,
-                 std::int64_t across, std::int64_t along, int width) {
-  for (std::int64_t first = 0; first < count; first += width) {
-    const std::int64_t valid = std::min<std::int64_t>(width, count - first);
+template <int kWidth, class T>
+static void pack_panels(T* panel, const T* source, Int count, Int inner, Int across, Int along) {
+  for (Int first = 0; first < count; first += kWidth, panel += inner * kWidth) {
+    const Int valid = std::min<Int>(kWidth, count - first);
     const T* from = source + first * across;
-    if (across == 1 && valid == width) {
-      for (std::int64_t p = 0; p < inner; ++p, panel += width)
-        std::memcpy(panel, from + p * along, static_cast<std::size_t>(width) * sizeof(T));
-      continue;
+    if (across == 1 && valid == kWidth) {
+      for (Int p = 0; p < inner; ++p)
+        std::memcpy(panel + p * kWidth, from + p * along, kWidth * sizeof(T));
+    } else if (along == 1) {
+      pack_transposed<kWidth>(panel, from, valid, inner, across);
+    } else {
+      for (Int p = 0; p < inner; ++p)
+        for (Int i = 0; i < kWidth; ++i)
+          panel[p * kWidth + i] = i < valid ? from[i * across + p * along] : T{0};
     }
-    for (std::int64_t i = 0; i < valid; ++i)
-      for (std::int64_t p = 0; p < inner; ++p) panel[p * width + i] = from[i * across + p * along];
-    for (std::int64_t i = valid; i < width; ++i)
-      for (std::int64_t p = 0; p < inner; ++p) panel[p * width + i] = T{0};
-    panel += inner * width;
   }
 }
 
-static inline std::int64_t round_up(std::int64_t size, std::int64_t step) {
-  return (size + step - 1) / step * step;
+// The same for a width that is one of the two of a tile.
+template <class T>
+static void pack(T* panel, const T* source, Int count, Int inner, Int across, Int along,
+                 int width) {
+  if (width == kTileRows) return pack_panels<kTileRows>(panel, source, count, inner, across, along);
+  pack_panels<kTileColumns<T>>(panel, source, count, inner, across, along);
 }
+
+static inline Int round_up(Int size, Int step) { return (size + step - 1) / step * step; }
 
 // Elements of scratch that multiply_packed needs.
 template <class T>
-static std::int64_t packed_size(std::int64_t rows, std::int64_t columns, std::int64_t inner) {
-  return std::min(kBlockInner, inner) *
-         (round_up(rows, kTileRows) + round_up(columns, kTileColumns<T>));
+static Int packed_size(Int rows, Int columns, Int inner) {
+  return std::min(kBlockInner<T>, inner) *
+             (round_up(rows, kTileRows) + round_up(columns, kTileColumns<T>)) +
+         kPackSpill<T>;
+}
+
+// y (+)= x @ other of packed blocks: all tiles of (rows, columns), `depth` steps.
+template <class T>
+static void multiply_tiles(Int rows, Int columns, Int depth, const T* x_packed,
+                           const T* other_packed, T* y, Int y_stride, bool accumulate) {
+  for (Int j = 0; j < columns; j += kTileColumns<T>)
+    for (Int i = 0; i < rows; i += kTileRows)
+      multiply_panels(std::min<Int>(rows - i, kTileRows),
+                      std::min<Int>(columns - j, kTileColumns<T>), depth, x_packed + i * depth,
+                      other_packed + j * depth, kTileColumns<T>, y + i * y_stride + j, y_stride,
+                      accumulate);
 }
 
 // y (+)= x @ other for one block that a single thread computes; y is (rows, columns) with rows
@@ -110,30 +190,18 @@ static std::int64_t packed_size(std::int64_t rows, std::int64_t columns, std::in
 // depth), which write steps k to k + depth of the inner dimension as panels of kTileRows and
 // kTileColumns. Every element of y is summed in the order of the inner dimension.
 template <class T, class PackX, class PackOther>
-static void multiply_packed(std::int64_t rows, std::int64_t columns, std::int64_t inner,
-                            const PackX& pack_x, const PackOther& pack_other, T* y,
-                            std::int64_t y_stride, bool accumulate, T* scratch) {
-  T* x_packed = scratch;
-  T* other_packed = scratch + std::min(kBlockInner, inner) * round_up(rows, kTileRows);
+static void multiply_packed(Int rows, Int columns, Int inner, const PackX& pack_x,
+                            const PackOther& pack_other, T* y, Int y_stride, bool accumulate,
+                            T* scratch) {
+  T* other_packed = scratch;
+  T* x_packed = scratch + std::min(kBlockInner<T>, inner) * round_up(columns, kTileColumns<T>);
   if (inner == 0 && !accumulate)  // an empty sum
-    for (std::int64_t i = 0; i < rows; ++i) std::fill_n(y + i * y_stride, columns, T{0});
-  for (std::int64_t k = 0; k < inner; k += kBlockInner) {
-    const std::int64_t depth = std::min(kBlockInner, inner - k);
-    const bool add = accumulate || k > 0;
+    for (Int i = 0; i < rows; ++i) std::fill_n(y + i * y_stride, columns, T{0});
+  for (Int k = 0; k < inner; k += kBlockInner<T>) {
+    const Int depth = std::min(kBlockInner<T>, inner - k);
     pack_x(x_packed, k, depth);
     pack_other(other_packed, k, depth);
-    for (std::int64_t j = 0; j < columns; j += kTileColumns<T>)
-      for (std::int64_t i = 0; i < rows; i += kTileRows) {
-        T* y_tile = y + i * y_stride + j;
-        const T* x_panel = x_packed + i * depth;
-        const T* other_panel = other_packed + j * depth;
-        if (rows - i >= kTileRows && columns - j >= kTileColumns<T>)
-          multiply_tile(depth, x_panel, other_panel, y_tile, y_stride, add);
-        else
-          multiply_edge_tile(depth, x_panel, other_panel, y_tile, y_stride,
-                             std::min<std::int64_t>(rows - i, kTileRows),
-                             std::min<std::int64_t>(columns - j, kTileColumns<T>), add);
-      }
+    multiply_tiles(rows, columns, depth, x_packed, other_packed, y, y_stride, accumulate || k > 0);
   }
 }
 

@@ -14,19 +14,20 @@ static inline Vec<T> interleave(Vec<T> a, Vec<T> b, std::integer_sequence<int, k
   return __builtin_shufflevector(a, b, (kHalf * lanes / 2 + kLane / 2 + (kLane % 2) * lanes)...);
 }
 
-// to[j][i] = from[i][j] for a square of kLanes x kLanes, rows `from_stride` and `to_stride` apart.
+// to[j][i] = from[i][j] for a square of kLanes x kLanes, rows `from_stride` and `to_stride` apart;
+// the rows from `valid` on are not read: they count as zeros.
 //
 // One round interleaves row i with row i + half. In the flat index (row bits, column bits) of an
 // element that is a rotation by one bit, so after log2(kLanes) rounds row and column have changed
 // places.
 template <class T>
 static inline void transpose_square(const T* from, std::int64_t from_stride, T* to,
-                                    std::int64_t to_stride) {
+                                    std::int64_t to_stride, int valid = kLanes<T>) {
   constexpr int lanes = kLanes<T>;
   using Lanes = std::make_integer_sequence<int, lanes>;
   Vec<T> rows[lanes], mixed[lanes];
 #pragma GCC unroll 16
-  for (int i = 0; i < lanes; ++i) rows[i] = load(from + i * from_stride);
+  for (int i = 0; i < lanes; ++i) rows[i] = i < valid ? load(from + i * from_stride) : Vec<T>{};
 #pragma GCC unroll 4
   for (int round = 1; round < lanes; round *= 2) {
 #pragma GCC unroll 8

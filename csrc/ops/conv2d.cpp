@@ -16,6 +16,7 @@
 #include "../parallel.h"
 #include "../patches.h"
 #include "../transpose.h"
+#include "../winograd_grad.h"
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
@@ -244,6 +245,16 @@ template <class T>
 static void run_pass(const Conv2d& c, const Pass& p, Int across, Int along, const void* bias,
                      void* target) {
   T* packed = static_cast<T*>(c.workspace);
+  if constexpr (std::is_same_v<T, float>)
+    if (c.winograd && winograd_wins(p)) {
+      const Images<const float> from{static_cast<const float*>(p.source), p.groups * p.in_channels,
+                                     p.y.in, p.x.in, false};
+      const Images<float> to{static_cast<float*>(target), p.groups * p.out_channels, p.y.size,
+                             p.x.size, false};
+      if (winograd_forward(p, from, to, static_cast<const float*>(c.weight), across, along,
+                           c.out_channels * c.taps(), static_cast<const float*>(bias), packed))
+        return;
+    }
   const bool narrow = is_narrow(p);
   const Int width = narrow ? kNarrow : panel_width<T>(p.out_channels);
   pack_weight(c, p, width, across, along, packed);
@@ -322,6 +333,16 @@ static void grad_weight_block(const Conv2d& c, const Pass& p, Int group, Int par
 template <class T>
 static void grad_weight(const Conv2d& c) {
   const Pass p = forward_pass(c);
+  if constexpr (std::is_same_v<T, float>)
+    if (c.winograd && winograd_wins(p)) {
+      const Images<const float> x{static_cast<const float*>(c.x), c.groups * c.in_channels,
+                                  c.in_height, c.in_width, false};
+      const Images<const float> y{static_cast<const float*>(c.y), c.groups * c.out_channels,
+                                  c.out_height, c.out_width, false};
+      if (winograd_grad_weight(p, x, y, c.winograd_parts(), c.winograd_shares(),
+                               static_cast<float*>(c.workspace), static_cast<float*>(c.weight)))
+        return;
+    }
   const Int blocks = (c.out_channels + kWeightBlock<T> - 1) / kWeightBlock<T>;
   parallel_for(c.groups * c.parts * blocks, 1, [&](Int begin, Int end) {
     for (Int task = begin; task < end; ++task) {

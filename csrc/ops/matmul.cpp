@@ -1,99 +1,246 @@
-// Matrix multiplication: the output is cut into blocks of kBlockRows x kBlockColumns, one parallel
-// task each, and multiply_packed computes a block. Every output element is summed by one task in
-// one fixed order, so results do not depend on the number of threads.
+// Matrix multiplication. The way through memory is chosen by shape alone:
+//
+//   few rows or columns  other is read once, in place (few_rows.h)
+//   small                one thread packs both operands (gemm.h); a batch is shared among threads
+//   large                all threads share one packed block of `other`; a task is a block of rows
+//
+// Every output element is summed by one task in one fixed order, so results do not depend on the
+// number of threads.
 #include "matmul.h"
 
 #include <algorithm>
 
+#include "../elementary.h"
+#include "../few_rows.h"
 #include "../gemm.h"
 #include "../host_memory.h"
+#include "../visit.h"
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
-static constexpr std::int64_t kBlockRows = 96;  // the packed block of x stays in L2
-static constexpr std::int64_t kBlockColumns = 256;
+static constexpr Int kBlockRows = 192;  // the packed block of x stays in L2
+static constexpr Int kBlockColumns = 2048;
+static constexpr Int kSmallWork = 1 << 21;  // multiplications that one thread does alone
 
 template <class T>
-struct MatrixPair {
-  const T* x;
-  const T* other;
-  T* y;
-};
-
-template <class T>
-static void multiply_block(const Matmul& args, const MatrixPair<T>& m, std::int64_t row,
-                           std::int64_t column) {
-  const std::int64_t rows = std::min(kBlockRows, args.rows - row);
-  const std::int64_t columns = std::min(kBlockColumns, args.columns - column);
-  T* scratch = static_cast<T*>(thread_scratch(
-      static_cast<std::size_t>(packed_size<T>(rows, columns, args.inner)) * sizeof(T)));
-  const auto pack_x = [&](T* panel, std::int64_t k, std::int64_t depth) {
-    pack(panel, m.x + row * args.x_row_stride + k * args.x_column_stride, rows, depth,
-         args.x_row_stride, args.x_column_stride, kTileRows);
-  };
-  const auto pack_other = [&](T* panel, std::int64_t k, std::int64_t depth) {
-    pack(panel, m.other + k * args.other_row_stride + column * args.other_column_stride, columns,
-         depth, args.other_column_stride, args.other_row_stride, kTileColumns<T>);
-  };
-  multiply_packed(rows, columns, args.inner, pack_x, pack_other, m.y + row * args.columns + column,
-                  args.columns, false, scratch);
-  if (const T* bias = static_cast<const T*>(args.bias))
-    for (std::int64_t i = row; i < row + rows; ++i)
-      for (std::int64_t j = column; j < column + columns; ++j) m.y[i * args.columns + j] += bias[j];
-}
-
-// Integer products, in wrap-around arithmetic: plain loops.
-static void multiply_block(const Matmul& args, const MatrixPair<std::int64_t>& m, std::int64_t row,
-                           std::int64_t column) {
-  for (std::int64_t i = row; i < std::min(row + kBlockRows, args.rows); ++i)
-    for (std::int64_t j = column; j < std::min(column + kBlockColumns, args.columns); ++j) {
-      std::uint64_t sum = 0;
-      for (std::int64_t p = 0; p < args.inner; ++p)
-        sum += static_cast<std::uint64_t>(m.x[i * args.x_row_stride + p * args.x_column_stride]) *
-               static_cast<std::uint64_t>(
-                   m.other[p * args.other_row_stride + j * args.other_column_stride]);
-      m.y[i * args.columns + j] = static_cast<std::int64_t>(sum);
-    }
-}
-
-template <class T>
-static MatrixPair<T> matrices_of_batch(const Matmul& args, std::int64_t batch) {
-  std::int64_t x_offset = 0, other_offset = 0, rest = batch;
+static Product<T> product_of_batch(const Matmul& args, Int batch) {
+  Int x_offset = 0, other_offset = 0, rest = batch;
   for (int d = 0; d < args.batch_ndim; ++d) {
-    const std::int64_t index = rest % args.batch_shape[d];
+    const Int index = rest % args.batch_shape[d];
     rest /= args.batch_shape[d];
     x_offset += index * args.x_batch_strides[d];
     other_offset += index * args.other_batch_strides[d];
   }
-  return {static_cast<const T*>(args.x) + x_offset,
+  return {args.rows,
+          args.columns,
+          args.inner,
+          static_cast<const T*>(args.x) + x_offset,
+          args.x_row_stride,
+          args.x_column_stride,
           static_cast<const T*>(args.other) + other_offset,
-          static_cast<T*>(args.y) + batch * args.rows * args.columns};
+          args.other_row_stride,
+          args.other_column_stride,
+          static_cast<T*>(args.y) + batch * args.rows * args.columns,
+          args.columns,
+          1};
+}
+
+// What follows the product, on a block of y that is still in cache.
+template <class T>
+[[gnu::flatten]] static void finish(const Matmul& args, const Product<T>& m, Int row, Int rows,
+                                    Int column, Int columns) {
+  const T* bias = static_cast<const T*>(args.bias);
+  if (bias == nullptr && args.activation == MatmulActivation::none) return;
+  for (Int i = row; i < row + rows; ++i) {
+    T* y = m.y + i * m.y_row + column;
+    if (bias)
+      for (Int j = 0; j < columns; ++j) y[j] += bias[column + j];
+    if (args.activation == MatmulActivation::relu)
+      for (Int j = 0; j < columns; ++j) y[j] = y[j] < T{0} ? T{0} : y[j];
+    if (args.activation == MatmulActivation::gelu)
+      for (Int j = 0; j < columns; ++j)
+        y[j] = y[j] *
+               (T{0.5} * (T{1} + error_function(y[j] * static_cast<T>(0.70710678118654752440))));
+  }
+}
+
+// Row sums of packed x, for the bias gradient: sums[i] += sum over the steps of a panel.
+template <class T>
+static void add_row_sums(const T* packed, Int rows, Int depth, T* sums, bool accumulate) {
+  for (Int first = 0; first < rows; first += kTileRows, packed += depth * kTileRows) {
+    T sum[kTileRows] = {};
+    for (Int p = 0; p < depth; ++p)
+      for (int i = 0; i < kTileRows; ++i) sum[i] += packed[p * kTileRows + i];
+    for (int i = 0; i < std::min<Int>(kTileRows, rows - first); ++i)
+      sums[first + i] = (accumulate ? sums[first + i] : T{0}) + sum[i];
+  }
+}
+
+template <class T>
+static void multiply_small(const Matmul& args, const Product<T>& m) {
+  T* sums = static_cast<T*>(args.x_sums);
+  T* scratch = static_cast<T*>(thread_scratch(
+      static_cast<std::size_t>(packed_size<T>(m.rows, m.columns, m.inner)) * sizeof(T)));
+  const auto pack_x = [&](T* panel, Int k, Int depth) {
+    pack_panels<kTileRows>(panel, m.x + k * m.x_step, m.rows, depth, m.x_row, m.x_step);
+    if (sums) add_row_sums(panel, m.rows, depth, sums, k > 0);
+  };
+  const auto pack_other = [&](T* panel, Int k, Int depth) {
+    pack_panels<kTileColumns<T>>(panel, m.other + k * m.other_step, m.columns, depth,
+                                 m.other_column, m.other_step);
+  };
+  multiply_packed(m.rows, m.columns, m.inner, pack_x, pack_other, m.y, m.y_row, false, scratch);
+}
+
+// One step of the large product: the columns [column, column + columns) and the inner elements
+// [k, k + depth).
+struct Step {
+  Int column, columns, k, depth;
+};
+
+// `other` of this step, packed by all threads.
+template <class T>
+static void pack_shared(const Product<T>& m, const Step& step, T* packed) {
+  constexpr Int width = kTileColumns<T>;
+  parallel_for((step.columns + width - 1) / width, 4, [&](Int begin, Int end) {
+    pack_panels<static_cast<int>(width)>(
+        packed + begin * width * step.depth,
+        m.other + step.k * m.other_step + (step.column + begin * width) * m.other_column,
+        std::min(end * width, step.columns) - begin * width, step.depth, m.other_column,
+        m.other_step);
+  });
+}
+
+// A task multiplies a block of rows with a group of columns. More groups than one only serve to
+// occupy more threads, at the price of packing the rows for each: this alone may depend on the
+// number of threads, since it does not touch the order in which an element is summed.
+struct Tasks {
+  Int rows, row_blocks, columns, column_groups;
+
+  Tasks(Int all_rows, Int all_columns, Int tile_columns) {
+    row_blocks = (all_rows + kBlockRows - 1) / kBlockRows;
+    rows = round_up((all_rows + row_blocks - 1) / row_blocks, kTileRows);
+    row_blocks = (all_rows + rows - 1) / rows;
+    const Int wanted = num_threads() == 1 ? 1 : (4 * num_threads() + row_blocks - 1) / row_blocks;
+    const Int panels = (all_columns + tile_columns - 1) / tile_columns;
+    column_groups = std::clamp<Int>(wanted, 1, std::max<Int>(1, panels / 4));
+    columns = (panels + column_groups - 1) / column_groups * tile_columns;
+    column_groups = (all_columns + columns - 1) / columns;
+  }
+};
+
+template <class T>
+static void multiply_large(const Matmul& args, const Product<T>& m) {
+  constexpr Int width = kTileColumns<T>;
+  const Int depth = std::min(kBlockInner<T>, m.inner);
+  const Int shared_size = depth * round_up(std::min(kBlockColumns, m.columns), width);
+  const std::size_t bytes =
+      static_cast<std::size_t>(shared_size + depth * kBlockRows + kPackSpill<T>) * sizeof(T);
+  // Every thread asks for the same size, so that this thread keeps the shared block when it works
+  // on a task of its own; a task's rows lie behind it.
+  T* shared = static_cast<T*>(thread_scratch(bytes));
+  T* sums = static_cast<T*>(args.x_sums);
+  for (Int column = 0; column < m.columns; column += kBlockColumns) {
+    const Int columns = std::min(kBlockColumns, m.columns - column);
+    const Tasks tasks(m.rows, columns, width);
+    for (Int k = 0; k < m.inner; k += kBlockInner<T>) {
+      const Step step{column, columns, k, std::min(kBlockInner<T>, m.inner - k)};
+      pack_shared(m, step, shared);
+      parallel_for(tasks.row_blocks * tasks.column_groups, 1, [&](Int begin, Int end) {
+        T* packed = static_cast<T*>(thread_scratch(bytes)) + shared_size;
+        for (Int task = begin; task < end; ++task) {
+          const Int row = task / tasks.column_groups * tasks.rows;
+          const Int first = task % tasks.column_groups * tasks.columns;
+          const Int rows = std::min(tasks.rows, m.rows - row);
+          const Int count = std::min(tasks.columns, columns - first);
+          pack_panels<kTileRows>(packed, m.x + row * m.x_row + k * m.x_step, rows, step.depth,
+                                 m.x_row, m.x_step);
+          if (sums && column == 0 && first == 0)
+            add_row_sums(packed, rows, step.depth, sums + row, k > 0);
+          multiply_tiles(rows, count, step.depth, packed, shared + first * step.depth,
+                         m.y + row * m.y_row + column + first, m.y_row, k > 0);
+          if (k + step.depth == m.inner) finish(args, m, row, rows, column + first, count);
+        }
+      });
+    }
+  }
+}
+
+// True if one of the ways of few_rows.h took it.
+template <class T>
+static bool multiply_few(const Product<T>& m) {
+  if (m.columns <= 4 && m.columns < m.rows && m.x_step == 1) {
+    multiply_dots(m.transposed());
+    return true;
+  }
+  if (m.rows <= kFewRows && m.other_step == 1 && m.inner > 1) {
+    multiply_dots(m);
+    return true;
+  }
+  if (m.rows <= kTileRows && m.other_column == 1) {
+    multiply_in_place(m);
+    return true;
+  }
+  if (m.columns <= kTileColumns<T> && m.x_step == 1) {
+    multiply_narrow(m);
+    return true;
+  }
+  return false;
+}
+
+template <class T>
+static void multiply_one(const Matmul& args, Int batch) {
+  const Product<T> m = product_of_batch<T>(args, batch);
+  if (args.x_sums == nullptr && multiply_few(m)) return finish(args, m, 0, m.rows, 0, m.columns);
+  if (m.rows * m.columns * m.inner > kSmallWork) return multiply_large(args, m);
+  multiply_small(args, m);
+  finish(args, m, 0, m.rows, 0, m.columns);
 }
 
 template <class T>
 static void multiply(const Matmul& args) {
-  const std::int64_t row_blocks = (args.rows + kBlockRows - 1) / kBlockRows;
-  const std::int64_t column_blocks = (args.columns + kBlockColumns - 1) / kBlockColumns;
-  const std::int64_t blocks = row_blocks * column_blocks;
-  // Small batched products are grouped so that a task is worth handing to a thread.
-  const std::int64_t work = std::min(args.rows, kBlockRows) *
-                            std::min(args.columns, kBlockColumns) *
-                            std::max<std::int64_t>(args.inner, 1);
-  const std::int64_t grain = std::max<std::int64_t>(1, (std::int64_t{1} << 17) / work);
-  parallel_for(args.batch() * blocks, grain, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t task = begin; task < end; ++task) {
-      const MatrixPair<T> m = matrices_of_batch<T>(args, task / blocks);
-      const std::int64_t block = task % blocks;
-      multiply_block(args, m, block / column_blocks * kBlockRows,
-                     block % column_blocks * kBlockColumns);
+  const Int batch = args.batch();
+  if (args.inner == 0) {  // empty sums
+    std::fill_n(static_cast<T*>(args.y), batch * args.rows * args.columns, T{0});
+    for (Int i = 0; i < batch; ++i)
+      finish(args, product_of_batch<T>(args, i), 0, args.rows, 0, args.columns);
+    return;
+  }
+  const Int work = args.rows * args.columns * args.inner;
+  if (batch == 1 || work > kSmallWork) {
+    for (Int i = 0; i < batch; ++i) multiply_one<T>(args, i);
+    return;
+  }
+  const Int grain = std::max<Int>(1, (1 << 17) / work);
+  parallel_for(batch, grain, [&](Int begin, Int end) {
+    for (Int i = begin; i < end; ++i) multiply_one<T>(args, i);
+  });
+}
+
+// Integer products, in wrap-around arithmetic: plain loops.
+[[maybe_unused]] static void multiply_integers(const Matmul& args) {
+  parallel_for(args.batch() * args.rows, 16, [&](Int begin, Int end) {
+    for (Int row = begin; row < end; ++row) {
+      const auto m = product_of_batch<std::int64_t>(args, row / args.rows);
+      const Int i = row % args.rows;
+      for (Int j = 0; j < m.columns; ++j) {
+        std::uint64_t sum = 0;
+        for (Int p = 0; p < m.inner; ++p)
+          sum += static_cast<std::uint64_t>(m.x[i * m.x_row + p * m.x_step]) *
+                 static_cast<std::uint64_t>(m.other[p * m.other_step + j * m.other_column]);
+        m.y[i * m.y_row + j] = static_cast<std::int64_t>(sum);
+      }
     }
   });
 }
 
 void matmul(const Matmul& args) {
+  TILEGRAD_INTEGERS_ELSEWHERE(matmul, args, args.dtype);
+#if defined(TILEGRAD_IS_FIRST_ISA)
+  if (!is_floating(args.dtype)) return multiply_integers(args);
+#endif
   if (args.dtype == DType::float32) return multiply<float>(args);
-  if (args.dtype == DType::float64) return multiply<double>(args);
-  multiply<std::int64_t>(args);
+  multiply<double>(args);
 }
 
 }  // namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE

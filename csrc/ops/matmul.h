@@ -1,4 +1,4 @@
-// Contract of matmul: y = x @ other (+ bias), batched, any strides on the inputs.
+// Contract of matmul: y = activation(x @ other + bias), batched, any strides on the inputs.
 #pragma once
 
 #include "../kernel.h"
@@ -6,7 +6,10 @@
 
 namespace tilegrad {
 
-// Strides count elements. y is row-major: (batch..., rows, columns) without gaps.
+enum class MatmulActivation : std::uint8_t { none, relu, gelu };
+
+// y = activation(x @ other + bias). Strides count elements. y is row-major: (batch..., rows,
+// columns) without gaps.
 struct Matmul {
   DType dtype;  // float32, float64, or int64 (other integers are widened by the caller)
   std::int64_t rows, columns, inner;
@@ -16,6 +19,8 @@ struct Matmul {
   std::int64_t other_row_stride, other_column_stride;
   void* y = nullptr;
   const void* bias = nullptr;  // (columns), contiguous, or null
+  MatmulActivation activation = MatmulActivation::none;
+  void* x_sums = nullptr;  // (rows): the sums of x's rows; without batch dimensions only
 
   // Batch dimensions, innermost first; a stride of 0 broadcasts.
   int batch_ndim = 0;

@@ -22,8 +22,16 @@ DType kernel_dtype(DType dtype, const char* op) {
   return is_floating(dtype) ? dtype : DType::int64;
 }
 
+// What the kernel does besides the product.
+struct MatmulEpilogue {
+  const Tensor* bias = nullptr;  // contiguous
+  MatmulActivation activation = MatmulActivation::none;
+  Tensor* x_sums = nullptr;
+};
+
 // x (batch..., rows, inner) @ other (batch..., inner, columns); both with at least two dimensions.
-Tensor multiply_matrices(const char* op, const Tensor& x, const Tensor& other, const Tensor* bias) {
+Tensor multiply_matrices(const char* op, const Tensor& x, const Tensor& other,
+                         const MatmulEpilogue& epilogue = {}) {
   const int xd = x.ndim(), od = other.ndim();
   const std::int64_t rows = x.shape[xd - 2], inner = x.shape[xd - 1];
   const std::int64_t columns = other.shape[od - 1];
@@ -46,7 +54,9 @@ Tensor multiply_matrices(const char* op, const Tensor& x, const Tensor& other, c
               .other = other.bytes(),
               .other_row_stride = other.strides[od - 2],
               .other_column_stride = other.strides[od - 1],
-              .bias = bias ? bias->bytes() : nullptr,
+              .bias = epilogue.bias ? epilogue.bias->bytes() : nullptr,
+              .activation = epilogue.activation,
+              .x_sums = epilogue.x_sums ? epilogue.x_sums->bytes() : nullptr,
               .batch_ndim = shape.n};
   for (int i = 0; i < shape.n; ++i) {
     args.batch_shape[i] = shape[shape.n - 1 - i];
@@ -91,14 +101,24 @@ Tensor matmul(const Tensor& x, const Tensor& other) {
   const bool row = x.ndim() == 1, column = other.ndim() == 1;
   const Tensor left = to_dtype(row ? with_dim(x, true) : x, dtype);
   const Tensor right = to_dtype(column ? with_dim(other, false) : other, dtype);
-  Tensor y = multiply_matrices("matmul", left, right, nullptr);
+  Tensor y = multiply_matrices("matmul", left, right);
   if (column) y = without_dim(y, y.ndim() - 1);
   if (row) y = without_dim(y, y.ndim() - (column ? 1 : 2));
   return to_dtype(y, x.dtype);
 }
 
-// x (..., in) @ weight (out, in)^T + bias (out)
-Tensor linear(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias) {
+MatmulActivation matmul_activation(const std::string& name) {
+  if (name == "relu") return MatmulActivation::relu;
+  if (name == "gelu") return MatmulActivation::gelu;
+  TILEGRAD_CHECK(name == "none", value,
+                 "linear: argument 'activation': expected 'none', 'relu' or ", "'gelu', got '",
+                 name, "'");
+  return MatmulActivation::none;
+}
+
+// activation(x (..., in) @ weight (out, in)^T + bias (out))
+Tensor linear(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias,
+              const std::string& activation) {
   check_operands("linear", x, weight);
   TILEGRAD_CHECK(is_floating(x.dtype), runtime, "linear: expected a floating dtype, got ",
                  info(x.dtype).name);
@@ -123,19 +143,36 @@ Tensor linear(const Tensor& x, const Tensor& weight, const std::optional<Tensor>
   std::int64_t rows = 1;
   for (int d = 0; d + 1 < x.ndim(); ++d) rows *= x.shape[d];
   const Tensor flat = x.ndim() == 2 ? x : reshape(x, {rows, in});
-  Tensor y =
-      multiply_matrices("linear", flat, transpose(weight, 0, 1), bias ? &contiguous_bias : nullptr);
+  Tensor y = multiply_matrices(
+      "linear", flat, transpose(weight, 0, 1),
+      {.bias = bias ? &contiguous_bias : nullptr, .activation = matmul_activation(activation)});
   if (x.ndim() == 2) return y;
   Dims shape = x.shape;
   shape[shape.n - 1] = weight.shape[0];
   return reshape(y, shape);
 }
 
+// The gradients of weight and bias, grad^T @ x and the column sums of grad, from grad (n, out) and
+// x (n, in). The sums are taken while the product packs grad.
+py::tuple linear_grad_weight(const Tensor& grad, const Tensor& x) {
+  check_operands("linear_grad_weight", grad, x);
+  TILEGRAD_CHECK(
+      is_floating(x.dtype) && grad.ndim() == 2 && x.ndim() == 2 && grad.shape[0] == x.shape[0],
+      runtime,
+      "linear_grad_weight: expected floating matrices with one number of rows, not empty, ",
+      "got shapes ", grad.shape.str(), " and ", x.shape.str());
+  Tensor sums = empty({grad.shape[1]}, x.dtype, x.device(), "linear");
+  const Tensor weight = multiply_matrices("linear", transpose(grad, 0, 1), x, {.x_sums = &sums});
+  return py::make_tuple(weight, sums);
+}
+
 }  // namespace
 
 void bind_matmul(py::module_& module) {
   module.def("matmul", &matmul, py::arg("input"), py::arg("other"));
-  module.def("linear", &linear, py::arg("input"), py::arg("weight"), py::arg("bias"));
+  module.def("linear", &linear, py::arg("input"), py::arg("weight"), py::arg("bias"),
+             py::arg("activation") = "none");
+  module.def("linear_grad_weight", &linear_grad_weight, py::arg("grad"), py::arg("input"));
 }
 
 }  // namespace tilegrad

@@ -1,0 +1,190 @@
+// Matrix products with few rows, which are bound by the time to read `other`: it is read once,
+// where it lies. Included once per instruction set.
+#pragma once
+
+#include "gemm.h"
+#include "host_memory.h"
+
+namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
+
+// One product y = x @ other, x (rows, inner), other (inner, columns). Strides count elements.
+template <class T>
+struct Product {
+  Int rows, columns, inner;
+  const T* x;
+  Int x_row, x_step;  // strides
+  const T* other;
+  Int other_step, other_column;
+  T* y;
+  Int y_row, y_column;
+
+  // y^T = other^T @ x^T
+  Product transposed() const {
+    return {columns, rows,   inner, other, other_column, other_step,
+            x,       x_step, x_row, y,     y_column,     y_row};
+  }
+};
+
+static constexpr Int kFewRows = 16;
+
+// Elementary steps that are worth handing to a thread.
+static constexpr Int kFewRowsGrain = 1 << 16;
+
+static inline Int columns_per_task(Int rows, Int inner, Int step) {
+  return round_up(std::max<Int>(1, kFewRowsGrain / std::max<Int>(1, rows * inner)), step);
+}
+
+// Not inlined: a loop inside the unrolled loops over accumulators would keep those in memory.
+template <class T>
+[[gnu::noinline]] static T sum_of_lanes(Vec<T> vector) {
+  T lane[kLanes<T>];
+  store(lane, vector);
+  for (int width = kLanes<T> / 2; width > 0; width /= 2)
+    for (int i = 0; i < width; ++i) lane[i] += lane[i + width];
+  return lane[0];
+}
+
+// A block of inner products shares its loads: rows x columns accumulators that fit the registers.
+static constexpr int kDotRows = 4;
+#if defined(__AVX512F__) || defined(__aarch64__)
+static constexpr int kDotColumns = 4;
+#else
+static constexpr int kDotColumns = 2;
+#endif
+
+// Inner products of up to kRows rows of x with kDotColumns columns of `other`, both contiguous
+// along the inner dimension. Rows and columns beyond the last are that one again, and not written.
+template <int kRows, class T>
+[[gnu::noinline]] static void dot_block(const Product<T>& m, Int row, Int column) {
+  const T *x[kRows], *other[kDotColumns];
+#pragma GCC unroll 4
+  for (int i = 0; i < kRows; ++i) x[i] = m.x + std::min(row + i, m.rows - 1) * m.x_row;
+#pragma GCC unroll 4
+  for (int j = 0; j < kDotColumns; ++j)
+    other[j] = m.other + std::min(column + j, m.columns - 1) * m.other_column;
+  Vec<T> sum[kRows][kDotColumns];
+#pragma GCC unroll 4
+  for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 4
+    for (int j = 0; j < kDotColumns; ++j) sum[i][j] = Vec<T>{};
+  Int p = 0;
+  for (; p + kLanes<T> <= m.inner; p += kLanes<T>) {
+    Vec<T> left[kRows];
+#pragma GCC unroll 4
+    for (int i = 0; i < kRows; ++i) left[i] = load(x[i] + p);
+#pragma GCC unroll 4
+    for (int j = 0; j < kDotColumns; ++j) {
+      const Vec<T> right = load(other[j] + p);
+#pragma GCC unroll 4
+      for (int i = 0; i < kRows; ++i) sum[i][j] += left[i] * right;
+    }
+  }
+  T total[kRows][kDotColumns];
+#pragma GCC unroll 4
+  for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 4
+    for (int j = 0; j < kDotColumns; ++j) total[i][j] = sum_of_lanes<T>(sum[i][j]);
+  for (int i = 0; i < kRows && row + i < m.rows; ++i)
+    for (int j = 0; j < kDotColumns && column + j < m.columns; ++j) {
+      for (Int rest = p; rest < m.inner; ++rest) total[i][j] += x[i][rest] * other[j][rest];
+      m.y[(row + i) * m.y_row + (column + j) * m.y_column] = total[i][j];
+    }
+}
+
+// Few rows times columns that are contiguous along the inner dimension, such as a layer's weights.
+template <class T>
+static void multiply_dots(Product<T> m) {
+  if (m.x_step != 1) {
+    T* rows =
+        static_cast<T*>(thread_scratch(static_cast<std::size_t>(m.rows * m.inner) * sizeof(T)));
+    for (Int i = 0; i < m.rows; ++i)
+      for (Int p = 0; p < m.inner; ++p) rows[i * m.inner + p] = m.x[i * m.x_row + p * m.x_step];
+    m.x = rows;
+    m.x_row = m.inner;
+    m.x_step = 1;
+  }
+  parallel_for(m.columns, columns_per_task(m.rows, m.inner, kDotColumns), [&](Int begin, Int end) {
+    for (Int j = begin; j < end; j += kDotColumns) {
+      if (m.rows == 1) dot_block<1>(m, 0, j);
+      else
+        for (Int i = 0; i < m.rows; i += kDotRows) dot_block<kDotRows>(m, i, j);
+    }
+  });
+}
+
+// Few rows times row-major `other`: x is packed, and tiles read `other` in place.
+template <class T>
+static void multiply_in_place(const Product<T>& m) {
+  constexpr Int width = kTileColumns<T>;
+  const Int panels = round_up(m.rows, kTileRows);
+  T* packed = static_cast<T*>(thread_scratch(
+      static_cast<std::size_t>((panels + width) * m.inner + kPackSpill<T>) * sizeof(T)));
+  pack_panels<kTileRows>(packed, m.x, m.rows, m.inner, m.x_row, m.x_step);
+  const Int full = m.columns / width * width;
+  if (full < m.columns)  // the last columns are padded: a tile must not read past them
+    pack_panels<static_cast<int>(width)>(packed + panels * m.inner, m.other + full,
+                                         m.columns - full, m.inner, 1, m.other_step);
+  parallel_for(m.columns, columns_per_task(m.rows, m.inner, width), [&](Int begin, Int end) {
+    for (Int j = begin; j < end; j += width)
+      for (Int i = 0; i < m.rows; i += kTileRows) {
+        const bool inside = j < full;
+        multiply_panels(std::min<Int>(m.rows - i, kTileRows), std::min<Int>(m.columns - j, width),
+                        m.inner, packed + i * m.inner,
+                        inside ? m.other + j : packed + panels * m.inner,
+                        inside ? m.other_step : width, m.y + i * m.y_row + j, m.y_row, false);
+      }
+  });
+}
+
+// The rows of a tile that reads x in place: the address of each occupies a register.
+static constexpr int kRowsInPlace = kTileRows >= 8 ? 8 : 4;
+
+// One tile of x, as it lies, times a packed panel of `other`.
+template <int kVectors, class T>
+[[gnu::noinline]] static void multiply_rows_in_place(const Product<T>& m, Int row,
+                                                     const T* other_panel, T* y_tile) {
+  const T* x[kRowsInPlace];
+#pragma GCC unroll 8
+  for (int i = 0; i < kRowsInPlace; ++i) x[i] = m.x + std::min(row + i, m.rows - 1) * m.x_row;
+  Vec<T> sum[kRowsInPlace][kVectors];
+#pragma GCC unroll 8
+  for (int i = 0; i < kRowsInPlace; ++i)
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) sum[i][v] = Vec<T>{};
+  for (Int p = 0; p < m.inner; ++p, other_panel += kTileColumns<T>) {
+    Vec<T> other[kVectors];
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) other[v] = load(other_panel + v * kLanes<T>);
+#pragma GCC unroll 8
+    for (int i = 0; i < kRowsInPlace; ++i)
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) sum[i][v] += x[i][p] * other[v];
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < kRowsInPlace; ++i)
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v)
+      store(y_tile + i * kTileColumns<T> + v * kLanes<T>, sum[i][v]);
+}
+
+// Many rows and no more columns than a tile has: each row of x is used once, so that packing it
+// would cost more than it saves.
+template <class T>
+static void multiply_narrow(const Product<T>& m) {
+  constexpr int width = kTileColumns<T>;
+  T* panel = static_cast<T*>(
+      thread_scratch(static_cast<std::size_t>(width * m.inner + kPackSpill<T>) * sizeof(T)));
+  pack_panels<width>(panel, m.other, m.columns, m.inner, m.other_column, m.other_step);
+  parallel_for(m.rows, columns_per_task(width, m.inner, kRowsInPlace), [&](Int begin, Int end) {
+    alignas(64) T tile[kRowsInPlace * width];
+    for (Int row = begin; row < end; row += kRowsInPlace) {
+      if (m.columns <= kLanes<T>) multiply_rows_in_place<1>(m, row, panel, tile);
+      else multiply_rows_in_place<2>(m, row, panel, tile);
+      for (Int i = 0; i < std::min<Int>(kRowsInPlace, end - row); ++i)
+        for (Int j = 0; j < m.columns; ++j)
+          m.y[(row + i) * m.y_row + j * m.y_column] = tile[i * width + j];
+    }
+  });
+}
+
+}  // namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE
