@@ -11,7 +11,7 @@
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
 // Columns and rows of a tile; ranges of rows.
-static constexpr std::int64_t kColumns = 2048, kRows = 16, kMaxParts = 64;
+static constexpr std::int64_t kColumns = 1024, kRows = 64, kMaxParts = 64;
 
 // Samples of channels * length columns, cut into `parts` ranges of rows and `groups` of columns.
 struct Columns {
