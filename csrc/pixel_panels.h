@@ -13,8 +13,7 @@
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
-static constexpr Int kBandPixels = 256;  // outputs of one task
-static constexpr Int kBlockTaps = 320;   // rows of the panels that are multiplied at once
+static constexpr Int kBlockTaps = 320;  // rows of the panels that are multiplied at once
 
 // Stretches of a panel's pixels that lie evenly spaced in the window.
 struct Stretch {
@@ -224,10 +223,12 @@ static void direct_forward(const Pass& p, const T* weight, Int across, Int along
                            Int group_stride, const T* bias, T* target, T* workspace) {
   pack_filters(p, weight, across, along, row, group_stride, workspace);
   const DirectPass<T> pass{p, workspace, bias, target};
-  const Bands bands(p, 0, p.batch, kBandPixels);
+  // Bands of up to 256 outputs, fewer if there would be less than eight.
+  const Int pixels = p.batch * p.y.out * p.x.out / 8;
+  const Bands bands(p, 0, p.batch, std::clamp<Int>(pixels, 2 * kTileColumns<T>, 256));
   // With few bands, several tasks share one and each takes some of the filters.
   const Int panels = (p.out_channels + kTileRows - 1) / kTileRows;
-  const Int shares = std::clamp<Int>(8 / (bands.count * p.groups), 1, panels);
+  const Int shares = std::clamp<Int>(4 / (bands.count * p.groups), 1, panels);
   parallel_for(bands.count * p.groups * shares, 1, [&](Int begin, Int end) {
     for (Int task = begin; task < end; ++task) {
       const Int share = task % shares, rest = task / shares;
