@@ -31,6 +31,7 @@ from ..ops.activation import (
     tanh,
 )
 from ..ops.batchnorm import batch_norm
+from ..ops.conv import conv1d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
 from ..ops.conv2d import conv2d
 from ..ops.dropout import dropout, dropout1d, dropout2d, dropout3d, feature_dropout
 from ..ops.matmul import linear
@@ -60,7 +61,12 @@ __all__ = [
     "binary_cross_entropy_with_logits",
     "celu",
     "celu_",
+    "conv1d",
     "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
     "cross_entropy",
     "dropout",
     "dropout1d",
