@@ -8,6 +8,7 @@ from .attention import *  # noqa: F403
 from .batchnorm import *  # noqa: F403
 from .binary import *  # noqa: F403
 from .compare import *  # noqa: F403
+from .conv import *  # noqa: F403
 from .conv2d import *  # noqa: F403
 from .copy import *  # noqa: F403
 from .cross_entropy import *  # noqa: F403
