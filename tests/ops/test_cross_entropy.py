@@ -11,7 +11,7 @@ import torch.nn.functional
 
 import tilegrad as tg
 from support import check, check_error, randn
-from tilegrad.nn import losses
+from tilegrad.nn import loss_functions as losses
 
 
 def functional(m):

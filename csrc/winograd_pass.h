@@ -1,0 +1,335 @@
+// Convolution by Winograd's transforms: which sizes profit, blocking, the passes over the tiles.
+//
+// A task takes a chunk of tiles that fits L2 and transforms its inputs to 36 matrices, one per
+// point: (tiles, channels). Each is multiplied with that point's matrix of filters, and what comes
+// out is transformed back, a panel of filters at a time. The gradient of the filters multiplies
+// the transformed inputs with transformed output gradients instead and sums over the tiles.
+// float32 only: the transforms cost a digit of accuracy. Included once per instruction set.
+#pragma once
+
+#include "host_memory.h"
+#include "parallel.h"
+#include "patches.h"
+#include "winograd.h"
+
+namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
+
+static constexpr int kLaneCount = kLanes<float>;
+static constexpr Int kGap = kLaneCount;  // between matrices, lest their rows share a cache set
+
+// Outputs in one direction of a tile.
+static inline Int tile_outputs(const Pass& p) { return kPoints + 1 - p.y.taps; }
+
+// Some rows of tiles, counted through all images, and some columns of each.
+struct Chunk {
+  Int row, rows, column, columns;
+  Int tiles() const { return rows * columns; }
+};
+
+// The tiles of all images, cut into chunks. Depends on sizes only.
+struct Tiles {
+  Int outputs, down, across, all_rows;  // tiles of an image are `down` x `across`
+  Int rows, columns, stacks, segments;  // of a full chunk, and how many chunks lie each way
+
+  Tiles(const Pass& p, Int target)
+      : outputs(tile_outputs(p)),
+        down((p.y.out + outputs - 1) / outputs),
+        across((p.x.out + outputs - 1) / outputs),
+        all_rows(p.batch * down) {
+    segments = (across + target - 1) / target;
+    columns = (across + segments - 1) / segments;
+    rows = std::clamp<Int>(target / columns, 1, all_rows);
+    stacks = (all_rows + rows - 1) / rows;
+  }
+
+  Int chunks() const { return stacks * segments; }
+  Int most() const { return round_up(rows * columns, kTileRows); }
+  Chunk at(Int index) const {
+    const Int row = index / segments * rows, column = index % segments * columns;
+    return {row, std::min(rows, all_rows - row), column, std::min(columns, across - column)};
+  }
+
+  // visit(image, first row of tiles, end, slot of the first tile) for each image of a chunk.
+  template <class Visit>
+  void for_each_image(const Chunk& chunk, const Visit& visit) const {
+    for (Int row = chunk.row; row < chunk.row + chunk.rows;) {
+      const Int image = row / down, first = row % down;
+      const Int end = std::min(down, first + chunk.row + chunk.rows - row);
+      visit(image, first, end, (row - chunk.row) * chunk.columns);
+      row += end - first;
+    }
+  }
+};
+
+// Tiles for one chunk: few enough that they stay in L2, enough to use each filter often.
+static inline Int chunk_tiles(Int channels) { return std::clamp<Int>(6144 / channels, 4, 12) * 12; }
+
+// What x needs of memory while it is transformed: the pixels below some tiles, kLanes channels.
+static inline Int pixels_below(const Tiles& tiles, Int overlap) {
+  const Int width = tiles.columns * tiles.outputs + overlap;
+  return (tiles.rows * tiles.outputs + overlap * (tiles.rows / tiles.down + 2)) * width *
+         kLaneCount;
+}
+
+// Whether one of `count` vectors holds an infinity or NaN.
+static inline bool any_invalid(const float* vectors, Int stride, Int count) {
+  Vec<float> sum{};
+  for (Int i = 0; i < count; ++i) sum += 0.0f * load(vectors + i * stride);
+  float total = 0;
+  for (int i = 0; i < kLaneCount; ++i) total += sum[i];
+  return !(total == 0);
+}
+
+// The 6 x 6 (or n x n) pixels at (y, x), rows and columns counted in `inside`; those that lie
+// outside it are zeros, put together with the others in `patch`.
+static inline Pixels<const float> tile_at(const Pixels<const float>& from, const Region& inside,
+                                          Int y, Int x, Int n, float* patch) {
+  if (y >= inside.y0 && y + n <= inside.y1 && x >= inside.x0 && x + n <= inside.x1)
+    return {from.at(y - inside.y0, x - inside.x0), from.row_stride, from.pixel_stride};
+  for (Int i = 0; i < n; ++i)
+    for (Int j = 0; j < n; ++j) {
+      const bool valid =
+          y + i >= inside.y0 && y + i < inside.y1 && x + j >= inside.x0 && x + j < inside.x1;
+      store(patch + (i * n + j) * kLaneCount,
+            valid ? load(from.at(y + i - inside.y0, x + j - inside.x0)) : Vec<float>{});
+    }
+  return {patch, n * kLaneCount, kLaneCount};
+}
+
+// Calls transform(pixels, place) for every tile of a chunk and every block of channels
+// [first, first + count) of the images. Tiles start `step` pixels apart, at -pad, and read n x n.
+// Tile t and channel c of the group go to matrix[t * row_size + c].
+template <class Transform>
+static void transform_chunk(const Images<const float>& x, const Tiles& tiles, const Chunk& chunk,
+                            Int first, Int count, Int n, Int pad_y, Int pad_x, Int row_size,
+                            float* matrix, float* buffer, const Transform& transform) {
+  alignas(64) float patch[kSquare * kLaneCount];
+  const Int step = tiles.outputs, x_first = chunk.column * step - pad_x;
+  tiles.for_each_image(chunk, [&](Int image, Int row, Int end, Int slot) {
+    const Int y_first = row * step - pad_y;
+    const Region inside{std::clamp<Int>(y_first, 0, x.height),
+                        std::clamp<Int>((end - 1) * step - pad_y + n, 0, x.height),
+                        std::clamp<Int>(x_first, 0, x.width),
+                        std::clamp<Int>(x_first + (chunk.columns - 1) * step + n, 0, x.width)};
+    for (Int block = 0; block * kLaneCount < count; ++block) {
+      const Int channel = block_start<float>(block, count);
+      const auto pixels = read_pixels(x, image, first + channel, inside, buffer);
+      float* to = matrix + slot * row_size + channel;
+      for (Int i = 0; i < end - row; ++i)
+        for (Int j = 0; j < chunk.columns; ++j, to += row_size)
+          transform(tile_at(pixels, inside, y_first + i * step, x_first + j * step, n, patch), to);
+    }
+  });
+}
+
+// y, (kRows, kVectors * kLanes), = x @ panel for rows of x that lie `stride` apart. Four pointers
+// and two multiples of the stride reach twelve rows: more would not fit the registers.
+template <int kRowCount, int kVectors>
+[[gnu::noinline]] static void multiply_strided(Int inner, const float* x, Int stride,
+                                               const float* panel, float* y) {
+  Vec<float> sum[kRowCount][kVectors];
+#pragma GCC unroll 16
+  for (int i = 0; i < kRowCount; ++i)
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) sum[i][v] = Vec<float>{};
+  const float* rows[(kRowCount + 2) / 3];
+#pragma GCC unroll 4
+  for (int i = 0; i < (kRowCount + 2) / 3; ++i) rows[i] = x + 3 * i * stride;
+  for (Int k = 0; k < inner; ++k, panel += kVectors * kLaneCount) {
+    Vec<float> right[kVectors];
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) right[v] = load(panel + v * kLaneCount);
+#pragma GCC unroll 16
+    for (int i = 0; i < kRowCount; ++i)
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) sum[i][v] += rows[i / 3][k + i % 3 * stride] * right[v];
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kRowCount; ++i)
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) store(y + (i * kVectors + v) * kLaneCount, sum[i][v]);
+}
+
+static constexpr int kTwoThirds = std::max(kTileRows * 2 / 3, 2),
+                     kThird = std::max(kTileRows / 3, 1);
+
+// Calls multiply(constant number of rows, first row) until `rows` rows are covered, and few more.
+template <class Multiply>
+static inline void for_each_row_tile(Int rows, const Multiply& multiply) {
+  Int i = 0;
+  for (; rows - i > kTwoThirds; i += kTileRows)
+    multiply(std::integral_constant<int, kTileRows>{}, i);
+  if (rows - i > kThird) multiply(std::integral_constant<int, kTwoThirds>{}, i);
+  else if (rows > i) multiply(std::integral_constant<int, kThird>{}, i);
+}
+
+// Channels of a panel of the packed filters that starts at block `block` of all.
+static inline Int panel_vectors(Int block, Int blocks) { return std::min<Int>(2, blocks - block); }
+
+struct WinogradForward {
+  Pass p;
+  Images<const float> x;
+  Images<float> y;
+  const float *filters, *bias;  // as transform_filters leaves them
+  Tiles tiles;
+  Int blocks, group_size;  // of filters; elements of one group's transformed filters
+
+  // Elements between the matrices of two points.
+  Int input_matrix() const { return tiles.most() * p.in_channels + kGap; }
+  Int output_matrix() const { return tiles.most() * 2 * kLaneCount + kGap; }
+
+  bool run_chunk(const Chunk& chunk, Int group, Int first_panel, Int end_panel) const {
+    const Int pixels = pixels_below(tiles, kPoints - tiles.outputs);
+    const Int slack = kTileRows * p.in_channels;
+    const Int elements = kSquare * (input_matrix() + output_matrix()) + slack + pixels;
+    auto* inputs = static_cast<float*>(thread_scratch(elements * sizeof(float)));
+    float* outputs = inputs + kSquare * input_matrix() + slack;
+    float* buffer = outputs + kSquare * output_matrix();
+    transform_chunk(x, tiles, chunk, group * p.in_channels, p.in_channels, kPoints, p.y.pad,
+                    p.x.pad, p.in_channels, inputs, buffer,
+                    [&](const Pixels<const float>& tile, float* to) {
+                      transform_input(tile, to, input_matrix());
+                    });
+    bool valid = true;
+    for (Int panel = first_panel; panel < end_panel; ++panel) {
+      const Int vectors = panel_vectors(panel * 2, blocks);
+      const float* filter =
+          filters + group * group_size + panel * kSquare * (p.in_channels * 2 * kLaneCount + kGap);
+      multiply(chunk, vectors, inputs, filter, outputs);
+      for (Int v = 0; v < vectors; ++v) {
+        const auto write = tiles.outputs == 4 ? &WinogradForward::write_block<4>
+                                              : &WinogradForward::write_block<2>;
+        const Int channel = block_start<float>(panel * 2 + v, p.out_channels);
+        valid &= (this->*write)(chunk, group * p.out_channels + channel, outputs + v * kLaneCount,
+                                vectors * kLaneCount, buffer);
+      }
+    }
+    return valid;
+  }
+
+  void multiply(const Chunk& chunk, Int vectors, const float* inputs, const float* filter,
+                float* outputs) const {
+    const Int width = vectors * kLaneCount, channels = p.in_channels;
+    for (int point = 0; point < kSquare; ++point, filter += channels * width + kGap) {
+      const float* from = inputs + point * input_matrix();
+      float* to = outputs + point * output_matrix();
+      for_each_row_tile(chunk.tiles(), [&](auto rows, Int i) {
+        const auto multiply_tile_rows =
+            vectors == 2 ? multiply_strided<rows(), 2> : multiply_strided<rows(), 1>;
+        multiply_tile_rows(channels, from + i * channels, channels, filter, to + i * width);
+      });
+    }
+  }
+
+  // Transforms kLanes channels of a chunk's results back and writes them; false if one of them is
+  // infinite or NaN.
+  template <int n>
+  bool write_block(const Chunk& chunk, Int channel, const float* outputs, Int width,
+                   float* buffer) const {
+    alignas(64) float patch[n * n * kLaneCount];
+    const Vec<float> shift = bias ? load(bias + channel) : Vec<float>{};
+    bool valid = true;
+    tiles.for_each_image(chunk, [&](Int image, Int row, Int end, Int slot) {
+      const Region region{row * n, std::min(end * n, p.y.out), chunk.column * n,
+                          std::min((chunk.column + chunk.columns) * n, p.x.out)};
+      const auto pixels = place_pixels(y, image, channel, region, buffer);
+      const float* from = outputs + slot * width;
+      for (Int i = 0; i < region.rows(); i += n)
+        for (Int j = 0; j < region.columns(); j += n, from += width) {
+          const Int rows = std::min<Int>(n, region.rows() - i);
+          const Int columns = std::min<Int>(n, region.columns() - j);
+          const bool whole = rows == n && columns == n;
+          const Pixels<float> to{pixels.at(i, j), pixels.row_stride, pixels.pixel_stride};
+          const Pixels<float> own{patch, n * kLaneCount, kLaneCount};
+          transform_interpolate<n, false>(from, output_matrix(), shift, whole ? to : own);
+          if (whole) continue;
+          for (Int k = 0; k < rows; ++k)
+            for (Int l = 0; l < columns; ++l) store(to.at(k, l), load(own.at(k, l)));
+        }
+      for (Int i = 0; i < region.rows(); ++i)
+        valid = valid && !any_invalid(pixels.at(i, 0), pixels.pixel_stride, region.columns());
+      write_pixels(y, image, channel, region, buffer);
+    });
+    return valid;
+  }
+};
+
+// The filters of a pass at the 36 points: per group and panel of two vectors of filters, 36
+// matrices (in_channels, panel), kGap apart. Filters lie `across` elements apart in `weight`,
+// their channels `along`.
+template <int r>
+static void transform_filters(const Pass& p, const float* weight, Int across, Int along,
+                              Int group_stride, float* packed) {
+  const Int blocks = (p.out_channels + kLaneCount - 1) / kLaneCount, panels = (blocks + 1) / 2;
+  const Int panel_size = kSquare * (p.in_channels * 2 * kLaneCount + kGap);
+  const bool flipped = p.x.tap_step < 0;
+  parallel_for(p.groups * blocks, 1, [&](Int begin, Int end) {
+    for (Int task = begin; task < end; ++task) {
+      const Int group = task / blocks, block = task % blocks, panel = block / 2;
+      const Int width = panel_vectors(panel * 2, blocks) * kLaneCount;
+      float* to = packed + (group * panels + panel) * panel_size + block % 2 * kLaneCount;
+      const float* from =
+          weight + group * group_stride + block_start<float>(block, p.out_channels) * across;
+      auto* taps =
+          static_cast<float*>(thread_scratch(p.in_channels * r * r * kLaneCount * sizeof(float)));
+      if (along == r * r) {
+        gather_lanes(from, across, p.in_channels * r * r, taps);
+      } else {
+        for (Int c = 0; c < p.in_channels; ++c)
+          for (Int t = 0; t < r * r; ++t)
+            for (Int i = 0; i < kLaneCount; ++i)
+              taps[(c * r * r + t) * kLaneCount + i] = from[c * along + i * across + t];
+      }
+      for (Int c = 0; c < p.in_channels; ++c, taps += r * r * kLaneCount) {
+        const Pixels<const float> tile =
+            flipped
+                ? Pixels<const float>{taps + (r * r - 1) * kLaneCount, -r * kLaneCount, -kLaneCount}
+                : Pixels<const float>{taps, r * kLaneCount, kLaneCount};
+        transform_evaluate<r, true>(tile, to + c * width, p.in_channels * width + kGap);
+      }
+    }
+  });
+}
+
+static inline Int winograd_filter_size(const Pass& p) {  // of one group
+  const Int blocks = (p.out_channels + kLaneCount - 1) / kLaneCount;
+  return (blocks + 1) / 2 * kSquare * (p.in_channels * 2 * kLaneCount + kGap);
+}
+
+// Whether the transforms pay: enough channels to multiply, and tiles that are mostly filled.
+static bool winograd_wins(const Pass& p) {
+  const bool fits = p.y.taps == p.x.taps && (p.y.taps == 3 || p.y.taps == 5) && p.y.stride == 1 &&
+                    p.x.stride == 1 && p.y.dilation == 1 && p.x.dilation == 1;
+  if (!fits || p.in_channels < 16 || p.out_channels < 16) return false;
+  const Tiles tiles(p, 1);
+  const Int filled = p.batch * p.y.out * p.x.out, tile = tiles.outputs * tiles.outputs;
+  return tiles.all_rows * tiles.across >= 12 && 2 * filled >= tiles.all_rows * tiles.across * tile;
+}
+
+// y of a pass from x and the filters; false if a result is infinite or NaN: then the transforms
+// may have carried it to its neighbours, and y must be computed directly.
+static bool winograd_forward(const Pass& p, const Images<const float>& x, const Images<float>& y,
+                             const float* weight, Int across, Int along, Int group_stride,
+                             const float* bias, float* workspace) {
+  const auto transform = p.y.taps == 3 ? transform_filters<3> : transform_filters<5>;
+  transform(p, weight, across, along, group_stride, workspace);
+  const Tiles tiles(p, chunk_tiles(p.in_channels));
+  const Int blocks = (p.out_channels + kLaneCount - 1) / kLaneCount, panels = (blocks + 1) / 2;
+  const WinogradForward pass{p, x, y, workspace, bias, tiles, blocks, winograd_filter_size(p)};
+  // With few chunks, several tasks share one and each takes some of the filters.
+  // (Not where two panels share a channel, see block_start.)
+  const bool apart = p.out_channels % kLaneCount == 0;
+  const Int shares = apart ? std::clamp<Int>(8 / (tiles.chunks() * p.groups), 1, panels) : 1;
+  bool invalid = false;
+  parallel_for(tiles.chunks() * p.groups * shares, 1, [&](Int begin, Int end) {
+    for (Int task = begin; task < end; ++task) {
+      const Int share = task % shares, rest = task / shares;
+      if (!pass.run_chunk(tiles.at(rest % tiles.chunks()), rest / tiles.chunks(),
+                          panels * share / shares, panels * (share + 1) / shares))
+        __atomic_store_n(&invalid, true, __ATOMIC_RELAXED);
+    }
+  });
+  return !invalid;
+}
+
+}  // namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE
