@@ -16,8 +16,8 @@ TOP = {
     "LICENSE", "Makefile", "README.md", "benchmarks", "csrc", "cuda", "docs", "examples",
     "pyproject.toml", "python", "src", "tests",
 }  # fmt: skip
-# Kernels without an operation: isa_probe tells which instruction set runs.
-WITHOUT_OPERATION = {"isa_probe"}
+# Kernels without an operation: which instruction set runs, and how fast the machine is at best.
+WITHOUT_OPERATION = {"isa_probe", "machine_probe"}
 
 STEMS = dict(re.findall(r"^OP\((\w+), (\w+)\)$", (ROOT / "src/ops.def").read_text(), re.M))
 
