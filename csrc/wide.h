@@ -172,7 +172,7 @@ TILEGRAD_INLINE float complementary_error_function(float x) {
 // x^y = exp(y * log |x|), with C's rules for signs, zeros, infinities and NaN.
 TILEGRAD_INLINE float power(float x, float y) {
   const double magnitude = std::fabs(x), exponent = y;
-  double log = choose(magnitude < static_cast<double>(kInfinity), wide_log(magnitude), magnitude);
+  double log = choose(magnitude < kInfinity, wide_log(magnitude), magnitude);
   log = choose(magnitude == 0, -static_cast<double>(kInfinity), log);
   // Of 1 and -1 every power has size 1, the infinite ones too.
   const auto size = static_cast<float>(wide_exp(choose(magnitude == 1, 0.0, exponent * log)));

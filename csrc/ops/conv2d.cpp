@@ -15,8 +15,9 @@
 #include "../host_memory.h"
 #include "../parallel.h"
 #include "../patches.h"
+#include "../pixel_panels.h"
 #include "../transpose.h"
-#include "../winograd_pass.h"
+#include "../winograd_grad.h"
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
@@ -31,7 +32,8 @@ static Pass forward_pass(const Conv2d& c) {
       c.out_channels,
       {c.in_height, c.out_height, c.kernel_height, c.stride_y, c.dilation_y, c.pad_y, c.out_height},
       {c.in_width, c.out_width, c.kernel_width, c.stride_x, c.dilation_x, c.pad_x, c.out_width},
-      c.x};
+      c.x,
+      c.groups * c.in_channels};
 }
 
 // The axis of the convolution which computes the gradient of the inputs first, first + stride, ...
@@ -107,52 +109,10 @@ static void multiply_panel(const T* window, Int rows, const Int* row_offset, Int
   }
 }
 
-// Visits the outputs of a band in stretches that lie evenly spaced in the output array:
-// visit(index of the first one in channel 0 of the group, its place in the band, length).
-template <class Visit>
-static void for_each_run(const Pass& p, const Band& band, Int group, const Visit& visit) {
-  const bool whole_rows = band.columns == p.x.size && p.y.out_step == 1;
-  const Int runs = whole_rows ? 1 : band.rows, length = band.rows * band.columns / runs;
-  Int at = 0;
-  for (Int image = band.image; image < band.image + band.images; ++image)
-    for (Int run = 0; run < runs; ++run, at += length) {
-      const Int y = p.y.out_first + (band.y + run) * p.y.out_step;
-      const Int x = p.x.out_first + band.x * p.x.out_step;
-      const Int plane = (image * p.groups + group) * p.out_channels * p.y.size;
-      visit((plane + y) * p.x.size + x, at, length);
-    }
-}
-
 template <class T>
 static T* scratch_of(Int elements, Int bytes) {
   const Int all = elements * static_cast<Int>(sizeof(T)) + bytes;
   return static_cast<T*>(thread_scratch(static_cast<std::size_t>(all)));
-}
-
-template <class T>
-static void forward_band(const Pass& p, const Band& band, Int group, const T* panels, const T* bias,
-                         T* target) {
-  const Int width = panel_width<T>(p.out_channels), plane = p.y.size * p.x.size;
-  const Int rows = round_up(band.pixels(), kRows);
-  Window<T> window(p, band);
-  T* y = scratch_of<T>(rows * width, window.bytes());
-  window.fill(p, band, group, y + rows * width);
-  for (Int channel = 0; channel < p.out_channels; channel += width, panels += p.taps() * width) {
-    const Int valid = std::min(width, p.out_channels - channel);
-    std::fill_n(y, rows * width, T{0});
-    if (bias)
-      for (Int i = 0; i < rows; ++i)
-        std::copy_n(bias + group * p.out_channels + channel, valid, y + i * width);
-    multiply_panel(window.data, band.pixels(), window.pixel_offset, p.taps(), window.tap_offset,
-                   panels, width, y);
-    for_each_run(p, band, group, [&](Int to, Int at, Int length) {
-      T* first = target + to + channel * plane;
-      if (p.x.out_step == 1) return transpose(y + at * width, width, length, valid, first, plane);
-      for (Int c = 0; c < valid; ++c)
-        for (Int i = 0; i < length; ++i)
-          first[c * plane + i * p.x.out_step] = y[(at + i) * width + c];
-    });
-  }
 }
 
 // With few output channels they would leave most of a vector empty. Where neighbouring outputs see
@@ -160,6 +120,11 @@ static void forward_band(const Pass& p, const Band& band, Int group, const T* pa
 // window, shifted. The window is wider than the output, so a few results are of no use.
 static bool is_narrow(const Pass& p) {
   return p.out_channels <= kNarrow && p.y.stride == 1 && p.x.stride == 1;
+}
+
+// Outputs of a band whose window fits L2.
+static Int narrow_pixels(const Pass& p) {
+  return std::clamp<Int>((1 << 17) / std::max<Int>(p.in_channels, 1), 32, 128);
 }
 
 // y_tile = sum over taps t of weight[t] outer window[tap_offset[t] + (0 .. kTileColumns)].
@@ -193,7 +158,7 @@ static void narrow_band(const Pass& p, const Band& band, Int group, const T* wei
   const Int row_size = window.x.size, image_size = p.in_channels * window.y.size * row_size;
   const Int length = round_up((band.rows - 1) * row_size + band.columns, kTileColumns<T>);
   T* y = scratch_of<T>(kNarrow * length, window.bytes());
-  window.fill(p, band, group, y + kNarrow * length);
+  window.fill(p, band, group * p.in_channels, y + kNarrow * length);
   for (Int image = 0; image < band.images; ++image) {
     for (Int at = 0; at < length; at += kTileColumns<T>)
       multiply_shifted(window.data + image * image_size + at, window.tap_offset, p.taps(), weight,
@@ -255,17 +220,18 @@ static void run_pass(const Conv2d& c, const Pass& p, Int across, Int along, cons
                            c.out_channels * c.taps(), static_cast<const float*>(bias), packed))
         return;
     }
-  const bool narrow = is_narrow(p);
-  const Int width = narrow ? kNarrow : panel_width<T>(p.out_channels);
-  pack_weight(c, p, width, across, along, packed);
-  const Int group_size = round_up(p.out_channels, width) * p.taps();
-  const Bands bands(p, 0, p.batch);
+  const T* weight = static_cast<const T*>(c.weight);
+  const Int group_stride = c.out_channels * c.taps();
+  if (!is_narrow(p))
+    return direct_forward(p, weight, across, along, c.kernel_width, group_stride,
+                          static_cast<const T*>(bias), static_cast<T*>(target), packed);
+  pack_weight(c, p, kNarrow, across, along, packed);
+  const Bands bands(p, 0, p.batch, narrow_pixels(p));
   parallel_for(bands.count * p.groups, 1, [&](Int begin, Int end) {
     for (Int task = begin; task < end; ++task) {
       const Int group = task / bands.count;
-      const auto compute = narrow ? narrow_band<T> : forward_band<T>;
-      compute(p, bands.at(task % bands.count), group, packed + group * group_size,
-              static_cast<const T*>(bias), static_cast<T*>(target));
+      narrow_band(p, bands.at(task % bands.count), group, packed + group * kNarrow * p.taps(),
+                  static_cast<const T*>(bias), static_cast<T*>(target));
     }
   });
 }
@@ -282,7 +248,7 @@ static void grad_input(const Conv2d& c) {
     for (Int x = 0; x < std::min(c.stride_x, c.in_width); ++x)
       run_pass<T>(c,
                   {c.batch, c.groups, c.out_channels, c.in_channels, grad_input_axis(p.y, y),
-                   grad_input_axis(p.x, x), c.y},
+                   grad_input_axis(p.x, x), c.y, c.groups * c.out_channels},
                   c.kernel_height * c.kernel_width, c.taps(), nullptr, c.x);
 }
 
@@ -310,7 +276,7 @@ static void grad_weight_block(const Conv2d& c, const Pass& p, Int group, Int par
   const Int filters = std::min(kWeightBlock<T>, p.out_channels - filter), taps = p.taps();
   const Int width = panel_width<T>(filters), all = round_up(filters, width);
   const Int rows = round_up(taps, kRows);
-  const Bands bands(p, c.batch * part / c.parts, c.batch * (part + 1) / c.parts);
+  const Bands bands(p, c.batch * part / c.parts, c.batch * (part + 1) / c.parts, narrow_pixels(p));
   const Band largest = bands.at(0);
   T* sum = scratch_of<T>((rows + largest.pixels()) * all, Window<T>(p, largest).bytes());
   T* packed = sum + rows * all;
@@ -318,7 +284,7 @@ static void grad_weight_block(const Conv2d& c, const Pass& p, Int group, Int par
   for (Int index = 0; index < bands.count; ++index) {
     const Band band = bands.at(index);
     Window<T> window(p, band);
-    window.fill(p, band, group, packed + largest.pixels() * all);
+    window.show(p, band, group * p.in_channels, packed + largest.pixels() * all);
     pack_outputs(p, band, group, static_cast<const T*>(c.y), filter, filters, width, packed);
     for (Int i = 0; i < all; i += width)
       multiply_panel(window.data, taps, window.tap_offset, band.pixels(), window.pixel_offset,
@@ -333,6 +299,16 @@ static void grad_weight_block(const Conv2d& c, const Pass& p, Int group, Int par
 template <class T>
 static void grad_weight(const Conv2d& c) {
   const Pass p = forward_pass(c);
+  if constexpr (std::is_same_v<T, float>)
+    if (c.winograd && winograd_wins(p)) {
+      const Images<const float> x{static_cast<const float*>(c.x), c.groups * c.in_channels,
+                                  c.in_height, c.in_width, false};
+      const Images<const float> y{static_cast<const float*>(c.y), c.groups * c.out_channels,
+                                  c.out_height, c.out_width, false};
+      if (winograd_grad_weight(p, x, y, c.winograd_parts(), c.winograd_shares(),
+                               static_cast<float*>(c.workspace), static_cast<float*>(c.weight)))
+        return;
+    }
   const Int blocks = (c.out_channels + kWeightBlock<T> - 1) / kWeightBlock<T>;
   parallel_for(c.groups * c.parts * blocks, 1, [&](Int begin, Int end) {
     for (Int task = begin; task < end; ++task) {

@@ -21,11 +21,11 @@ struct Conv2d {
   std::int64_t stride_y, stride_x;
   std::int64_t pad_y, pad_x;  // zero rows above, zero columns to the left
   std::int64_t dilation_y, dilation_x;
+  bool winograd = false;       // whether float32 may use the transforms of winograd.h
   void* x = nullptr;           // (batch, groups * in_channels, in_height, in_width)
   void* weight = nullptr;      // (groups * out_channels, in_channels, kernel_height, kernel_width)
   void* y = nullptr;           // (batch, groups * out_channels, out_height, out_width)
   const void* bias = nullptr;  // conv2d only: (groups * out_channels) or null
-  bool winograd = true;        // whether the transforms of winograd.h may be used
 
   // conv2d_grad_weight only: the batch is cut into `parts` runs of images, and each writes its own
   // sum to `workspace`, to be added up in order. With one part they go to `weight` directly.
@@ -42,7 +42,24 @@ struct Conv2d {
   std::int64_t workspace_of_conv2d() const { return packed_filters(in_channels, out_channels); }
   std::int64_t workspace_of_grad_input() const { return packed_filters(out_channels, in_channels); }
   std::int64_t workspace_of_grad_weight() const {
-    return parts > 1 ? parts * groups * out_channels * taps() : 0;
+    const std::int64_t direct = parts > 1 ? parts * groups * out_channels * taps() : 0;
+    if (!winograd || kernel_height != kernel_width || kernel_height > 5) return direct;
+    return std::max(direct, groups * winograd_parts() * 36 * (in_channels + 12) *
+                                (out_channels + 16 * winograd_shares()));
+  }
+
+  // The same for the sums at the 36 points of winograd.h: parts of the tiles with a sum of their
+  // own, and shares of the filters. Few parts, since their sums are large.
+  std::int64_t winograd_parts() const {
+    const std::int64_t outputs = std::max<std::int64_t>(7 - kernel_height, 1);
+    const std::int64_t tiles =
+        batch * ((out_height + outputs - 1) / outputs) * ((out_width + outputs - 1) / outputs);
+    const std::int64_t largest = (1 << 22) / (36 * in_channels * out_channels);
+    return std::clamp<std::int64_t>(std::min(tiles / 256, largest), 1, 8);
+  }
+  std::int64_t winograd_shares() const {
+    return std::clamp<std::int64_t>(8 / (groups * winograd_parts()), 1,
+                                    std::max<std::int64_t>(out_channels / 64, 1));
   }
 
   // Filters as they are, or at the 36 points of winograd.h.
@@ -52,8 +69,8 @@ struct Conv2d {
     return groups * padded(to) * (from + 1) * taps;
   }
 
-  // The widest tile of any instruction set has 32 columns.
-  static std::int64_t padded(std::int64_t channels) { return (channels + 31) / 32 * 32; }
+  // The tiles of the instruction sets are up to 32 wide and 12 high.
+  static std::int64_t padded(std::int64_t channels) { return (channels + 31) / 32 * 32 + 12; }
 };
 
 }  // namespace tilegrad

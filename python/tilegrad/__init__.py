@@ -1,6 +1,6 @@
 """tilegrad: deep learning with native kernels under a thin, readable Python layer."""
 
-from . import _C, autograd, cuda
+from . import _C, autograd, backends, cuda
 from ._C import boolean as bool
 from ._C import (
     device,

@@ -7,9 +7,12 @@
 
 #include "bind.h"
 #include "dispatch.h"
+#include "ops/depthwise.h"
 
 namespace tilegrad {
 namespace {
+
+bool winograd_allowed = true;  // tilegrad.backends.winograd; guarded by the GIL
 
 // The options as the caller wrote them: one number stands for both directions.
 struct Options {
@@ -129,7 +132,8 @@ Conv2d make_args(const Dims& x, const Dims& weight, DType dtype, const Options& 
           .pad_y = y_axis.pad,
           .pad_x = x_axis.pad,
           .dilation_y = y_axis.dilation,
-          .dilation_x = x_axis.dilation};
+          .dilation_x = x_axis.dilation,
+          .winograd = winograd_allowed && dtype == DType::float32};
 }
 
 Dims output_shape(const Conv2d& args) {
@@ -187,7 +191,8 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const std::optional<Tensor>
   args.weight = dense_weight.bytes();
   args.y = y.bytes();
   const Tensor workspace = make_workspace(args, args.workspace_of_conv2d(), x);
-  if (y.numel() > 0) run(conv2d_kernel, x.device(), args, work(args));
+  if (y.numel() > 0)
+    run(is_depthwise(args) ? depthwise_kernel : conv2d_kernel, x.device(), args, work(args));
   return y;
 }
 
@@ -202,7 +207,9 @@ Tensor conv2d_grad_input(const Tensor& grad, const Tensor& weight, const Dims& i
   args.weight = dense_weight.bytes();
   args.y = dense_grad.bytes();
   const Tensor workspace = make_workspace(args, args.workspace_of_grad_input(), grad);
-  if (grad_input.numel() > 0) run(conv2d_grad_input_kernel, grad.device(), args, work(args));
+  if (grad_input.numel() > 0)
+    run(is_depthwise(args) ? depthwise_grad_input_kernel : conv2d_grad_input_kernel, grad.device(),
+        args, work(args));
   return grad_input;
 }
 
@@ -233,7 +240,8 @@ Tensor conv2d_grad_weight(const Tensor& grad, const Tensor& x, const Dims& weigh
   args.x = dense_x.bytes();
   args.weight = grad_weight.bytes();
   args.y = dense_grad.bytes();
-  run(conv2d_grad_weight_kernel, grad.device(), args, work(args));
+  run(is_depthwise(args) ? depthwise_grad_weight_kernel : conv2d_grad_weight_kernel, grad.device(),
+      args, work(args));
   return grad_weight;
 }
 
@@ -242,6 +250,8 @@ using Padding = std::variant<std::string, Dims>;
 }  // namespace
 
 void bind_conv2d(py::module_& module) {
+  module.def("get_winograd", [] { return winograd_allowed; });
+  module.def("set_winograd", [](bool allowed) { winograd_allowed = allowed; }, py::arg("allowed"));
   module.def(
       "conv2d",
       [](const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias,

@@ -137,6 +137,92 @@ def test_same_bits_for_every_number_of_threads():
     assert len(seen) == 1
 
 
+# (input shape, weight shape, padding) of convolutions that Winograd's transforms compute: whole and
+# cut tiles, one or several chunks, channels that fill vectors and that do not, several shares of
+# the filters, images narrower than a tile.
+WINOGRAD = {
+    "whole tiles": ((3, 16, 8, 8), (16, 16, 3, 3), 1),
+    "cut tiles": ((5, 17, 7, 9), (19, 17, 3, 3), 1),
+    "one tile": ((13, 33, 4, 4), (47, 33, 3, 3), 1),
+    "less than a tile": ((30, 16, 3, 3), (18, 16, 3, 3), 1),
+    "no padding": ((2, 20, 11, 14), (16, 20, 3, 3), 0),
+    "wide padding": ((2, 16, 5, 6), (20, 16, 3, 3), (4, 3)),
+    "several chunks": ((3, 40, 37, 29), (70, 40, 3, 3), 1),
+    "wide image": ((1, 16, 6, 701), (16, 16, 3, 3), 1),
+    "many filters": ((4, 64, 8, 8), (320, 64, 3, 3), 1),
+    "many filters, odd": ((2, 31, 9, 8), (301, 31, 3, 3), 1),
+    "many tiles": ((20, 16, 24, 24), (16, 16, 3, 3), 1),
+    "5 x 5": ((3, 18, 9, 12), (35, 18, 5, 5), 2),
+    "5 x 5, wide padding": ((2, 32, 5, 7), (16, 32, 5, 5), 6),
+    "groups": ((3, 36, 9, 8), (50, 18, 3, 3), 1),
+}  # fmt: skip
+
+
+def conv2d_results(m, arrays, **options):
+    """The output and all gradients for a fixed gradient of the output."""
+    leaves = [m.from_numpy(a).requires_grad_() for a in arrays]
+    y = m.conv2d(*leaves, **options)
+    y.backward(m.from_numpy(randn(*y.shape, seed=9).astype(arrays[0].dtype)))
+    return [as_array(t) for t in (y, *(leaf.grad for leaf in leaves))]
+
+
+@pytest.mark.parametrize("case", WINOGRAD.values(), ids=WINOGRAD)
+def test_winograd_is_close_to_float64(case):
+    shape, weight_shape, padding = case
+    arrays = randn(*shape), randn(*weight_shape, seed=1), randn(weight_shape[0], seed=2)
+    groups = shape[1] // weight_shape[1]
+    options = {"padding": padding, "groups": groups}
+    exact = conv2d_results(torch, arrays, **options)
+    single = [a.astype(np.float32) for a in arrays]
+    used = conv2d_results(tg, single, **options)
+    try:
+        tg.backends.winograd = False
+        direct = conv2d_results(tg, single, **options)
+    finally:
+        tg.backends.winograd = True
+    for fast, plain, expected in zip(used, direct, exact, strict=True):
+        size = np.sqrt(np.mean(np.square(expected)))
+        assert np.abs(fast - expected).max() < 2e-5 * size
+        assert np.abs(plain - expected).max() < 2e-5 * size
+    assert not np.array_equal(used[0], direct[0])  # the setting has an effect
+
+
+def test_winograd_gives_the_same_bits_for_every_number_of_threads():
+    arrays = [randn(9, 48, 20, 19, dtype=np.float32), randn(96, 48, 3, 3, dtype=np.float32, seed=1)]
+    threads = tg.get_num_threads()
+    seen = set()
+    try:
+        for count in (1, 2, 3, 8):
+            tg.set_num_threads(count)
+            results = conv2d_results(tg, arrays, padding=1)
+            seen.add(b"".join(a.tobytes() for a in results))
+    finally:
+        tg.set_num_threads(threads)
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 3e38])
+@pytest.mark.parametrize("operand", [0, 1])
+def test_winograd_keeps_infinity_in_the_windows_that_see_it(operand, value):
+    arrays = [randn(4, 16, 12, 12, dtype=np.float32), randn(16, 16, 3, 3, dtype=np.float32, seed=1)]
+    arrays[operand][1, 2, 2, 1] = value
+    # Whether a product of infinity with padding counts is left open: a filter meets none in y here.
+    results = (conv2d_results(m, arrays, padding=1 - operand) for m in (tg, torch))
+    for a, b in list(zip(*results, strict=True))[:: 1 + operand]:
+        np.testing.assert_array_equal(np.isnan(a), np.isnan(b))
+        ordinary = np.abs(b) < 1e3
+        np.testing.assert_allclose(a[ordinary], b[ordinary], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(a[~ordinary], b[~ordinary], rtol=1e-4)
+
+
+def test_winograd_wants_a_bool():
+    def assign():
+        tg.backends.winograd = 1
+
+    check_error(TypeError, "winograd", assign)
+    assert tg.backends.winograd is True
+
+
 def z(*shape, dtype=None):
     return tg.zeros(*shape, dtype=dtype)
 

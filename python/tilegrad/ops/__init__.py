@@ -25,6 +25,7 @@ from .reduce import *  # noqa: F403
 from .scatter import *  # noqa: F403
 from .softmax import *  # noqa: F403
 from .sort import *  # noqa: F403
+from .topk import *  # noqa: F403
 from .unary import *  # noqa: F403
 from .view import *  # noqa: F403
 from .where import *  # noqa: F403

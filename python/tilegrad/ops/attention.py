@@ -40,8 +40,8 @@ def scaled_dot_product_attention(
             broadcast against those of key and value.
         key: (*, heads, S, E), of the same dtype.
         value: (*, heads, S, F), of the same dtype. The result is (*, heads, L, F).
-        attn_mask: broadcast to (*, heads, L, S). Of booleans, True lets a query see a key; floats of
-            the dtype of ``query`` are added to the scores. A query that sees no key gives zeros.
+        attn_mask: broadcast to (*, heads, L, S). Of booleans, True lets a query see a key; floats
+            of the dtype of ``query`` are added to the scores. A query that sees no key gives zeros.
         dropout_p: the probability with which a weight is dropped, in training or not; the draw
             comes from the default generator (:func:`tilegrad.manual_seed`).
         is_causal: query i sees the keys 0 to i; excludes ``attn_mask``.
