@@ -119,8 +119,8 @@ static inline void finish_stream() {
 // A place in a row, as in row_sums.h: part(x) loads the elements of row x that stand there.
 template <class T>
 struct Part {
-  std::int64_t offset, count;
-  Vec<T> operator()(const T* row) const { return load_part(row + offset, count); }
+  std::int64_t begin, count;
+  Vec<T> operator()(const T* row) const { return load_part(row + begin, count); }
 };
 
 // y[i] = element(at) for a row, in order, each place once: y may be among the rows that are read.

@@ -53,7 +53,7 @@ TILEGRAD_INLINE void gradient_row(const CrossEntropyRows& in, const Gradient<T>&
   const T slope = (hard + soft * g.weight_sum) / sum;
   T* row = g.grad_x + n * in.classes;
   const auto at_target = [=](auto at, Vec<T> value) {
-    const auto lane = static_cast<std::uint64_t>(target - at.offset);
+    const auto lane = static_cast<std::uint64_t>(target - at.begin);
     if (lane < static_cast<std::uint64_t>(kLanes<T>)) value[lane] -= hard;
     return value;
   };
