@@ -35,6 +35,7 @@ from ..ops.batchnorm import batch_norm
 from ..ops.conv import conv1d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
 from ..ops.conv2d import conv2d
 from ..ops.dropout import dropout, dropout1d, dropout2d, dropout3d, feature_dropout
+from ..ops.embedding import embedding, embedding_bag, one_hot
 from ..ops.matmul import linear
 from ..ops.pool import (
     adaptive_avg_pool1d,
@@ -87,6 +88,8 @@ __all__ = [
     "dropout2d",
     "dropout3d",
     "elu",
+    "embedding",
+    "embedding_bag",
     "feature_dropout",
     "gelu",
     "glu",
@@ -104,6 +107,7 @@ __all__ = [
     "mish",
     "mse_loss",
     "nll_loss",
+    "one_hot",
     "prelu",
     "relu",
     "relu6",

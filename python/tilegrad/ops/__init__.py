@@ -14,6 +14,7 @@ from .copy import *  # noqa: F403
 from .cross_entropy import *  # noqa: F403
 from .cumsum import *  # noqa: F403
 from .dropout import *  # noqa: F403
+from .embedding import *  # noqa: F403
 from .fill import *  # noqa: F403
 from .index import *  # noqa: F403
 from .join import *  # noqa: F403
