@@ -16,6 +16,7 @@
 #include "../narrow_panels.h"
 #include "../parallel.h"
 #include "../patches.h"
+#include "../pixel_dots.h"
 #include "../pixel_panels.h"
 #include "../transpose.h"
 #include "../winograd_grad.h"
@@ -197,6 +198,13 @@ static void pack_outputs(const Pass& p, const Band& band, Int group, const T* y,
   }
 }
 
+// Where the gradient of a group's filters goes that one part of the batch makes.
+template <class T>
+static T* weight_of_part(const Conv2d& c, Int group, Int part) {
+  T* first = static_cast<T*>(c.parts > 1 ? c.workspace : c.weight);
+  return first + (part * c.groups + group) * c.out_channels * c.taps();
+}
+
 // The gradient of some filters of a group, summed over one part of the batch.
 template <class T>
 static void grad_weight_block(const Conv2d& c, const Pass& p, Int group, Int part, Int filter) {
@@ -217,10 +225,24 @@ static void grad_weight_block(const Conv2d& c, const Pass& p, Int group, Int par
       multiply_panel(window.data, taps, window.tap_offset, band.pixels(), window.pixel_offset,
                      packed + i * band.pixels(), width, sum + i * rows);
   }
-  T* weight = static_cast<T*>(c.parts > 1 ? c.workspace : c.weight) +
-              ((part * c.groups + group) * p.out_channels + filter) * taps;
+  T* weight = weight_of_part<T>(c, group, part) + filter * taps;
   for (Int i = 0; i < filters; i += width)
     transpose(sum + i * rows, width, taps, std::min(width, filters - i), weight + i * taps, taps);
+}
+
+// Every group and part by pixel_dots.h; false if they must be computed otherwise.
+template <class T>
+static bool dot_grad_weights(const Conv2d& c, const Pass& p) {
+  bool invalid = false;
+  parallel_for(c.groups * c.parts, 1, [&](Int begin, Int end) {
+    for (Int task = begin; task < end; ++task) {
+      const Int group = task / c.parts, part = task % c.parts;
+      if (!dot_grad_weight(p, static_cast<const T*>(c.y), group, c.batch * part / c.parts,
+                           c.batch * (part + 1) / c.parts, weight_of_part<T>(c, group, part)))
+        __atomic_store_n(&invalid, true, __ATOMIC_RELAXED);
+    }
+  });
+  return !invalid;
 }
 
 template <class T>
@@ -236,13 +258,15 @@ static void grad_weight(const Conv2d& c) {
                                static_cast<float*>(c.workspace), static_cast<float*>(c.weight)))
         return;
     }
-  const Int blocks = (c.out_channels + kWeightBlock<T> - 1) / kWeightBlock<T>;
-  parallel_for(c.groups * c.parts * blocks, 1, [&](Int begin, Int end) {
-    for (Int task = begin; task < end; ++task) {
-      const Int rest = task / blocks;
-      grad_weight_block<T>(c, p, rest / c.parts, rest % c.parts, task % blocks * kWeightBlock<T>);
-    }
-  });
+  if (!is_dot(p) || !dot_grad_weights<T>(c, p)) {
+    const Int blocks = (c.out_channels + kWeightBlock<T> - 1) / kWeightBlock<T>;
+    parallel_for(c.groups * c.parts * blocks, 1, [&](Int begin, Int end) {
+      for (Int task = begin; task < end; ++task) {
+        const Int rest = task / blocks;
+        grad_weight_block<T>(c, p, rest / c.parts, rest % c.parts, task % blocks * kWeightBlock<T>);
+      }
+    });
+  }
   if (c.parts == 1) return;
   const Int size = c.groups * c.out_channels * c.taps();
   const T* partial = static_cast<const T*>(c.workspace);
