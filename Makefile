@@ -10,16 +10,17 @@ BUILD_REQUIRES = "scikit-build-core>=1.0" "pybind11>=3.0" "cmake>=3.25" ninja
 CXX_FILES = $(shell find src csrc cuda tests \
               -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: help demo test lint format bench wheel asan clean python-headers googletest
+.PHONY: help demo test lint format bench wheel asan tsan clean python-headers googletest
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    build, install and train the digit classifier (.venv)"
 	@echo "make test    the C++ tests through ctest, then the Python tests through pytest (.venv-test)"
 	@echo "make lint    ruff, clang-format, mypy (.venv-lint); make format mends what can be mended"
-	@echo "make bench   costs beside PyTorch's, as ratios"
+	@echo "make bench   kernels, training steps and small costs beside PyTorch's (BENCH=--quick: short)"
 	@echo "make wheel   the wheel, in dist/"
 	@echo "make asan    the C++ tests under the address and undefined-behaviour sanitizers"
+	@echo "make tsan    the same under the thread sanitizer"
 	@echo "make clean   removes builds and environments"
 
 # --- environments: a stamp file says that one is complete ---
@@ -68,6 +69,7 @@ test: install-for-tests
 	.venv-test/bin/python -m pytest
 
 bench: install-for-tests
+	.venv-test/bin/python benchmarks/suite.py $(BENCH)
 	@for script in benchmarks/bench_*.py; do .venv-test/bin/python $$script || exit 1; done
 
 .venv-lint/tools: .venv-lint/made
@@ -90,11 +92,11 @@ format: .venv-lint/tools
 wheel: .venv/made
 	.venv/bin/python -m pip wheel -q --no-deps -w dist .
 
-asan: .venv-test/made googletest
+asan tsan: .venv-test/made googletest
 	export PATH="$(CURDIR)/.venv-test/bin:$$PATH"; \
-	cmake --preset asan -Dpybind11_DIR=$$(.venv-test/bin/python -m pybind11 --cmakedir) \
+	cmake --preset $@ -Dpybind11_DIR=$$(.venv-test/bin/python -m pybind11 --cmakedir) \
 	  -DPython_EXECUTABLE=$(CURDIR)/.venv-test/bin/python && \
-	cmake --build --preset asan && ctest --preset asan
+	cmake --build --preset $@ && ctest --preset $@
 
 clean:
 	rm -rf build dist .venv .venv-test .venv-lint .pytest_cache .mypy_cache .ruff_cache

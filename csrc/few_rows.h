@@ -34,8 +34,9 @@ static inline Int columns_per_task(Int rows, Int inner, Int step) {
   return round_up(std::max<Int>(1, kFewRowsGrain / std::max<Int>(1, rows * inner)), step);
 }
 
+// Not inlined: a loop inside the unrolled loops over accumulators would keep those in memory.
 template <class T>
-static T sum_of_lanes(Vec<T> vector) {
+[[gnu::noinline]] static T sum_of_lanes(Vec<T> vector) {
   T lane[kLanes<T>];
   store(lane, vector);
   for (int width = kLanes<T> / 2; width > 0; width /= 2)
@@ -54,7 +55,7 @@ static constexpr int kDotColumns = 2;
 // Inner products of up to kRows rows of x with kDotColumns columns of `other`, both contiguous
 // along the inner dimension. Rows and columns beyond the last are that one again, and not written.
 template <int kRows, class T>
-static void dot_block(const Product<T>& m, Int row, Int column) {
+[[gnu::noinline]] static void dot_block(const Product<T>& m, Int row, Int column) {
   const T *x[kRows], *other[kDotColumns];
 #pragma GCC unroll 4
   for (int i = 0; i < kRows; ++i) x[i] = m.x + std::min(row + i, m.rows - 1) * m.x_row;
@@ -78,14 +79,15 @@ static void dot_block(const Product<T>& m, Int row, Int column) {
       for (int i = 0; i < kRows; ++i) sum[i][j] += left[i] * right;
     }
   }
+  T total[kRows][kDotColumns];
 #pragma GCC unroll 4
   for (int i = 0; i < kRows; ++i)
 #pragma GCC unroll 4
-    for (int j = 0; j < kDotColumns; ++j) {
-      T total = sum_of_lanes<T>(sum[i][j]);
-      for (Int rest = p; rest < m.inner; ++rest) total += x[i][rest] * other[j][rest];
-      if (row + i < m.rows && column + j < m.columns)
-        m.y[(row + i) * m.y_row + (column + j) * m.y_column] = total;
+    for (int j = 0; j < kDotColumns; ++j) total[i][j] = sum_of_lanes<T>(sum[i][j]);
+  for (int i = 0; i < kRows && row + i < m.rows; ++i)
+    for (int j = 0; j < kDotColumns && column + j < m.columns; ++j) {
+      for (Int rest = p; rest < m.inner; ++rest) total[i][j] += x[i][rest] * other[j][rest];
+      m.y[(row + i) * m.y_row + (column + j) * m.y_column] = total[i][j];
     }
 }
 

@@ -41,7 +41,7 @@ constexpr std::uint64_t kOpen = 1, kJoin = 2, kNumberShift = 17;
 
 class Pool {
  public:
-  explicit Pool(int threads) : threads_(threads) {
+  explicit Pool(int threads) : threads_(threads), users_(threads) {
     for (int i = 1; i < threads_; ++i) std::thread([this] { work(); }).detach();
   }
 
@@ -65,13 +65,14 @@ class Pool {
     if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
   }
 
-  // Ends the workers; the pool's memory is left to them (pools are few and never freed).
+  // Ends the workers. The last of them, or the caller, frees the pool.
   void retire() {
     {
       std::lock_guard<std::mutex> lock(mutex_);
       retired_.store(true);
     }
     wake_.notify_all();
+    release();
   }
 
  private:
@@ -101,6 +102,10 @@ class Pool {
   }
 
   void work();
+
+  void release() {
+    if (users_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+  }
 
   static std::uint64_t number_of(std::uint64_t state) { return state >> kNumberShift; }
 
@@ -132,6 +137,7 @@ class Pool {
   }
 
   const int threads_;
+  std::atomic<int> users_;  // the workers, and the owner until it retires the pool
   std::mutex mutex_;
   std::condition_variable wake_;
   Job job_;
@@ -153,6 +159,7 @@ void Pool::work() {
     take_chunks(job_);
     left_.fetch_add(1, std::memory_order_release);
   }
+  release();
 }
 
 // Heap-allocated and never destroyed: workers may outlive static destruction.

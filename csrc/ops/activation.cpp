@@ -1,10 +1,10 @@
-// Activation functions and their derivatives. Those without a call into the C library (on float32:
-// all but elu, softplus and log_sigmoid) are vectorized by the compiler.
+// Activation functions and their derivatives. float32 never calls the C library, so the compiler
+// vectorizes it.
 #include "activation.h"
 
 #include <cmath>
 
-#include "../elementary.h"
+#include "../gelu.h"
 #include "../visit.h"
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
@@ -47,37 +47,29 @@ static void backward_rows(const StridedLoop<3>& loop, const Function& derivative
 }
 
 template <class T>
-static constexpr T kSqrtHalf = static_cast<T>(0.70710678118654752440);
-template <class T>
-static constexpr T kInverseSqrtTwoPi = static_cast<T>(0.39894228040143267794);
-template <class T>
 static constexpr T kSqrtTwoOverPi = static_cast<T>(0.79788456080286535588);
 template <class T>
 static constexpr T kCubic = static_cast<T>(0.044715);
 
-// Hendrycks and Gimpel, "Gaussian Error Linear Units" (2016).
 template <class T>
-static inline T normal_cdf(T x) {
-  return T{0.5} * (T{1} + error_function(x * kSqrtHalf<T>));
-}
-template <class T>
-static inline T gelu_slope(T x) {
-  return normal_cdf(x) + x * (exponential(T{-0.5} * x * x) * kInverseSqrtTwoPi<T>);
-}
-template <class T>
-static inline T gelu_tanh_gate(T x) {
+TILEGRAD_INLINE T gelu_tanh_gate(T x) {
   return hyperbolic_tangent(kSqrtTwoOverPi<T> * (x + kCubic<T> * x * x * x));
 }
 template <class T>
-static inline T gelu_tanh_slope(T x) {
+TILEGRAD_INLINE T gelu_tanh_slope(T x) {
   const T gate = gelu_tanh_gate(x);
   const T inner = kSqrtTwoOverPi<T> * (T{1} + T{3} * kCubic<T> * x * x);
   return T{0.5} * (T{1} + gate) + T{0.5} * x * (T{1} - gate * gate) * inner;
 }
 template <class T>
-static inline T silu_slope(T x) {
+TILEGRAD_INLINE T silu_slope(T x) {
   const T s = logistic(x);
   return s * (T{1} + x * (T{1} - s));
+}
+
+template <class T>
+TILEGRAD_INLINE T softplus(T x) {
+  return (x < T{0} ? T{0} : x) + log1p_of_exp_negative(std::fabs(x));
 }
 
 template <class T>
@@ -92,19 +84,19 @@ static void forward(const Activation& args) {
     case ActivationOp::tanh:
       return run([](T x) { return hyperbolic_tangent(x); });
     case ActivationOp::gelu:
-      return run([](T x) { return x * normal_cdf(x); });
+      return run([](T x) { return gelu_value(x); });
     case ActivationOp::gelu_tanh:
       return run([](T x) { return T{0.5} * x * (T{1} + gelu_tanh_gate(x)); });
     case ActivationOp::silu:
       return run([](T x) { return x / (T{1} + exponential(-x)); });
     case ActivationOp::leaky_relu:
-      return run([a](T x) { return x > T{0} ? x : x * a; });
+      return run([a](T x) { return choose(x > T{0}, x, x * a); });
     case ActivationOp::elu:
-      return run([=](T x) { return x > T{0} ? b * x : a * b * std::expm1(x * c); });
+      return run([=](T x) { return choose(x > T{0}, b * x, a * b * exp_minus_one(x * c)); });
     case ActivationOp::softplus:
-      return run([=](T x) { return x * a > b ? x : std::log1p(std::exp(x * a)) / a; });
+      return run([=](T x) { return choose(x * a > b, x, softplus(x * a) / a); });
     case ActivationOp::log_sigmoid:
-      return run([](T x) { return (x < T{0} ? x : T{0}) - std::log1p(std::exp(-std::fabs(x))); });
+      return run([](T x) { return -softplus(-x); });
   }
 }
 
@@ -126,12 +118,13 @@ static void backward(const ActivationBackward& args) {
     case ActivationOp::silu:
       return run([](T grad, T x) { return grad * silu_slope(x); });
     case ActivationOp::leaky_relu:
-      return run([a](T grad, T x) { return x > T{0} ? grad : grad * a; });
+      return run([a](T grad, T x) { return choose(x > T{0}, grad, grad * a); });
     case ActivationOp::elu:
-      return run(
-          [=](T grad, T x) { return x > T{0} ? grad * b : grad * (a * b * c) * std::exp(x * c); });
+      return run([=](T grad, T x) {
+        return choose(x > T{0}, grad * b, grad * (a * b * c) * exponential(x * c));
+      });
     case ActivationOp::softplus:
-      return run([=](T grad, T x) { return x * a > b ? grad : grad * logistic(x * a); });
+      return run([=](T grad, T x) { return choose(x * a > b, grad, grad * logistic(x * a)); });
     case ActivationOp::log_sigmoid:
       return run([](T grad, T x) { return grad * logistic(-x); });
   }

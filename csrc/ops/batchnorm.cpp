@@ -1,199 +1,269 @@
 // Batch normalization after Ioffe and Szegedy, "Batch Normalization: Accelerating Deep Network
 // Training by Reducing Internal Covariate Shift" (2015).
 //
-// A task takes a block of channels and walks the batch in order, so sums have one fixed order. Two
-// layouts: with length > 1 the elements of a channel come in contiguous rows; with length 1 the
-// channels are contiguous, and the block's sums advance side by side.
+// Two ways over memory. Where the elements of a channel come in long rows, a task takes all rows of
+// a block of channels: what it summed is still in the cache when it writes the result. Where rows
+// are short, and in channels-last images, every sample is one long row of columns: tasks take
+// ranges of rows and of columns and leave partial sums, which are merged in order.
+//
+// Mean and variance take one pass over memory that is safe against cancellation: a piece of some
+// thousand elements is read from the cache a second time, for its squares about its own mean;
+// pieces are merged by the rule of Chan, Golub and LeVeque, "Updating Formulae and a Pairwise
+// Algorithm for Computing Sample Variances" (1979).
 #include "batchnorm.h"
 
 #include <algorithm>
-#include <cmath>
 
-#include "../parallel.h"
+#include "../batchnorm_columns.h"
 #include "../visit.h"
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
-static constexpr std::int64_t kBlock = 32;  // channels per task, at most
-static constexpr std::int64_t kPiece =
-    512;  // elements summed in T before a sum in double takes over
+static constexpr std::int64_t kPiece = 4096;  // elements: two passes over them stay in the cache
+// Rows: channels per block, and elements of one sample in it, long enough to be fetched ahead.
+static constexpr std::int64_t kBlock = 64, kRun = 8192;
+static constexpr std::int64_t kTasks = 8;   // blocks that there should be at least
+static constexpr std::int64_t kShort = 64;  // shorter rows are columns
 
-// Calls task(first channel, end) for blocks of channels; sizes alone decide about the blocks.
-template <class Task>
-static void for_each_block(const BatchNorm& args, const Task& task) {
-  const std::int64_t per_channel = std::max<std::int64_t>(1, args.batch * args.length);
-  const std::int64_t block = std::clamp<std::int64_t>(kGrain / per_channel, 1, kBlock);
-  parallel_for(args.channels, block, [&](std::int64_t begin, std::int64_t end) {
-    for (; begin < end; begin += kBlock) task(begin, std::min(begin + kBlock, end));
-  });
-}
-
-struct Sums {
-  double first = 0, second = 0;
+// The rows of a block of channels in an array of the tensor's shape, or in a copy of the block.
+template <class T>
+struct Rows {
+  T* data;
+  std::int64_t sample_stride, length;
+  T* at(std::int64_t n, std::int64_t c) const {
+    return data ? data + n * sample_stride + c * length : nullptr;
+  }
 };
 
-// Adds first(i) and second(i), i < count, to the sums: lanes within a piece, doubles across pieces.
-template <class T, class Terms>
-static void add_row(std::int64_t count, const Terms& terms, Sums& sums) {
-  constexpr int lanes = 64 / static_cast<int>(sizeof(T));  // the same in every instruction set
-  for (std::int64_t begin = 0; begin < count; begin += kPiece) {
-    const std::int64_t end = std::min(begin + kPiece, count);
-    T first[lanes] = {}, second[lanes] = {};
-    std::int64_t i = begin;
-    for (; i + lanes <= end; i += lanes)
-      for (int k = 0; k < lanes; ++k) terms(i + k, first[k], second[k]);
-    for (; i < end; ++i) terms(i, first[i % lanes], second[i % lanes]);
-    for (int k = 0; k < lanes; ++k) {
-      sums.first += static_cast<double>(first[k]);
-      sums.second += static_cast<double>(second[k]);
-    }
-  }
-}
+struct Block {
+  std::int64_t first, channels;
 
-// The sums of two terms for every channel of a block. terms(channel, offset into x, &first,
-// &second) adds one element's terms.
-template <class T, class Terms>
-static void sum_block(const BatchNorm& args, std::int64_t begin, std::int64_t end,
-                      const Terms& terms, Sums* sums) {
-  if (args.length == 1) {
-    for (std::int64_t n = 0; n < args.batch; ++n)
-      for (std::int64_t c = begin; c < end; ++c) {
-        T first = 0, second = 0;
-        terms(c, n * args.channels + c, first, second);
-        sums[c - begin].first += static_cast<double>(first);
-        sums[c - begin].second += static_cast<double>(second);
-      }
-    return;
+  template <class T>
+  Rows<T> of(const BatchNorm& args, T* array) const {
+    return {array ? array + first * args.length : nullptr, args.channels * args.length,
+            args.length};
   }
-  for (std::int64_t c = begin; c < end; ++c)
-    for (std::int64_t n = 0; n < args.batch; ++n) {
-      const std::int64_t row = (n * args.channels + c) * args.length;
-      add_row<T>(
-          args.length,
-          [&](std::int64_t i, T& first, T& second) { terms(c, row + i, first, second); },
-          sums[c - begin]);
-    }
-}
+};
 
-// One pass, safe against cancellation: the sums are those of x - shift with the channel's first
-// element as shift, which lies among the values, so the variance is not a difference of numbers
-// much larger than itself.
-template <class T>
-static void statistics(const BatchNorm& args) {
-  const T* x = static_cast<const T*>(args.x);
-  T* mean = static_cast<T*>(args.mean);
-  T* rstd = static_cast<T*>(args.rstd);
-  T* running_mean = static_cast<T*>(args.running_mean);
-  T* running_var = static_cast<T*>(args.running_var);
-  const auto count = static_cast<double>(args.batch * args.length);
-  for_each_block(args, [&](std::int64_t begin, std::int64_t end) {
-    Sums sums[kBlock];
-    sum_block<T>(
-        args, begin, end,
-        [&](std::int64_t c, std::int64_t at, T& first, T& second) {
-          const T shifted = x[at] - x[c * args.length];
-          first += shifted;
-          second += shifted * shifted;
-        },
-        sums);
-    for (std::int64_t c = begin; c < end; ++c) {
-      const Sums& s = sums[c - begin];
-      const double offset = s.first / count;
-      const double average = static_cast<double>(x[c * args.length]) + offset;
-      const double squares = s.second - s.first * offset;
-      const double deviation = squares < 0 ? 0 : squares;  // sum of squares; NaN stays
-      mean[c] = static_cast<T>(average);
-      rstd[c] = static_cast<T>(1 / std::sqrt(deviation / count + args.eps));
-      if (running_mean)
-        running_mean[c] =
-            static_cast<T>((1 - args.momentum) * running_mean[c] + args.momentum * average);
-      if (running_var)
-        running_var[c] = static_cast<T>((1 - args.momentum) * running_var[c] +
-                                        args.momentum * (deviation / (count - 1)));
-    }
+// A part of a block: of the batch and of the rows.
+struct Piece {
+  std::int64_t first_sample, samples, begin, count;
+  double elements() const { return static_cast<double>(samples * count); }
+};
+
+// Calls task(block); sizes alone decide about the blocks.
+template <class Task>
+static void for_each_block(const BatchNorm& args, const Task& task) {
+  const std::int64_t most = std::clamp<std::int64_t>(args.channels / kTasks, 1, kBlock);
+  const std::int64_t size = std::clamp<std::int64_t>(kRun / args.length, 1, most);
+  const std::int64_t blocks = (args.channels + size - 1) / size;
+  const std::int64_t work = std::max<std::int64_t>(1, size * args.batch * args.length);
+  parallel_for(blocks, std::max<std::int64_t>(1, kGrain / work), [&](auto begin, auto end) {
+    for (std::int64_t i = begin; i < end; ++i)
+      task(Block{i * size, std::min(size, args.channels - i * size)});
+    finish_streams();
   });
 }
 
-// y[i] = element(channel, i) for every element, in parallel over rows.
-template <class T, class Element>
-static void map_rows(const BatchNorm& args, T* y, const Element& make_element) {
-  const std::int64_t rows = args.batch * args.channels;
-  const std::int64_t grain =
-      std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(args.length, 1));
-  parallel_for(rows, grain, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t row = begin; row < end; ++row) {
-      const auto element = make_element(row % args.channels);
-      const std::int64_t first = row * args.length;
-#pragma GCC ivdep
-      for (std::int64_t i = first; i < first + args.length; ++i) y[i] = element(i);
-    }
+template <class Visit>
+static void for_each_piece(const BatchNorm& args, const Block& block, const Visit& visit) {
+  const std::int64_t count = std::min(args.length, kPiece);
+  const std::int64_t samples = std::max<std::int64_t>(1, kPiece / (block.channels * count));
+  for (std::int64_t n = 0; n < args.batch; n += samples)
+    for (std::int64_t i = 0; i < args.length; i += count)
+      visit(Piece{n, std::min(samples, args.batch - n), i, std::min(count, args.length - i)});
+}
+
+template <class Visit>
+TILEGRAD_INLINE void for_each_row(const Block& block, const Piece& piece, const Visit& visit) {
+  for (std::int64_t n = piece.first_sample; n < piece.first_sample + piece.samples; ++n)
+    for (std::int64_t c = 0; c < block.channels; ++c) visit(n, c);
+}
+
+template <class T>
+[[gnu::noinline]] static void sum_piece(const Block& block, const Piece& piece,
+                                        const Rows<const T>& x, Vec<T>* sums) {
+  for_each_row(block, piece, [&](std::int64_t n, std::int64_t c) {
+    const T* row = x.at(n, c) + piece.begin;
+    sums[c] = add_row<T>(sums[c], piece.count, [row](auto place) { return place(row); });
   });
 }
 
 template <class T>
-static void forward(const BatchNorm& args) {
-  const T* x = static_cast<const T*>(args.x);
-  const T* mean = static_cast<const T*>(args.mean);
-  const T* rstd = static_cast<const T*>(args.rstd);
-  const T* weight = static_cast<const T*>(args.weight);
-  const T* bias = static_cast<const T*>(args.bias);
-  map_rows(args, static_cast<T*>(args.y), [=](std::int64_t c) {
-    const T center = mean[c], scale = weight ? rstd[c] * weight[c] : rstd[c];
-    const T shift = bias ? bias[c] : T{0};
-    return [=](std::int64_t i) { return (x[i] - center) * scale + shift; };
+[[gnu::noinline]] static void sum_squares(const Block& block, const Piece& piece,
+                                          const Rows<const T>& x, const T* centers, Vec<T>* sums) {
+  for_each_row(block, piece, [&](std::int64_t n, std::int64_t c) {
+    const T* row = x.at(n, c) + piece.begin;
+    const Vec<T> center = splat(centers[c]);
+    sums[c] = add_row<T>(sums[c], piece.count, [row, center](auto place) {
+      const Vec<T> deviation = place(row) - center;
+      return deviation * deviation;
+    });
+  });
+}
+
+template <class T>
+[[gnu::noinline]] static void write_block(const BatchNorm& args, const Block& block,
+                                          const Piece& samples, const Rows<const T>& from) {
+  const Arrays<T> a(args);
+  const Rows<const T> residuals = block.of(args, a.residual);
+  const Rows<T> to = block.of(args, a.y);
+  const bool past = past_caches(args);
+  for_each_row(block, samples, [&](std::int64_t n, std::int64_t c) {
+    const Vec<T> center = splat(a.mean[block.first + c]), scale = splat(a.scale(block.first + c)),
+                 shift = splat(a.shift(block.first + c));
+    const T* x = from.at(n, c);
+    write_row(to.at(n, c), args.length, args.relu, residuals.at(n, c), past,
+              [=](auto place) { return (place(x) - center) * scale + shift; });
+  });
+}
+
+template <class T>
+static void block_train(const BatchNorm& args, const Block& block) {
+  const Rows<const T> x = block.of(args, static_cast<const T*>(args.x));
+  Moments moments[kBlock];
+  double before = 0;
+  for_each_piece(args, block, [&](const Piece& piece) {
+    Vec<T> sums[kBlock] = {}, squares[kBlock] = {};
+    T sum[kBlock], center[kBlock];
+    const double count = piece.elements();
+    sum_piece<T>(block, piece, x, sums);
+    for (std::int64_t c = 0; c < block.channels; ++c) {
+      sum[c] = sum_lanes<T>(sums[c]);
+      center[c] = sum[c] / static_cast<T>(count);
+    }
+    sum_squares<T>(block, piece, x, center, squares);
+    const double share = count / (before + count);
+    for (std::int64_t c = 0; c < block.channels; ++c)
+      moments[c].merge(static_cast<double>(sum[c]), count,
+                       static_cast<double>(sum_lanes<T>(squares[c])), share, share * before);
+    before += count;
+  });
+  for (std::int64_t c = 0; c < block.channels; ++c)
+    finish_channel<T>(args, block.first + c, moments[c]);
+  write_block<T>(args, block, {0, args.batch, 0, 0}, x);
+}
+
+template <class T, bool kRelu>
+struct GradientRows {
+  GradientRows(const BatchNorm& args, const Block& block)
+      : x(block.of(args, static_cast<const T*>(args.x))),
+        grad(block.of(args, static_cast<const T*>(args.grad_y))),
+        y(block.of(args, static_cast<const T*>(args.y))) {}
+
+  Incoming<T, kRelu> incoming(std::int64_t n, std::int64_t c, std::int64_t begin) const {
+    return {grad.at(n, c) + begin, kRelu ? y.at(n, c) + begin : nullptr};
+  }
+
+  Rows<const T> x, grad, y;
+};
+
+// Sums of the gradient and of its product with x - mean over a piece; writes grad_residual on the
+// way, unless null.
+template <class T, bool kRelu>
+[[gnu::noinline]] static void sum_gradients(const Block& block, const Piece& piece,
+                                            const GradientRows<T, kRelu>& rows, const T* centers,
+                                            const Rows<T>& residual, TwoTerms<T>* sums) {
+  for_each_row(block, piece, [&](std::int64_t n, std::int64_t c) {
+    const T* x = rows.x.at(n, c) + piece.begin;
+    const Incoming<T, kRelu> incoming = rows.incoming(n, c, piece.begin);
+    const Vec<T> center = splat(centers[c]);
+    sums[c] = add_row_twice<T>(sums[c], piece.count, [=](auto place) {
+      const Vec<T> grad = incoming(place);
+      return TwoTerms<T>{grad, grad * (place(x) - center)};
+    });
+    if (residual.data) map_row(residual.at(n, c) + piece.begin, piece.count, incoming);
   });
 }
 
 // With z = (x - mean) * rstd, averages over the batch and everything per channel:
-//   grad_bias = sum(grad_y), grad_weight = sum(grad_y * z)
-//   grad_x = weight * rstd * (grad_y - average(grad_y) - z * average(grad_y * z))
-// and without the two averages where mean and rstd are constants.
-template <class T>
-static void backward(const BatchNorm& args, T* sums_y, T* sums_yz) {
-  const T* x = static_cast<const T*>(args.x);
-  const T* grad_y = static_cast<const T*>(args.grad_y);
-  const T* mean = static_cast<const T*>(args.mean);
-  const T* rstd = static_cast<const T*>(args.rstd);
-  const T* weight = static_cast<const T*>(args.weight);
-  for_each_block(args, [&](std::int64_t begin, std::int64_t end) {
-    Sums sums[kBlock];
-    sum_block<T>(
-        args, begin, end,
-        [&](std::int64_t c, std::int64_t at, T& first, T& second) {
-          first += grad_y[at];
-          second += grad_y[at] * (x[at] - mean[c]);
-        },
-        sums);
-    for (std::int64_t c = begin; c < end; ++c) {
-      sums_y[c] = static_cast<T>(sums[c - begin].first);
-      sums_yz[c] = static_cast<T>(sums[c - begin].second * static_cast<double>(rstd[c]));
-    }
-  });
-  if (args.grad_x == nullptr) return;
-  T* grad_x = static_cast<T*>(args.grad_x);
-  if (!args.training)  // x has no part in it, be it infinite
-    return map_rows(args, grad_x, [=](std::int64_t c) {
-      const T scale = weight ? rstd[c] * weight[c] : rstd[c];
-      return [=](std::int64_t i) { return scale * grad_y[i]; };
-    });
-  const T share = T{1} / static_cast<T>(args.batch * args.length);
-  map_rows(args, grad_x, [=](std::int64_t c) {
-    const T center = mean[c], scale = weight ? rstd[c] * weight[c] : rstd[c];
-    const T average = sums_y[c] * share, slope = sums_yz[c] * share * rstd[c];
-    return [=](std::int64_t i) { return scale * (grad_y[i] - average - (x[i] - center) * slope); };
+//   grad_bias = sum(grad), grad_weight = sum(grad * z)
+//   grad_x = weight * rstd * (grad - average(grad) - z * average(grad * z))
+// and without the two averages where mean and rstd are constants: then x has no part in grad_x, be
+// it infinite.
+template <class T, bool kRelu>
+[[gnu::noinline]] static void write_gradients(const BatchNorm& args, const Block& block,
+                                              const GradientRows<T, kRelu>& rows) {
+  const Arrays<T> a(args);
+  const Rows<T> to = block.of(args, a.grad_x);
+  const bool past = past_caches(args);
+  const T part = T{1} / static_cast<T>(args.batch * args.length);
+  for_each_row(block, {0, args.batch, 0, 0}, [&](std::int64_t n, std::int64_t in_block) {
+    const std::int64_t c = block.first + in_block;
+    const T* x = rows.x.at(n, in_block);
+    const Incoming<T, kRelu> incoming = rows.incoming(n, in_block, 0);
+    const Vec<T> scale = splat(a.scale(c)), center = splat(a.mean[c]),
+                 average = splat(a.grad_bias[c] * part),
+                 slope = splat(a.grad_weight[c] * part * a.rstd[c]);
+    T* grad_x = to.at(n, in_block);
+    if (args.training)
+      map_row(
+          grad_x, args.length,
+          [=](auto place) {
+            return scale * (incoming(place) - average - (place(x) - center) * slope);
+          },
+          past);
+    else map_row(grad_x, args.length, [=](auto place) { return scale * incoming(place); }, past);
   });
 }
 
-void batchnorm_statistics(const BatchNorm& args) {
-  visit_floating(args.dtype, [&](auto t) { statistics<typename decltype(t)::type>(args); });
+template <class T, bool kRelu>
+static void block_backward(const BatchNorm& args, const Block& block) {
+  const Arrays<T> a(args);
+  const GradientRows<T, kRelu> rows(args, block);
+  double grads[kBlock] = {}, products[kBlock] = {};
+  for_each_piece(args, block, [&](const Piece& piece) {
+    TwoTerms<T> sums[kBlock];
+    sum_gradients<T, kRelu>(block, piece, rows, a.mean + block.first,
+                            block.of(args, a.grad_residual), sums);
+    for (std::int64_t c = 0; c < block.channels; ++c) {
+      grads[c] += static_cast<double>(sum_lanes<T>(sums[c].first));
+      products[c] += static_cast<double>(sum_lanes<T>(sums[c].second));
+    }
+  });
+  for (std::int64_t c = 0; c < block.channels; ++c) {
+    const auto rstd = static_cast<double>(a.rstd[block.first + c]);
+    a.grad_bias[block.first + c] = static_cast<T>(grads[c]);
+    a.grad_weight[block.first + c] = static_cast<T>(products[c] * rstd);
+  }
+  if (a.grad_x) write_gradients<T, kRelu>(args, block, rows);
 }
+
+template <class T, bool kRelu>
+static void backward(const BatchNorm& args) {
+  if (args.length < kShort) return column_backward<T, kRelu>(args);
+  for_each_block(args, [&](const Block& block) { block_backward<T, kRelu>(args, block); });
+}
+
+void batchnorm_train(const BatchNorm& args) {
+  visit_floating(args.dtype, [&](auto t) {
+    using T = typename decltype(t)::type;
+    if (args.length >= kShort)
+      return for_each_block(args, [&](const Block& block) { block_train<T>(args, block); });
+    column_statistics<T>(args);
+    write_columns<T>(args);
+  });
+}
+
 void batchnorm_forward(const BatchNorm& args) {
-  visit_floating(args.dtype, [&](auto t) { forward<typename decltype(t)::type>(args); });
+  visit_floating(args.dtype, [&](auto t) {
+    using T = typename decltype(t)::type;
+    if (args.length < kShort) return write_columns<T>(args);
+    // Sample by sample, which is the order of memory.
+    const Block all{0, args.channels};
+    const Rows<const T> x = all.of(args, static_cast<const T*>(args.x));
+    const std::int64_t sample = args.channels * args.length;
+    parallel_for(args.batch, std::max<std::int64_t>(1, kGrain / sample), [&](auto begin, auto end) {
+      write_block<T>(args, all, {begin, end - begin, 0, 0}, x);
+      finish_streams();
+    });
+  });
 }
+
 void batchnorm_backward(const BatchNorm& args) {
   visit_floating(args.dtype, [&](auto t) {
     using T = typename decltype(t)::type;
-    backward<T>(args, static_cast<T*>(args.grad_bias), static_cast<T*>(args.grad_weight));
+    args.relu ? backward<T, true>(args) : backward<T, false>(args);
   });
 }
 

@@ -1,4 +1,5 @@
-// Contract of batch normalization: y = (x - mean) * rstd * weight + bias, per channel.
+// Contract of batch normalization: y = (x - mean) * rstd * weight + bias, per channel, and what is
+// fused with it: y = relu(... + residual).
 #pragma once
 
 #include "../dtype.h"
@@ -8,7 +9,8 @@
 namespace tilegrad {
 
 // One struct serves all kernels. All arrays are contiguous and of one dtype; weight and bias may be
-// null. x and y are (batch, channels, length), everything else has one element per channel.
+// null. x, y and what goes with them are (batch, channels, length), everything else has one element
+// per channel. Channels-last tensors come with length 1 and every pixel in `batch`.
 struct BatchNorm {
   DType dtype;  // float32 or float64
   std::int64_t batch, channels, length;
@@ -16,18 +18,22 @@ struct BatchNorm {
   const void* x = nullptr;
   const void* weight = nullptr;
   const void* bias = nullptr;
+  const void* residual = nullptr;  // added before the ReLU, unless null
+  bool relu = false;
   void* y = nullptr;
   void* mean = nullptr;
   void* rstd = nullptr;  // 1 / sqrt(variance + eps)
 
-  // batchnorm_statistics: blended into, with the unbiased variance, unless null.
+  // batchnorm_train: blended into, with the unbiased variance, unless null.
   void* running_mean = nullptr;
   void* running_var = nullptr;
   double momentum = 0;  // the share of the new value
 
-  // batchnorm_backward; grad_x may be null if it is not wanted.
+  // batchnorm_backward. grad_x and grad_residual may be null if they are not wanted; with relu, y
+  // tells where it let values pass.
   const void* grad_y = nullptr;
   void* grad_x = nullptr;
+  void* grad_residual = nullptr;  // with relu only: else it is grad_y itself
   void* grad_weight = nullptr;
   void* grad_bias = nullptr;
   bool training = false;  // mean and rstd came from x, so they carry gradient too
@@ -35,6 +41,6 @@ struct BatchNorm {
 
 }  // namespace tilegrad
 
-TILEGRAD_CPU_KERNEL(batchnorm_statistics, BatchNorm)  // mean, rstd, running_* from x
-TILEGRAD_CPU_KERNEL(batchnorm_forward, BatchNorm)     // y from x, mean, rstd
-TILEGRAD_CPU_KERNEL(batchnorm_backward, BatchNorm)    // grad_* from x, grad_y, mean, rstd
+TILEGRAD_CPU_KERNEL(batchnorm_train, BatchNorm)     // mean, rstd, running_* and y from x
+TILEGRAD_CPU_KERNEL(batchnorm_forward, BatchNorm)   // y from x, mean, rstd
+TILEGRAD_CPU_KERNEL(batchnorm_backward, BatchNorm)  // grad_* from x, grad_y, mean, rstd

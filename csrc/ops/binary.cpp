@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "../trigonometry.h"
 #include "../visit.h"
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
@@ -50,6 +51,36 @@ static void binary_elements(const StridedLoop<3>& loop, const Operation& operati
       *reinterpret_cast<T*>(pointers[0] + i * sy) =
           operation(*reinterpret_cast<const T*>(pointers[1] + i * sx),
                     *reinterpret_cast<const T*>(pointers[2] + i * so));
+  });
+}
+
+// For long operations: blocks, and operands that do not lie side by side through buffers, so that
+// one vectorized loop serves all strides. operation(y, x, other, count) takes a block.
+template <class T, class Operation>
+static void binary_blocks(const StridedLoop<3>& loop, const Operation& operation) {
+  constexpr std::int64_t kBlock = 256, unit = sizeof(T);
+  const std::int64_t sy = loop.inner_stride(0), sx = loop.inner_stride(1),
+                     so = loop.inner_stride(2);
+  const auto gather = [](const char* from, std::int64_t stride, std::int64_t count, T* buffer) {
+    if (stride == unit) return reinterpret_cast<const T*>(from);
+    for (std::int64_t i = 0; i < count; ++i)
+      buffer[i] = *reinterpret_cast<const T*>(from + i * stride);
+    return static_cast<const T*>(buffer);
+  };
+  walk_rows(loop, [&](char** pointers, std::int64_t count) {
+    T x_buffer[kBlock], other_buffer[kBlock], y_buffer[kBlock];
+    for (std::int64_t first = 0; first < count; first += kBlock) {
+      const std::int64_t size = count - first < kBlock ? count - first : kBlock;
+      char* to = pointers[0] + first * sy;
+      const T* x = gather(pointers[1] + first * sx, sx, size, x_buffer);
+      const T* other = gather(pointers[2] + first * so, so, size, other_buffer);
+      if (sy == unit) {
+        operation(reinterpret_cast<T*>(to), x, other, size);
+      } else {
+        operation(y_buffer, x, other, size);
+        for (std::int64_t i = 0; i < size; ++i) *reinterpret_cast<T*>(to + i * sy) = y_buffer[i];
+      }
+    }
   });
 }
 
@@ -112,17 +143,12 @@ static T floor_divide(T x, T other) {
 }
 
 template <class T>
-static T power(T x, T other) {
-  if constexpr (std::is_floating_point_v<T>) {
-    if (other == T{2}) return x * x;
-    return std::pow(x, other);
-  } else {
-    if (other < T{0}) return x == T{1} ? T{1} : x == T(-1) ? (other % 2 ? T(-1) : T{1}) : T{0};
-    Wide<T> result = 1, base = static_cast<Wide<T>>(x);
-    for (auto n = static_cast<Wide<T>>(other); n != 0; n >>= 1, base *= base)
-      if (n & 1) result *= base;
-    return static_cast<T>(result);
-  }
+static T integer_power(T x, T other) {
+  if (other < T{0}) return x == T{1} ? T{1} : x == T(-1) ? (other % 2 ? T(-1) : T{1}) : T{0};
+  Wide<T> result = 1, base = static_cast<Wide<T>>(x);
+  for (auto n = static_cast<Wide<T>>(other); n != 0; n >>= 1, base *= base)
+    if (n & 1) result *= base;
+  return static_cast<T>(result);
 }
 
 // NaN wins, from either side.
@@ -135,6 +161,31 @@ template <class T>
 static T minimum(T x, T other) {
   if constexpr (std::is_floating_point_v<T>) return x < other || x != x ? x : other;
   else return x < other ? x : other;
+}
+
+// True if all elements of `other` are one number.
+static bool has_one_exponent(const StridedLoop<3>& loop) {
+  for (int d = 0; d < loop.ndim; ++d)
+    if (loop.strides[2][d] != 0 && loop.shape[d] != 1) return false;
+  return true;
+}
+
+template <class T>
+static void floating_power(const StridedLoop<3>& loop) {
+  const auto run = [&](auto operation) { binary_rows<T>(loop, operation); };
+  if (loop.size() > 0 && has_one_exponent(loop)) {
+    const T exponent = *reinterpret_cast<const T*>(loop.data[2]);
+    if (exponent == T{2}) return run([](T x, T) { return x * x; });
+    if (exponent == T{3}) return run([](T x, T) { return x * x * x; });
+    if (exponent == T{0.5}) return run([](T x, T) { return std::sqrt(x); });
+    if (exponent == T{-0.5}) return run([](T x, T) { return T{1} / std::sqrt(x); });
+    if (exponent == T{-1}) return run([](T x, T) { return T{1} / x; });
+    if (exponent == T{-2}) return run([](T x, T) { return T{1} / (x * x); });
+  }
+  binary_blocks<T>(loop, [](T* y, const T* x, const T* other, std::int64_t count) {
+#pragma GCC ivdep
+    for (std::int64_t i = 0; i < count; ++i) y[i] = power(x[i], other[i]);
+  });
 }
 
 template <class T>
@@ -152,7 +203,8 @@ static void number_ops(const Binary& args) {
     case BinaryOp::fmod:
       return run([](T x, T other) { return fmod(x, other); });
     case BinaryOp::pow:
-      return run([](T x, T other) { return power(x, other); });
+      if constexpr (std::is_floating_point_v<T>) return floating_power<T>(args.loop);
+      else return run([](T x, T other) { return integer_power(x, other); });
     case BinaryOp::add_scaled: {
       const T alpha = std::is_floating_point_v<T> ? static_cast<T>(args.alpha)
                                                   : static_cast<T>(args.whole_alpha);
@@ -167,7 +219,10 @@ template <class T>
 static void floating_ops(const Binary& args) {
   if (args.op == BinaryOp::div)
     return binary_rows<T>(args.loop, [](T x, T other) { return x / other; });
-  binary_elements<T>(args.loop, [](T x, T other) { return std::atan2(x, other); });
+  binary_blocks<T>(args.loop, [](T* y, const T* x, const T* other, std::int64_t count) {
+#pragma GCC ivdep
+    for (std::int64_t i = 0; i < count; ++i) y[i] = angle_of(x[i], other[i]);
+  });
 }
 
 template <class T>

@@ -1,21 +1,22 @@
-// Contract of dropout's mask: kept elements hold `scale`, dropped ones 0.
+// Contract of dropout: y[i] = x[i] * scale where the i-th random number is below `threshold`, else
+// x[i] * 0. The same key gives the same choice, so the gradient needs no mask in memory.
 #pragma once
 
 #include "../dtype.h"
 #include "../kernel.h"
-#include "../random_state.h"
 
 namespace tilegrad {
 
-struct DropoutMask {
-  DType dtype;  // float32 or float64
-  void* mask;   // (size), contiguous
+struct Dropout {
+  DType dtype;    // float32 or float64
+  void* y;        // (size), contiguous; may be x itself
+  const void* x;  // (size), contiguous
   std::int64_t size;
-  double keep;   // the probability of keeping an element
-  double scale;  // 1 / keep, or 0 if nothing is kept
-  RandomState* state;
+  std::uint32_t threshold;  // the probability of keeping an element, in units of 2^-32
+  double scale;
+  std::uint64_t key;  // of the stream of random numbers
 };
 
 }  // namespace tilegrad
 
-TILEGRAD_CPU_KERNEL(dropout_mask, DropoutMask)
+TILEGRAD_CPU_KERNEL(dropout, Dropout)

@@ -1,10 +1,11 @@
 // One-operand elementwise operations. Each is one scalar function; where it has no branches and
-// calls no library, the compiler vectorizes the loop around it for each instruction set.
+// calls no library (on float32, nowhere), the compiler vectorizes the loop around it for each
+// instruction set.
 #include "unary.h"
 
 #include <cmath>
 
-#include "../elementary.h"
+#include "../trigonometry.h"
 #include "../visit.h"
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
@@ -65,15 +66,23 @@ static void number_ops(const Unary& args) {
   }
 }
 
-#define TILEGRAD_CASE(name, value) \
-  case UnaryOp::name:              \
-    return run([](T x) -> T { return value; });
-
-// The operations that are a few instructions, or a branch-free polynomial on float32.
+// A function of a block: y[i] = f(x[i]). y may be x itself.
 template <class T>
-static void simple_ops(const Unary& args) {
-  const auto run = [&](auto operation) { unary_rows<T>(args.loop, operation); };
-  switch (args.op) {
+using BlockFunction = void (*)(T* y, const T* x, std::int64_t count);
+
+#define TILEGRAD_CASE(name, value)                          \
+  case UnaryOp::name:                                       \
+    return [](T* y, const T* values, std::int64_t count) {  \
+      _Pragma("GCC ivdep") /* the compiler vectorizes it */ \
+          for (std::int64_t i = 0; i < count; ++i) {        \
+        const T x = values[i];                              \
+        y[i] = value;                                       \
+      }                                                     \
+    };
+
+template <class T>
+static BlockFunction<T> floating_function(UnaryOp op) {
+  switch (op) {
     TILEGRAD_CASE(floor, std::floor(x))
     TILEGRAD_CASE(ceil, std::ceil(x))
     TILEGRAD_CASE(round, std::nearbyint(x))  // halves to the even neighbour
@@ -83,41 +92,78 @@ static void simple_ops(const Unary& args) {
     TILEGRAD_CASE(rsqrt, T{1} / std::sqrt(x))
     TILEGRAD_CASE(reciprocal, T{1} / x)
     TILEGRAD_CASE(exp, exponential(x))
+    TILEGRAD_CASE(exp2, binary_exponential(x))
+    TILEGRAD_CASE(expm1, exp_minus_one(x))
+    TILEGRAD_CASE(log, natural_log(x))
+    TILEGRAD_CASE(log2, binary_log(x))
+    TILEGRAD_CASE(log10, decimal_log(x))
+    TILEGRAD_CASE(log1p, log_plus_one(x))
+    TILEGRAD_CASE(sin, sine(x))
+    TILEGRAD_CASE(cos, cosine(x))
+    TILEGRAD_CASE(tan, tangent(x))
+    TILEGRAD_CASE(asin, arc_sine(x))
+    TILEGRAD_CASE(acos, arc_cosine(x))
+    TILEGRAD_CASE(atan, arc_tangent(x))
+    TILEGRAD_CASE(sinh, hyperbolic_sine(x))
+    TILEGRAD_CASE(cosh, hyperbolic_cosine(x))
+    TILEGRAD_CASE(asinh, inverse_hyperbolic_sine(x))
+    TILEGRAD_CASE(acosh, inverse_hyperbolic_cosine(x))
+    TILEGRAD_CASE(atanh, inverse_hyperbolic_tangent(x))
     TILEGRAD_CASE(erf, error_function(x))
+    TILEGRAD_CASE(erfc, complementary_error_function(x))
     default:
-      return;
+      return nullptr;
   }
 }
 
-// The operations that call the C library for each element.
+// What replaces sin, cos and tan in blocks with arguments beyond kTrigonometricLimit: the C
+// library, in double, as accurate as the rest.
 template <class T>
-static void library_ops(const Unary& args) {
-  const auto run = [&](auto operation) { unary_elements<T>(args.loop, operation); };
-  switch (args.op) {
-    TILEGRAD_CASE(exp2, std::exp2(x))
-    TILEGRAD_CASE(expm1, std::expm1(x))
-    TILEGRAD_CASE(log, std::log(x))
-    TILEGRAD_CASE(log2, std::log2(x))
-    TILEGRAD_CASE(log10, std::log10(x))
-    TILEGRAD_CASE(log1p, std::log1p(x))
-    TILEGRAD_CASE(sin, std::sin(x))
-    TILEGRAD_CASE(cos, std::cos(x))
-    TILEGRAD_CASE(tan, std::tan(x))
-    TILEGRAD_CASE(asin, std::asin(x))
-    TILEGRAD_CASE(acos, std::acos(x))
-    TILEGRAD_CASE(atan, std::atan(x))
-    TILEGRAD_CASE(sinh, std::sinh(x))
-    TILEGRAD_CASE(cosh, std::cosh(x))
-    TILEGRAD_CASE(asinh, std::asinh(x))
-    TILEGRAD_CASE(acosh, std::acosh(x))
-    TILEGRAD_CASE(atanh, std::atanh(x))
-    TILEGRAD_CASE(erfc, std::erfc(x))
+static BlockFunction<T> exact_function(UnaryOp op) {
+  switch (op) {
+    TILEGRAD_CASE(sin, static_cast<T>(std::sin(static_cast<double>(x))))
+    TILEGRAD_CASE(cos, static_cast<T>(std::cos(static_cast<double>(x))))
+    TILEGRAD_CASE(tan, static_cast<T>(std::tan(static_cast<double>(x))))
     default:
-      return;
+      return nullptr;
   }
 }
 
 #undef TILEGRAD_CASE
+
+template <class T>
+static bool within_trigonometric_limit(const T* x, std::int64_t count) {
+  std::int32_t outside = 0;
+  for (std::int64_t i = 0; i < count; ++i) outside |= std::fabs(x[i]) > kTrigonometricLimit;
+  return outside == 0;
+}
+
+// Block by block, and elements that do not lie side by side through a buffer: one loop per function
+// serves all strides.
+template <class T>
+static void apply_function(const Unary& args) {
+  constexpr std::int64_t kBlock = 256;
+  const BlockFunction<T> fast = floating_function<T>(args.op), exact = exact_function<T>(args.op);
+  const std::int64_t sy = args.loop.inner_stride(0), sx = args.loop.inner_stride(1);
+  constexpr std::int64_t unit = sizeof(T);
+  walk_rows(args.loop, [=](char** pointers, std::int64_t count) {
+    T buffer[kBlock];
+    for (std::int64_t first = 0; first < count; first += kBlock) {
+      const std::int64_t size = count - first < kBlock ? count - first : kBlock;
+      const char* from = pointers[1] + first * sx;
+      char* to = pointers[0] + first * sy;
+      const T* x = sx == unit ? reinterpret_cast<const T*>(from) : buffer;
+      T* y = sy == unit ? reinterpret_cast<T*>(to) : buffer;
+      if (sx != unit)
+        for (std::int64_t i = 0; i < size; ++i)
+          buffer[i] = *reinterpret_cast<const T*>(from + i * sx);
+      const bool use_exact = exact != nullptr && !within_trigonometric_limit(x, size);
+      (use_exact ? exact : fast)(y, x, size);
+      if (sy != unit)
+        for (std::int64_t i = 0; i < size; ++i) *reinterpret_cast<T*>(to + i * sy) = buffer[i];
+    }
+  });
+}
 
 void unary(const Unary& args) {
   TILEGRAD_INTEGERS_ELSEWHERE(unary, args, args.dtype);
@@ -136,21 +182,9 @@ void unary(const Unary& args) {
         if constexpr (std::is_same_v<T, bool>) unary_rows<T>(args.loop, [](T x) { return !x; });
         else unary_rows<T>(args.loop, [](T x) { return static_cast<T>(~x); });
       });
-    case UnaryOp::floor:
-    case UnaryOp::ceil:
-    case UnaryOp::round:
-    case UnaryOp::trunc:
-    case UnaryOp::frac:
-    case UnaryOp::sqrt:
-    case UnaryOp::rsqrt:
-    case UnaryOp::reciprocal:
-    case UnaryOp::exp:
-    case UnaryOp::erf:
-      return visit_floating(args.dtype,
-                            [&](auto t) { simple_ops<typename decltype(t)::type>(args); });
     default:
       return visit_floating(args.dtype,
-                            [&](auto t) { library_ops<typename decltype(t)::type>(args); });
+                            [&](auto t) { apply_function<typename decltype(t)::type>(args); });
   }
 }
 

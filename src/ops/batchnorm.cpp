@@ -7,24 +7,79 @@
 namespace tilegrad {
 namespace {
 
-using Optional = std::optional<Tensor>;
+using OptionalTensor = std::optional<Tensor>;
 
-// x as (batch, channels, length).
-BatchNorm make_args(const Tensor& x) {
-  TILEGRAD_CHECK(is_floating(x.dtype), not_implemented, "batch_norm: not implemented for dtype ",
-                 info(x.dtype).name, "; expected a floating dtype");
-  TILEGRAD_CHECK(
-      x.ndim() >= 2, runtime,
-      "batch_norm: argument 'input': expected at least 2 dimensions (batch, channels, ...), "
-      "got shape ",
-      x.shape.str());
-  BatchNorm args{.dtype = x.dtype, .batch = x.shape[0], .channels = x.shape[1], .length = 1};
-  for (int d = 2; d < x.ndim(); ++d) args.length *= x.shape[d];
-  return args;
+// Strides of x's shape with the channels innermost.
+Dims batch_norm_channels_last(const Dims& shape) {
+  Dims strides = shape;
+  std::int64_t step = 1;
+  const auto place = [&](int d) {
+    strides[d] = step;
+    step *= std::max<std::int64_t>(shape[d], 1);
+  };
+  place(1);
+  for (int d = shape.n - 1; d >= 2; --d) place(d);
+  place(0);
+  return strides;
 }
 
+bool batch_norm_has_strides(const Tensor& x, const Dims& strides) {
+  for (int d = 0; d < x.ndim(); ++d)
+    if (x.shape[d] != 1 && x.strides[d] != strides[d]) return false;
+  return true;
+}
+
+// The memory order that a call works in: the input's, which is kept.
+struct BatchNormLayout {
+  explicit BatchNormLayout(const Tensor& x) {
+    TILEGRAD_CHECK(is_floating(x.dtype), not_implemented, "batch_norm: not implemented for dtype ",
+                   info(x.dtype).name, "; expected a floating dtype");
+    TILEGRAD_CHECK(
+        x.ndim() >= 2, runtime,
+        "batch_norm: argument 'input': expected at least 2 dimensions (batch, channels, ...), "
+        "got shape ",
+        x.shape.str());
+    if (x.ndim() > 2 && !x.is_contiguous()) {
+      strides = batch_norm_channels_last(x.shape);
+      channels_last = batch_norm_has_strides(x, strides);
+    }
+    args = {.dtype = x.dtype, .batch = x.shape[0], .channels = x.shape[1], .length = 1};
+    for (int d = 2; d < x.ndim(); ++d) (channels_last ? args.batch : args.length) *= x.shape[d];
+  }
+
+  Tensor make(const Tensor& x) const {
+    Tensor made = empty_like(x);
+    if (channels_last) made.strides = strides;
+    return made;
+  }
+  // x in this order: itself or a copy.
+  Tensor ordered(const Tensor& x) const {
+    if (!channels_last) return contiguous(x);
+    if (batch_norm_has_strides(x, strides)) return x;
+    Tensor copy = make(x);
+    copy_into(copy, x);
+    return copy;
+  }
+  // The optional argument of the input's shape, in this order; undefined if it is None.
+  Tensor ordered(const char* op, const char* name, const Tensor& x,
+                 const OptionalTensor& value) const {
+    if (!value) return {};
+    TILEGRAD_CHECK(value->shape == x.shape && value->dtype == x.dtype, runtime, op, ": argument '",
+                   name, "': expected shape ", x.shape.str(), " and dtype ", info(x.dtype).name,
+                   ", got ", value->shape.str(), " and ", info(value->dtype).name);
+    TILEGRAD_CHECK(value->device() == x.device(), runtime, op,
+                   ": expected all tensors on one device, got ", x.device().str(), " and ",
+                   value->device().str());
+    return ordered(*value);
+  }
+
+  bool channels_last = false;
+  Dims strides;
+  BatchNorm args;
+};
+
 // The optional per-channel argument, checked and contiguous; undefined if it is None.
-Tensor per_channel(const char* name, const Tensor& x, const Optional& value) {
+Tensor batch_norm_per_channel(const char* name, const Tensor& x, const OptionalTensor& value) {
   if (!value) return {};
   TILEGRAD_CHECK(value->ndim() == 1 && value->shape[0] == x.shape[1], runtime, "batch_norm: ", name,
                  " should contain ", x.shape[1], " elements not ", value->numel(), " (shape ",
@@ -38,29 +93,40 @@ Tensor per_channel(const char* name, const Tensor& x, const Optional& value) {
   return contiguous(*value);
 }
 
-void* bytes_of(const Tensor& x) { return x.defined() ? x.bytes() : nullptr; }
+void* batch_norm_bytes(const Tensor& x) { return x.defined() ? x.bytes() : nullptr; }
 
-Tensor per_channel_result(const Tensor& x) { return empty({x.shape[1]}, x.dtype, x.device()); }
+Tensor batch_norm_result(const Tensor& x) { return empty({x.shape[1]}, x.dtype, x.device()); }
 
-// Of a training batch: (mean, rstd). Updates the running statistics in place.
-py::tuple statistics(const Tensor& x, const Optional& running_mean, const Optional& running_var,
-                     double momentum, double eps) {
-  BatchNorm args = make_args(x);
-  const Tensor dense = contiguous(x);
-  Tensor mean = per_channel_result(x), rstd = per_channel_result(x);
-  const Tensor new_mean = per_channel("running_mean", x, running_mean);
-  const Tensor new_var = per_channel("running_var", x, running_var);
+// Of a training batch: (y, mean, rstd). Updates the running statistics in place.
+py::tuple batch_norm_train(const Tensor& x, const OptionalTensor& running_mean,
+                           const OptionalTensor& running_var, const OptionalTensor& weight,
+                           const OptionalTensor& bias, double momentum, double eps, bool relu,
+                           const OptionalTensor& residual) {
+  const BatchNormLayout layout(x);
+  BatchNorm args = layout.args;
+  const Tensor dense = layout.ordered(x),
+               dense_residual = layout.ordered("batch_norm", "residual", x, residual),
+               dense_weight = batch_norm_per_channel("weight", x, weight),
+               dense_bias = batch_norm_per_channel("bias", x, bias),
+               new_mean = batch_norm_per_channel("running_mean", x, running_mean),
+               new_var = batch_norm_per_channel("running_var", x, running_var);
+  Tensor y = layout.make(x), mean = batch_norm_result(x), rstd = batch_norm_result(x);
   if (running_mean) begin_write(*running_mean, "batch_norm");
   if (running_var) begin_write(*running_var, "batch_norm");
   args.eps = eps;
   args.momentum = momentum;
+  args.relu = relu;
   args.x = dense.bytes();
+  args.residual = batch_norm_bytes(dense_residual);
+  args.weight = batch_norm_bytes(dense_weight);
+  args.bias = batch_norm_bytes(dense_bias);
+  args.y = y.bytes();
   args.mean = mean.bytes();
   args.rstd = rstd.bytes();
-  args.running_mean = bytes_of(new_mean);
-  args.running_var = bytes_of(new_var);
+  args.running_mean = batch_norm_bytes(new_mean);
+  args.running_var = batch_norm_bytes(new_var);
   if (x.numel() > 0) {
-    run(batchnorm_statistics_kernel, x.device(), args, x.numel());
+    run(batchnorm_train_kernel, x.device(), args, 2 * x.numel());
     if (running_mean && new_mean.bytes() != running_mean->bytes())
       copy_into(*running_mean, new_mean);
     if (running_var && new_var.bytes() != running_var->bytes()) copy_into(*running_var, new_var);
@@ -69,65 +135,88 @@ py::tuple statistics(const Tensor& x, const Optional& running_mean, const Option
     copy_into(mean, zero);
     copy_into(rstd, zero);
   }
-  return py::make_tuple(std::move(mean), std::move(rstd));
+  return py::make_tuple(std::move(y), std::move(mean), std::move(rstd));
 }
 
-Tensor batch_norm(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Optional& weight,
-                  const Optional& bias) {
-  BatchNorm args = make_args(x);
-  const Tensor dense = contiguous(x), center = per_channel("running_mean", x, mean),
-               scale = per_channel("running_var", x, rstd),
-               dense_weight = per_channel("weight", x, weight),
-               dense_bias = per_channel("bias", x, bias);
-  Tensor y = empty_like(x);
+Tensor batch_norm(const Tensor& x, const Tensor& mean, const Tensor& rstd,
+                  const OptionalTensor& weight, const OptionalTensor& bias, bool relu,
+                  const OptionalTensor& residual) {
+  const BatchNormLayout layout(x);
+  BatchNorm args = layout.args;
+  const Tensor dense = layout.ordered(x),
+               dense_residual = layout.ordered("batch_norm", "residual", x, residual),
+               center = batch_norm_per_channel("running_mean", x, mean),
+               scale = batch_norm_per_channel("running_var", x, rstd),
+               dense_weight = batch_norm_per_channel("weight", x, weight),
+               dense_bias = batch_norm_per_channel("bias", x, bias);
+  Tensor y = layout.make(x);
+  args.relu = relu;
   args.x = dense.bytes();
+  args.residual = batch_norm_bytes(dense_residual);
   args.y = y.bytes();
   args.mean = center.bytes();
   args.rstd = scale.bytes();
-  args.weight = bytes_of(dense_weight);
-  args.bias = bytes_of(dense_bias);
+  args.weight = batch_norm_bytes(dense_weight);
+  args.bias = batch_norm_bytes(dense_bias);
   if (y.numel() > 0) run(batchnorm_forward_kernel, x.device(), args, x.numel());
   return y;
 }
 
-// (grad_input or None, grad_weight, grad_bias)
+py::object batch_norm_or_none(Tensor&& x) {
+  return x.defined() ? py::cast(std::move(x)) : py::object(py::none());
+}
+
+// (grad_input or None, grad_weight, grad_bias, grad_residual or None). With `output`, that of the
+// forward pass, a ReLU followed.
 py::tuple batch_norm_backward(const Tensor& grad, const Tensor& x, const Tensor& mean,
-                              const Tensor& rstd, const Optional& weight, bool training,
-                              bool wants_grad_input) {
-  BatchNorm args = make_args(x);
-  TILEGRAD_CHECK(grad.shape == x.shape && grad.dtype == x.dtype, runtime,
-                 "batch_norm_backward: expected a gradient of shape ", x.shape.str(), " and dtype ",
-                 info(x.dtype).name, ", got ", grad.shape.str(), " and ", info(grad.dtype).name);
-  const Tensor dense = contiguous(x), dense_grad = contiguous(grad),
-               center = per_channel("mean", x, mean), scale = per_channel("rstd", x, rstd),
-               dense_weight = per_channel("weight", x, weight);
-  Tensor grad_weight = per_channel_result(x), grad_bias = per_channel_result(x), grad_input;
-  if (wants_grad_input) grad_input = empty_like(x);
+                              const Tensor& rstd, const OptionalTensor& weight, bool training,
+                              bool wants_grad_input, const OptionalTensor& output,
+                              bool wants_grad_residual) {
+  const BatchNormLayout layout(x);
+  BatchNorm args = layout.args;
+  const Tensor dense = layout.ordered(x),
+               dense_grad = layout.ordered("batch_norm_backward", "grad", x, grad),
+               dense_output = layout.ordered("batch_norm_backward", "output", x, output),
+               center = batch_norm_per_channel("mean", x, mean),
+               scale = batch_norm_per_channel("rstd", x, rstd),
+               dense_weight = batch_norm_per_channel("weight", x, weight);
+  Tensor grad_weight = batch_norm_result(x), grad_bias = batch_norm_result(x), grad_input,
+         grad_residual;
+  if (wants_grad_input) grad_input = layout.make(x);
+  if (wants_grad_residual && output) grad_residual = layout.make(x);
+  args.relu = output.has_value();
   args.x = dense.bytes();
+  args.y = batch_norm_bytes(dense_output);
   args.grad_y = dense_grad.bytes();
   args.mean = center.bytes();
   args.rstd = scale.bytes();
-  args.weight = bytes_of(dense_weight);
-  args.grad_x = bytes_of(grad_input);
+  args.weight = batch_norm_bytes(dense_weight);
+  args.grad_x = batch_norm_bytes(grad_input);
+  args.grad_residual = batch_norm_bytes(grad_residual);
   args.grad_weight = grad_weight.bytes();
   args.grad_bias = grad_bias.bytes();
   args.training = training;
-  run(batchnorm_backward_kernel, x.device(), args, 2 * x.numel());
-  py::object first = py::none();
-  if (wants_grad_input) first = py::cast(std::move(grad_input));
-  return py::make_tuple(std::move(first), std::move(grad_weight), std::move(grad_bias));
+  if (args.channels > 0) {
+    if (x.numel() == 0) args.length = 1, args.batch = 0;  // the sums are zeros
+    run(batchnorm_backward_kernel, x.device(), args, 2 * x.numel());
+  }
+  py::object last = wants_grad_residual && !output ? py::cast(grad)
+                                                   : batch_norm_or_none(std::move(grad_residual));
+  return py::make_tuple(batch_norm_or_none(std::move(grad_input)), std::move(grad_weight),
+                        std::move(grad_bias), std::move(last));
 }
 
 }  // namespace
 
 void bind_batchnorm(py::module_& module) {
-  module.def("batch_norm_statistics", &statistics, py::arg("input"), py::arg("running_mean"),
-             py::arg("running_var"), py::arg("momentum"), py::arg("eps"));
+  module.def("batch_norm_train", &batch_norm_train, py::arg("input"), py::arg("running_mean"),
+             py::arg("running_var"), py::arg("weight"), py::arg("bias"), py::arg("momentum"),
+             py::arg("eps"), py::arg("relu"), py::arg("residual"));
   module.def("batch_norm", &batch_norm, py::arg("input"), py::arg("mean"), py::arg("rstd"),
-             py::arg("weight"), py::arg("bias"));
+             py::arg("weight"), py::arg("bias"), py::arg("relu"), py::arg("residual"));
   module.def("batch_norm_backward", &batch_norm_backward, py::arg("grad"), py::arg("input"),
              py::arg("mean"), py::arg("rstd"), py::arg("weight"), py::arg("training"),
-             py::arg("wants_grad_input"));
+             py::arg("wants_grad_input"), py::arg("output"), py::arg("wants_grad_residual"));
 }
 
 }  // namespace tilegrad

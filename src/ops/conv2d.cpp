@@ -7,6 +7,7 @@
 
 #include "bind.h"
 #include "dispatch.h"
+#include "ops/depthwise.h"
 
 namespace tilegrad {
 namespace {
@@ -190,7 +191,8 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const std::optional<Tensor>
   args.weight = dense_weight.bytes();
   args.y = y.bytes();
   const Tensor workspace = make_workspace(args, args.workspace_of_conv2d(), x);
-  if (y.numel() > 0) run(conv2d_kernel, x.device(), args, work(args));
+  if (y.numel() > 0)
+    run(is_depthwise(args) ? depthwise_kernel : conv2d_kernel, x.device(), args, work(args));
   return y;
 }
 
@@ -205,7 +207,9 @@ Tensor conv2d_grad_input(const Tensor& grad, const Tensor& weight, const Dims& i
   args.weight = dense_weight.bytes();
   args.y = dense_grad.bytes();
   const Tensor workspace = make_workspace(args, args.workspace_of_grad_input(), grad);
-  if (grad_input.numel() > 0) run(conv2d_grad_input_kernel, grad.device(), args, work(args));
+  if (grad_input.numel() > 0)
+    run(is_depthwise(args) ? depthwise_grad_input_kernel : conv2d_grad_input_kernel, grad.device(),
+        args, work(args));
   return grad_input;
 }
 
@@ -236,7 +240,8 @@ Tensor conv2d_grad_weight(const Tensor& grad, const Tensor& x, const Dims& weigh
   args.x = dense_x.bytes();
   args.weight = grad_weight.bytes();
   args.y = dense_grad.bytes();
-  run(conv2d_grad_weight_kernel, grad.device(), args, work(args));
+  run(is_depthwise(args) ? depthwise_grad_weight_kernel : conv2d_grad_weight_kernel, grad.device(),
+      args, work(args));
   return grad_weight;
 }
 

@@ -1,39 +1,71 @@
-// dropout: the mask that elements are multiplied with.
+// dropout: the key of a mask, and the pass that applies it.
 #include "ops/dropout.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "bind.h"
+#include "device.h"
 #include "dispatch.h"
+#include "ops/random.h"
 #include "rng.h"
 
 namespace tilegrad {
 namespace {
 
-Tensor dropout_mask(const Dims& shape, DType dtype, Device device, double p, Generator& generator) {
+// 64 bits from the generator, which select one mask out of all.
+std::int64_t dropout_key(Generator& generator) {
+  std::int64_t key = 0;
+  run(random_kernel, Device{},
+      RandomFill{.op = RandomOp::integer,
+                 .dtype = DType::int64,
+                 .y = &key,
+                 .size = 1,
+                 .state = &generator.state},
+      0);  // with the GIL: it guards the generator
+  return key;
+}
+
+void dropout_into(const Tensor& y, const Tensor& x, double p, std::int64_t key) {
+  const double keep = 1 - p, threshold = std::min(std::round(keep * 0x1p32), 0x1p32 - 1);
+  const Dropout args{.dtype = x.dtype,
+                     .y = y.bytes(),
+                     .x = x.bytes(),
+                     .size = x.numel(),
+                     .threshold = static_cast<std::uint32_t>(threshold),
+                     .scale = keep > 0 ? 1 / keep : 0,
+                     .key = static_cast<std::uint64_t>(key)};
+  run(dropout_kernel, x.device(), args, 4 * x.numel());
+}
+
+void check_dropout(const Tensor& x, double p) {
   TILEGRAD_CHECK(p >= 0 && p <= 1, value, "dropout probability has to be between 0 and 1, but got ",
                  p);
-  TILEGRAD_CHECK(is_floating(dtype), runtime,
-                 "dropout: argument 'input': expected a floating dtype, got ", info(dtype).name);
-  Tensor mask = empty(shape, dtype, Device{}, "dropout");
-  const double keep = 1 - p;
-  run(dropout_mask_kernel, Device{},
-      DropoutMask{.dtype = dtype,
-                  .mask = mask.bytes(),
-                  .size = mask.numel(),
-                  .keep = keep,
-                  .scale = keep > 0 ? 1 / keep : 0,
-                  .state = &generator.state},
-      0);  // with the GIL: it guards the generator
-  if (device.is_cpu()) return mask;
-  Tensor there = empty(shape, dtype, device, "dropout");
-  copy_into(there, mask);
-  return there;
+  TILEGRAD_CHECK(is_floating(x.dtype), runtime,
+                 "dropout: argument 'input': expected a floating dtype, got ", info(x.dtype).name);
+}
+
+Tensor dropout(const Tensor& x, double p, std::int64_t key) {
+  check_dropout(x, p);
+  const Tensor source = contiguous(x);
+  Tensor y = empty_like(source);
+  dropout_into(y, source, p, key);
+  return y;
+}
+
+void dropout_in_place(const Tensor& x, double p, std::int64_t key) {
+  check_dropout(x, p);
+  begin_write(x, "dropout");
+  if (x.is_contiguous()) dropout_into(x, x, p, key);
+  else copy_into(x, dropout(x, p, key));
 }
 
 }  // namespace
 
 void bind_dropout(py::module_& module) {
-  module.def("dropout_mask", &dropout_mask, py::arg("shape"), py::arg("dtype"), py::arg("device"),
-             py::arg("p"), py::arg("generator"));
+  module.def("dropout_key", &dropout_key, py::arg("generator"));
+  module.def("dropout", &dropout, py::arg("input"), py::arg("p"), py::arg("key"));
+  module.def("dropout_", &dropout_in_place, py::arg("input"), py::arg("p"), py::arg("key"));
 }
 
 }  // namespace tilegrad

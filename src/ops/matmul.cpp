@@ -3,6 +3,7 @@
 
 #include "bind.h"
 #include "dispatch.h"
+#include "halves.h"
 
 namespace tilegrad {
 namespace {
@@ -16,14 +17,24 @@ void check_operands(const char* op, const Tensor& x, const Tensor& other) {
                  other.device().str());
 }
 
-// The kernel knows two floating dtypes and int64; the other integers are computed in int64.
+// The kernel knows float32, float64, bfloat16 and int64; float16 is computed in float32, the other
+// integers in int64.
 DType kernel_dtype(DType dtype, const char* op) {
   TILEGRAD_CHECK(dtype != DType::boolean, runtime, op, ": not implemented for dtype bool");
+  if (dtype == DType::float16) return DType::float32;
   return is_floating(dtype) ? dtype : DType::int64;
 }
 
+// What the kernel does besides the product.
+struct MatmulEpilogue {
+  const Tensor* bias = nullptr;  // contiguous
+  MatmulActivation activation = MatmulActivation::none;
+  Tensor* x_sums = nullptr;
+};
+
 // x (batch..., rows, inner) @ other (batch..., inner, columns); both with at least two dimensions.
-Tensor multiply_matrices(const char* op, const Tensor& x, const Tensor& other, const Tensor* bias) {
+Tensor multiply_matrices(const char* op, const Tensor& x, const Tensor& other,
+                         const MatmulEpilogue& epilogue = {}) {
   const int xd = x.ndim(), od = other.ndim();
   const std::int64_t rows = x.shape[xd - 2], inner = x.shape[xd - 1];
   const std::int64_t columns = other.shape[od - 1];
@@ -46,7 +57,9 @@ Tensor multiply_matrices(const char* op, const Tensor& x, const Tensor& other, c
               .other = other.bytes(),
               .other_row_stride = other.strides[od - 2],
               .other_column_stride = other.strides[od - 1],
-              .bias = bias ? bias->bytes() : nullptr,
+              .bias = epilogue.bias ? epilogue.bias->bytes() : nullptr,
+              .activation = epilogue.activation,
+              .x_sums = epilogue.x_sums ? epilogue.x_sums->bytes() : nullptr,
               .batch_ndim = shape.n};
   for (int i = 0; i < shape.n; ++i) {
     args.batch_shape[i] = shape[shape.n - 1 - i];
@@ -91,14 +104,24 @@ Tensor matmul(const Tensor& x, const Tensor& other) {
   const bool row = x.ndim() == 1, column = other.ndim() == 1;
   const Tensor left = to_dtype(row ? with_dim(x, true) : x, dtype);
   const Tensor right = to_dtype(column ? with_dim(other, false) : other, dtype);
-  Tensor y = multiply_matrices("matmul", left, right, nullptr);
+  Tensor y = multiply_matrices("matmul", left, right);
   if (column) y = without_dim(y, y.ndim() - 1);
   if (row) y = without_dim(y, y.ndim() - (column ? 1 : 2));
   return to_dtype(y, x.dtype);
 }
 
-// x (..., in) @ weight (out, in)^T + bias (out)
-Tensor linear(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias) {
+MatmulActivation matmul_activation(const std::string& name) {
+  if (name == "relu") return MatmulActivation::relu;
+  if (name == "gelu") return MatmulActivation::gelu;
+  TILEGRAD_CHECK(name == "none", value,
+                 "linear: argument 'activation': expected 'none', 'relu' or ", "'gelu', got '",
+                 name, "'");
+  return MatmulActivation::none;
+}
+
+// activation(x (..., in) @ weight (out, in)^T + bias (out)), for any dtype but float16
+Tensor linear_of_kernel_dtype(const Tensor& x, const Tensor& weight,
+                              const std::optional<Tensor>& bias, const std::string& activation) {
   check_operands("linear", x, weight);
   TILEGRAD_CHECK(is_floating(x.dtype), runtime, "linear: expected a floating dtype, got ",
                  info(x.dtype).name);
@@ -117,25 +140,56 @@ Tensor linear(const Tensor& x, const Tensor& weight, const std::optional<Tensor>
     TILEGRAD_CHECK(bias->ndim() == 1 && bias->shape[0] == weight.shape[0], runtime,
                    "linear: argument 'bias': expected shape (", weight.shape[0], ",), got ",
                    bias->shape.str());
-    contiguous_bias = contiguous(*bias);
+    contiguous_bias =
+        contiguous(x.dtype == DType::bfloat16 ? to_dtype(*bias, DType::float32) : *bias);
   }
   const std::int64_t in = weight.shape[1];
   std::int64_t rows = 1;
   for (int d = 0; d + 1 < x.ndim(); ++d) rows *= x.shape[d];
   const Tensor flat = x.ndim() == 2 ? x : reshape(x, {rows, in});
-  Tensor y =
-      multiply_matrices("linear", flat, transpose(weight, 0, 1), bias ? &contiguous_bias : nullptr);
+  Tensor y = multiply_matrices(
+      "linear", flat, transpose(weight, 0, 1),
+      {.bias = bias ? &contiguous_bias : nullptr, .activation = matmul_activation(activation)});
   if (x.ndim() == 2) return y;
   Dims shape = x.shape;
   shape[shape.n - 1] = weight.shape[0];
   return reshape(y, shape);
 }
 
+Tensor linear(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias,
+              const std::string& activation) {
+  const auto is_float16 = [](const Tensor& each) { return each.dtype == DType::float16; };
+  if (!is_float16(x) || !is_float16(weight) || (bias && !is_float16(*bias)))
+    return linear_of_kernel_dtype(x, weight, bias, activation);
+  std::optional<Tensor> wide_bias;
+  if (bias) wide_bias = to_dtype(*bias, DType::float32);
+  return to_dtype(linear_of_kernel_dtype(to_dtype(x, DType::float32),
+                                         to_dtype(weight, DType::float32), wide_bias, activation),
+                  DType::float16);
+}
+
+// The gradients of weight and bias, grad^T @ x and the column sums of grad, from grad (n, out) and
+// x (n, in). The sums are taken while the product packs grad.
+py::tuple linear_grad_weight(const Tensor& grad, const Tensor& x) {
+  check_operands("linear_grad_weight", grad, x);
+  TILEGRAD_CHECK(
+      is_floating(x.dtype) && grad.ndim() == 2 && x.ndim() == 2 && grad.shape[0] == x.shape[0],
+      runtime,
+      "linear_grad_weight: expected floating matrices with one number of rows, not empty, ",
+      "got shapes ", grad.shape.str(), " and ", x.shape.str());
+  Tensor sums = empty({grad.shape[1]}, x.dtype, x.device(), "linear");
+  const Tensor weight = multiply_matrices("linear", transpose(grad, 0, 1), x, {.x_sums = &sums});
+  return py::make_tuple(weight, sums);
+}
+
 }  // namespace
 
 void bind_matmul(py::module_& module) {
   module.def("matmul", &matmul, py::arg("input"), py::arg("other"));
-  module.def("linear", &linear, py::arg("input"), py::arg("weight"), py::arg("bias"));
+  module.def("linear", &linear, py::arg("input"), py::arg("weight"), py::arg("bias"),
+             py::arg("activation") = "none");
+  module.def("linear_grad_weight", &linear_grad_weight, py::arg("grad"), py::arg("input"));
+  takes_every_dtype({"matmul", "linear"});
 }
 
 }  // namespace tilegrad

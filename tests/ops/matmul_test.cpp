@@ -1,4 +1,4 @@
-// matmul against three plain loops in double precision, on every instruction set.
+// matmul against three plain loops in extended precision, on every instruction set.
 #include "ops/matmul.h"
 
 #include <limits>
@@ -13,7 +13,8 @@ struct Case {
   bool x_transposed = false, other_transposed = false, bias = false;
 };
 
-// Sizes around the tiles (4..12 rows, 4..32 columns) and blocks (96, 256) of the kernel.
+// Sizes around the tiles (4..12 rows, 4..32 columns) and blocks (192 rows, 2048 columns, 128..512
+// steps) of the kernel, and for each of its ways for few rows or columns.
 const Case kCases[] = {
     {1, 1, 1},
     {1, 7, 3},
@@ -25,6 +26,16 @@ const Case kCases[] = {
     {96, 256, 257},
     {97, 257, 300, false, true, true},
     {200, 70, 513, true, false},
+    {1, 300, 513, false, true, true},  // inner products
+    {16, 101, 70, false, true},
+    {3, 41, 70, true, true},
+    {300, 3, 70},
+    {9, 101, 130, false, false, true},  // other in place
+    {1, 64, 31, true},
+    {301, 20, 65, false, false, true},  // x in place
+    {301, 5, 65, false, true},
+    {200, 2061, 520, false, true, true},  // packed blocks shared by all threads
+    {391, 130, 530, true, false},
 };
 
 template <class T>
@@ -54,16 +65,18 @@ void test_product() {
     Array<double> expected(c.rows * c.columns);
     for (std::int64_t i = 0; i < c.rows; ++i)
       for (std::int64_t j = 0; j < c.columns; ++j) {
-        double sum = c.bias ? static_cast<double>(bias[j]) : 0;
+        long double sum = c.bias ? static_cast<long double>(bias[j]) : 0;
         for (std::int64_t p = 0; p < c.inner; ++p)
-          sum +=
-              static_cast<double>(x[i * args.x_row_stride + p * args.x_column_stride]) *
-              static_cast<double>(other[p * args.other_row_stride + j * args.other_column_stride]);
-        expected[i * c.columns + j] = sum;
+          sum += static_cast<long double>(x[i * args.x_row_stride + p * args.x_column_stride]) *
+                 static_cast<long double>(
+                     other[p * args.other_row_stride + j * args.other_column_stride]);
+        expected[i * c.columns + j] = static_cast<double>(sum);
       }
-    // Rounding errors of a sum of `inner` products of numbers below 1.
+    // Products below 1 of random sign sum to about sqrt(p) / 3 after p steps, and each step rounds
+    // that by up to eps / 2. The roundings add up as a random walk, to eps * inner / 24 on average;
+    // this is six times as much. The worst case would be inner times that.
     const double tolerance =
-        2 * std::numeric_limits<T>::epsilon() * std::sqrt(static_cast<double>(c.inner)) * 2;
+        std::numeric_limits<T>::epsilon() * (4 + static_cast<double>(c.inner) / 4);
     for_each_isa([&](Isa isa) {
       run_on(isa, matmul_kernel, args);
       expect_close(y, expected, y.size, tolerance, tolerance);
@@ -73,6 +86,49 @@ void test_product() {
 
 TEST(Matmul, Float32) { test_product<float>(); }
 TEST(Matmul, Float64) { test_product<double>(); }
+
+TEST(Matmul, ActivationsFollowTheBias) {
+  for (const Case& c : {Case{3, 40, 20, false, false, true}, Case{150, 130, 140, false, true, true},
+                        Case{300, 20, 20, false, false, true}}) {
+    Array<double> x = Array<double>::random(c.rows * c.inner, 31);
+    Array<double> other = Array<double>::random(c.inner * c.columns, 32);
+    Array<double> bias = Array<double>::random(c.columns, 33), plain(c.rows * c.columns),
+                  y(c.rows * c.columns), expected(c.rows * c.columns);
+    for_each_isa([&](Isa isa) {
+      Matmul args = arguments(c, x.data(), other.data(), bias.data(), plain.data());
+      run_on(isa, matmul_kernel, args);
+      args.y = y.data();
+      for (auto activation : {MatmulActivation::relu, MatmulActivation::gelu}) {
+        args.activation = activation;
+        run_on(isa, matmul_kernel, args);
+        for (std::int64_t i = 0; i < plain.size; ++i)
+          expected[i] = activation == MatmulActivation::relu
+                            ? std::max(plain[i], 0.0)
+                            : plain[i] * 0.5 * std::erfc(-plain[i] / std::sqrt(2.0));
+        expect_close(y, expected, y.size, 1e-14, 1e-14);
+      }
+    });
+  }
+}
+
+TEST(Matmul, SumsOfRowsComeWithTheProduct) {
+  for (const Case& c : {Case{5, 7, 9, true}, Case{300, 90, 600, true}, Case{130, 2100, 30}}) {
+    Array<double> x = Array<double>::random(c.rows * c.inner, 34);
+    Array<double> other = Array<double>::random(c.inner * c.columns, 35);
+    Array<double> y(c.rows * c.columns), sums(c.rows), expected(c.rows);
+    Matmul args = arguments(c, x.data(), other.data(), sums.data(), y.data());
+    args.x_sums = sums.data();
+    for (std::int64_t i = 0; i < c.rows; ++i)
+      for (std::int64_t p = 0; p < c.inner; ++p)
+        expected[i] += x[i * args.x_row_stride + p * args.x_column_stride];
+    for_each_isa([&](Isa isa) {
+      sums = Array<double>(c.rows, NAN);
+      args.x_sums = sums.data();
+      run_on(isa, matmul_kernel, args);
+      expect_close(sums, expected, sums.size, 1e-13, 1e-13);
+    });
+  }
+}
 
 TEST(Matmul, Int64WrapsAround) {
   const Case c{100, 5, 9};

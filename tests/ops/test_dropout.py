@@ -44,6 +44,35 @@ def test_gradient_is_the_mask() -> None:
     np.testing.assert_array_equal(x.grad.numpy(), y.detach().numpy())
 
 
+def test_second_derivative_and_strides() -> None:
+    x = tg.randn(6, 70).t().requires_grad_()
+    tg.manual_seed(3)
+    y = tg.dropout(x, 0.5, True)
+    tg.manual_seed(3)
+    mask = tg.dropout(tg.ones(70, 6), 0.5, True)
+    np.testing.assert_array_equal(y.detach().numpy(), (x * mask).detach().numpy())
+    (slope,) = tg.autograd.grad((y * y).sum(), x, create_graph=True)
+    (curvature,) = tg.autograd.grad(slope.sum(), x)
+    np.testing.assert_array_equal(curvature.numpy(), 2 * (mask * mask).numpy())
+
+
+def test_same_mask_for_every_number_of_threads() -> None:
+    x, before = tg.ones(300_001), tg.get_num_threads()
+    masks = []
+    for threads in (1, 2, 5):
+        tg.set_num_threads(threads)
+        tg.manual_seed(7)
+        masks.append(tg.dropout(x, 0.3, True).numpy())
+    tg.set_num_threads(before)
+    assert (masks[0] == masks[1]).all() and (masks[0] == masks[2]).all()
+
+
+def test_in_place_of_strided_memory() -> None:
+    x = tg.ones(8, 90).t()
+    assert tg.dropout_(x, 0.5, True) is x
+    assert set(np.unique(x.numpy())) == {0.0, 2.0}
+
+
 def test_in_place() -> None:
     x = tg.ones(50)
     assert tg.dropout_(x, 0.5, True) is x

@@ -43,23 +43,6 @@ def test_sort_special_values_and_sizes():
     check(lambda m, x: tuple(m.sort(x, stable=True)), long)
 
 
-def test_topk_kthvalue_median():
-    for largest in (True, False):
-        check(lambda m, x, f=largest: tuple(m.topk(x, 3, 1, f)), X)
-        check(lambda m, x, f=largest: tuple(m.topk(x.transpose(1, 2), 7, largest=f)), X)
-    check(lambda m, x: tuple(x.topk(0, 0)), X)
-    check(lambda m, x: tuple(m.topk(x, 1)), np.array(2.0))
-    check(lambda m, x: tuple(m.kthvalue(x, 4, 1)), X)
-    check(lambda m, x: tuple(x.kthvalue(1, 0, keepdim=True)), X)
-    check(lambda m, x: m.median(x), X)
-    check(lambda m, x: m.median(x[0, :6, 0]), X)
-    check(lambda m, x: tuple(m.median(x, 1)), X)
-    check(lambda m, x: tuple(x.median(0, keepdim=True)), X)
-    check(lambda m, x: tuple(m.median(x, 1)), SPECIAL, grad=False)
-    check(lambda m, x: m.median(x), SPECIAL, grad=False)
-    check(lambda m, x: m.median(x), np.array([5, 1, 4, 2]))
-
-
 def test_unique():
     for x in (TIED, TIED.astype(np.float32), TIED > 1, np.zeros((0, 2)), np.array(3)):
         check(lambda m, x: m.unique(x), x, grad=False)

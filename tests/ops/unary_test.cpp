@@ -2,6 +2,7 @@
 // C library in double, on every instruction set.
 #include "ops/unary.h"
 
+#include <bit>
 #include <limits>
 
 #include "kernel_testing.h"
@@ -68,6 +69,79 @@ TEST(Unary, ErrorFunctionIsWithinThreeUnits) {
     const Array<float> y = apply(isa, UnaryOp::erf, x);
     EXPECT_LE(worst_error(y, x, [](double v) { return std::erf(v); }), 3.0);
   });
+}
+
+// Numbers of every size: bit patterns at even distances, denormals, infinities and NaN included.
+Array<float> every_magnitude() {
+  constexpr std::uint64_t kStep = 40'009;
+  Array<float> x(static_cast<std::int64_t>((std::uint64_t{1} << 32) / kStep));
+  for (std::int64_t i = 0; i < x.size; ++i)
+    x[i] = std::bit_cast<float>(static_cast<std::uint32_t>(static_cast<std::uint64_t>(i) * kStep));
+  return x;
+}
+
+struct AccurateCase {
+  const char* name;
+  UnaryOp op;
+  double (*exact)(double);
+  double low, high;  // where to look closely
+  double units;      // the promised error
+};
+#define TILEGRAD_ACCURATE(name, low, high, units) \
+  {#name, UnaryOp::name, [](double v) { return std::name(v); }, low, high, units}
+const AccurateCase kAccurate[] = {
+    TILEGRAD_ACCURATE(exp2, -130, 128, 1.1),     TILEGRAD_ACCURATE(expm1, -2, 2, 0.52),
+    TILEGRAD_ACCURATE(log, 0.5, 2, 0.52),        TILEGRAD_ACCURATE(log2, 0.5, 2, 0.52),
+    TILEGRAD_ACCURATE(log10, 0.5, 2, 0.52),      TILEGRAD_ACCURATE(log1p, -0.9, 2, 0.52),
+    TILEGRAD_ACCURATE(sin, -100, 100, 0.52),     TILEGRAD_ACCURATE(cos, -100, 100, 0.52),
+    TILEGRAD_ACCURATE(tan, -100, 100, 0.52),     TILEGRAD_ACCURATE(asin, -1, 1, 0.52),
+    TILEGRAD_ACCURATE(acos, -1, 1, 0.52),        TILEGRAD_ACCURATE(atan, -8, 8, 0.52),
+    TILEGRAD_ACCURATE(sinh, -3, 3, 0.52),        TILEGRAD_ACCURATE(cosh, -3, 3, 0.52),
+    TILEGRAD_ACCURATE(asinh, -3, 3, 0.52),       TILEGRAD_ACCURATE(acosh, 1, 3, 0.52),
+    TILEGRAD_ACCURATE(atanh, -0.99, 0.99, 0.52), TILEGRAD_ACCURATE(erfc, -4, 10, 0.52),
+};
+#undef TILEGRAD_ACCURATE
+
+// NaN where the exact result is NaN, the sign of zeros, and the promised error everywhere else.
+void expect_accurate(const AccurateCase& c, const Array<float>& x, const Array<float>& y) {
+  double worst = 0;
+  for (std::int64_t i = 0; i < x.size; ++i) {
+    const double exact = c.exact(static_cast<double>(x[i]));
+    const float rounded = static_cast<float>(exact), size = std::fabs(rounded);
+    if (std::isnan(exact) || std::isinf(rounded) || rounded == 0) {
+      ASSERT_TRUE(std::isnan(exact) ? std::isnan(y[i]) : y[i] == rounded) << "at " << x[i];
+      const bool negative_zero = exact == 0 && std::signbit(exact);
+      ASSERT_TRUE(exact != 0 || std::signbit(y[i]) == negative_zero) << "at " << x[i];
+      continue;
+    }
+    const double unit = std::nextafter(size, INFINITY) - size;
+    worst = std::max(worst, std::abs(static_cast<double>(y[i]) - exact) / unit);
+  }
+  EXPECT_LE(worst, c.units);
+}
+
+TEST(Unary, Float32FunctionsAreAccurateForEveryArgument) {
+  Array<float> every = every_magnitude();
+  for (const AccurateCase& c : kAccurate) {
+    SCOPED_TRACE(c.name);
+    Array<float> near = grid(c.low, c.high, 100'003);
+    for_each_isa([&](Isa isa) {
+      expect_accurate(c, every, apply(isa, c.op, every));
+      expect_accurate(c, near, apply(isa, c.op, near));
+    });
+  }
+}
+
+TEST(Unary, ZerosInfinitiesAndDenormals) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const float edges[] = {0.0f,      -0.0f,      1.0f,      -1.0f,   kInfinity, -kInfinity, NAN,
+                         0x1p-149f, -0x1p-149f, 0x1p-126f, 3.4e38f, -3.4e38f,  0.5f,       2.0f};
+  Array<float> x(14 * 37);  // each in each lane of a register, and in the rest
+  for (std::int64_t i = 0; i < x.size; ++i) x[i] = edges[i % 14];
+  for (const AccurateCase& c : kAccurate) {
+    SCOPED_TRACE(c.name);
+    for_each_isa([&](Isa isa) { expect_accurate(c, x, apply(isa, c.op, x)); });
+  }
 }
 
 template <class T>

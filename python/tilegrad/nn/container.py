@@ -8,6 +8,7 @@ from operator import index as whole
 from typing import Any
 
 from ..tensor import Tensor
+from .fusion import run_chain
 from .module import Module
 from .parameter import Parameter
 
@@ -73,9 +74,7 @@ class Sequential(_ModuleSequence):
                 self.add_module(str(i), module)
 
     def forward(self, input: Any) -> Any:
-        for module in self._modules.values():
-            input = module(input)
-        return input
+        return run_chain(self._modules.values(), input)
 
     def __getitem__(self, idx: int | slice) -> Any:
         if isinstance(idx, slice):

@@ -4,9 +4,11 @@ from types import ModuleType as _Module
 
 from .activation import *  # noqa: F403
 from .arg_reduce import *  # noqa: F403
+from .attention import *  # noqa: F403
 from .batchnorm import *  # noqa: F403
 from .binary import *  # noqa: F403
 from .compare import *  # noqa: F403
+from .conv import *  # noqa: F403
 from .conv2d import *  # noqa: F403
 from .copy import *  # noqa: F403
 from .cross_entropy import *  # noqa: F403
@@ -17,12 +19,14 @@ from .index import *  # noqa: F403
 from .join import *  # noqa: F403
 from .matmul import *  # noqa: F403
 from .optimizer import *  # noqa: F403
-from .pool2d import *  # noqa: F403
+from .pool import *  # noqa: F403
 from .random import *  # noqa: F403
+from .recurrent import *  # noqa: F403
 from .reduce import *  # noqa: F403
 from .scatter import *  # noqa: F403
 from .softmax import *  # noqa: F403
 from .sort import *  # noqa: F403
+from .topk import *  # noqa: F403
 from .unary import *  # noqa: F403
 from .view import *  # noqa: F403
 from .where import *  # noqa: F403

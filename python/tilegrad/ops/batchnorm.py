@@ -36,24 +36,63 @@ def batch_norm(
     RuntimeError for sizes and dtypes that do not match or missing statistics, NotImplementedError
     for integers.
     """
+    return _normalize(
+        input, running_mean, running_var, weight, bias, training, momentum, eps, False, None
+    )
+
+
+@takes_tensors
+def batch_norm_relu(
+    input: Any,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    residual: Any = None,
+) -> Any:
+    """``relu(batch_norm(input, ...) + residual)`` in one pass, forward and backward.
+
+    ``residual`` has the input's shape and dtype, or is None. All else, errors included, is as in
+    :func:`batch_norm`; RuntimeError also for a residual that does not fit.
+    """
+    return _normalize(
+        input, running_mean, running_var, weight, bias, training, momentum, eps, True, residual
+    )
+
+
+def _normalize(
+    input: Any,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any,
+    bias: Any,
+    training: bool,
+    momentum: float,
+    eps: float,
+    relu: bool,
+    residual: Any,
+) -> Any:
     if eps < 0:
         raise ValueError(f"batch_norm eps must be non-negative, but got {eps}")
     if training:
         _check_count(input)
-        mean, rstd = _C.batch_norm_statistics(
-            input, running_mean, running_var, float(momentum), eps
+        output, mean, rstd = _C.batch_norm_train(
+            input, running_mean, running_var, weight, bias, float(momentum), eps, relu, residual
         )
     else:
         for name, value in (("running_mean", running_mean), ("running_var", running_var)):
             if value is None:
                 raise RuntimeError(f"batch_norm: {name} must be defined in evaluation mode")
         mean, rstd = running_mean.detach(), (running_var.detach() + eps) ** -0.5
-    output = _C.batch_norm(input, mean, rstd, weight, bias)
-    if needs_grad(input, weight, bias):
+        output = _C.batch_norm(input, mean, rstd, weight, bias, relu, residual)
+    if needs_grad(input, weight, bias, residual):
         # Copies of running statistics: later batches change those in place.
         mean = mean if training else mean.clone()
-        saved = (input, weight, mean, rstd, training, eps)
-        record(output, batch_norm_backward, (input, weight, bias), saved)
+        saved = (input, weight, mean, rstd, training, eps, output if relu else None)
+        record(output, batch_norm_backward, (input, weight, bias, residual), saved)
     return output
 
 
@@ -66,25 +105,29 @@ def _check_count(input: Any) -> None:
 
 
 def batch_norm_backward(node: Any, grad: Any) -> tuple:
-    input, weight, mean, rstd, training, _ = node.saved
+    input, weight, mean, rstd, training, _, output = node.saved
     if _C.is_grad_enabled():  # the gradient is to be differentiated: built from other ops
         return _recorded_backward(node, grad)
-    grad_input, grad_weight, grad_bias = _C.batch_norm_backward(
-        grad, input, mean, rstd, weight, training, node.needs(0)
+    grad_input, grad_weight, grad_bias, grad_residual = _C.batch_norm_backward(
+        grad, input, mean, rstd, weight, training, node.needs(0), output, node.needs(3)
     )
     return (
         grad_input,
         grad_weight if node.needs(1) else None,
         grad_bias if node.needs(2) else None,
+        grad_residual,
     )
 
 
 def _recorded_backward(node: Any, grad: Any) -> tuple:
     """The formulas of csrc/ops/batchnorm.cpp, with mean and rstd as functions of the input."""
-    input, weight, mean, rstd, training, eps = node.saved
+    input, weight, mean, rstd, training, eps, output = node.saved
     dims = (0, *range(2, input.ndim))
     shape = (1, -1, *(1,) * (input.ndim - 2))
     count = input.numel() // max(input.shape[1], 1)
+    if output is not None:
+        grad = grad.masked_fill(output.detach() <= 0, 0)
+    grad_residual = grad if node.needs(3) else None
     if training and count > 0:
         centered = input - input.sum(dims, keepdim=True) / count
         rstd = ((centered * centered).sum(dims, keepdim=True) / count + eps) ** -0.5
@@ -101,4 +144,5 @@ def _recorded_backward(node: Any, grad: Any) -> tuple:
         grad * scale if node.needs(0) else None,
         grad_weight if node.needs(1) else None,
         grad_bias if node.needs(2) else None,
+        grad_residual,
     )

@@ -1,8 +1,9 @@
 """Dropout: random zeros during training, by element or by whole channels.
 
 Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting" (2014). What
-is kept is scaled by 1 / (1 - p), so evaluation needs no scaling. The masks come from the default
-generator (:func:`tilegrad.manual_seed`).
+is kept is scaled by 1 / (1 - p), so evaluation needs no scaling. The default generator
+(:func:`tilegrad.manual_seed`) supplies a key for every mask, and the mask is a function of the key,
+the same for every number of threads. It is never stored: backward computes it again.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 from .. import _C
+from ..autograd.graph import needs_grad, record
+from ..autograd.views import in_place
 from ..tensor import Tensor
 from ._register import takes_tensors
 from .random import default_generator
@@ -34,8 +37,24 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = F
     _check(input, p)
     if not training or p == 0.0:
         return input
-    mask = _C.dropout_mask(input.shape, input.dtype, input.device, p, default_generator)
-    return input.mul_(mask) if inplace else input * mask
+    key = _C.dropout_key(default_generator)
+    if not inplace:
+        return _dropout(input, p, key)
+    if needs_grad(input):
+        return in_place("dropout_", _dropout, input, p, key)
+    _C.dropout_(input, p, key)
+    return input
+
+
+def _dropout(input: Any, p: float, key: int) -> Any:
+    output = _C.dropout(input, p, key)
+    if needs_grad(input):
+        record(output, dropout_backward, (input,), (p, key))
+    return output
+
+
+def dropout_backward(node: Any, grad: Any) -> Any:
+    return _dropout(grad, *node.saved)
 
 
 def dropout_(input: Any, p: float, training: bool) -> Any:
@@ -62,7 +81,8 @@ def feature_dropout(
     if not training or p == 0.0:
         return input
     shape = (*input.shape[:2], *(1 for _ in input.shape[2:]))
-    mask = _C.dropout_mask(shape, input.dtype, input.device, p, default_generator)
+    ones = _C.full(shape, 1, input.dtype, input.device)
+    mask = _C.dropout(ones, p, _C.dropout_key(default_generator))
     return input.mul_(mask) if inplace else input * mask
 
 

@@ -8,6 +8,7 @@ from .. import _C
 from ..autograd.graph import needs_grad, record
 from ..tensor import Tensor
 from ._register import method, operator, put_out, takes_tensors
+from .activation import _relu_grad
 
 __all__ = ["addmm", "baddbmm", "bmm", "dot", "inner", "linear", "matmul", "mm", "mv", "outer"]
 
@@ -73,17 +74,49 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
 
 
 def linear_backward(node: Any, grad: Any) -> tuple:
-    input, weight = node.saved
+    return _linear_gradients(node, grad, *node.saved)
+
+
+def _linear_gradients(node: Any, grad: Any, input: Any, weight: Any) -> tuple:
     grad_input = matmul(grad, weight) if node.needs(0) else None
     grad_weight = grad_bias = None
     if grad.ndim != 2:
         grad = grad.reshape(-1, weight.shape[0])
         input = input.reshape(-1, weight.shape[1])
-    if node.needs(1):
-        grad_weight = matmul(grad.t(), input)
-    if node.needs(2):
-        grad_bias = grad.sum(0)
+    both = node.needs(1) and node.needs(2) and not needs_grad(grad, input)
+    # bfloat16 sums in a reduction of its own: its products are packed in pairs.
+    if both and grad.dtype is not _C.bfloat16 and grad.numel() and input.numel():
+        grad_weight, grad_bias = _C.linear_grad_weight(grad, input)
+    else:
+        if node.needs(1):
+            grad_weight = matmul(grad.t(), input)
+        if node.needs(2):
+            grad_bias = grad.sum(0)
     return grad_input, grad_weight, grad_bias
+
+
+def linear_relu(input: Any, weight: Any, bias: Any = None) -> Any:
+    """``relu(linear(input, weight, bias))`` in one pass over the output.
+
+    Shapes, dtypes and errors are those of :func:`linear`.
+    """
+    output = _C.linear(input, weight, bias, "relu")
+    if needs_grad(input, weight, bias):
+        record(output, linear_relu_backward, (input, weight, bias), (input, weight, output))
+    return output
+
+
+def linear_relu_backward(node: Any, grad: Any) -> tuple:
+    input, weight, output = node.saved
+    return _linear_gradients(node, _relu_grad(grad, output), input, weight)
+
+
+def linear_gelu(input: Any, weight: Any, bias: Any = None) -> Any:
+    """``gelu(linear(input, weight, bias))`` in one pass over the output, without a gradient.
+
+    Shapes, dtypes and errors are those of :func:`linear`.
+    """
+    return _C.linear(input, weight, bias, "gelu")
 
 
 def _expect_dims(op: str, **tensors: tuple[Any, int]) -> None:

@@ -1,4 +1,4 @@
-"""Sorting and what follows from it: sort, argsort, topk, kthvalue, median, unique, searchsorted.
+"""Sorting and what follows from it: sort, argsort, unique, searchsorted.
 
 All follow the PyTorch functions of the same names. Sorting is always stable; NaN counts as larger
 than every number. Errors: IndexError for a dimension out of range, RuntimeError for counts and
@@ -15,17 +15,13 @@ from ..tensor import Tensor
 from ._register import method, put_out, takes_tensors
 from .fill import as_tensor
 from .scatter import scatter
-from .view import _dim, reshape
 
 __all__ = [
     "argsort",
     "bucketize",
-    "kthvalue",
-    "median",
     "msort",
     "searchsorted",
     "sort",
-    "topk",
     "unique",
 ]
 
@@ -37,13 +33,13 @@ class ValuesIndices(NamedTuple):
     indices: Any
 
 
-def _finish(values: Any, indices: Any, out: Any) -> ValuesIndices:
+def finish_selection(values: Any, indices: Any, out: Any) -> ValuesIndices:
     if out is None:
         return ValuesIndices(values, indices)
     return ValuesIndices(put_out(out[0], values), put_out(out[1], indices))
 
 
-def _record_selection(input: Any, values: Any, indices: Any, dim: int) -> None:
+def record_selection(input: Any, values: Any, indices: Any, dim: int) -> None:
     """``values`` are the elements of ``input`` at ``indices`` along ``dim``."""
     if needs_grad(input):
         record(values, sort_backward, (input,), (input.shape, dim, indices))
@@ -60,8 +56,8 @@ def sort(
 ) -> ValuesIndices:
     """(values, indices) of the input sorted along ``dim``, ascending unless ``descending``."""
     values, indices = _C.sort(input, dim, descending)
-    _record_selection(input, values, indices, dim)
-    return _finish(values, indices, out)
+    record_selection(input, values, indices, dim)
+    return finish_selection(values, indices, out)
 
 
 @method()
@@ -74,87 +70,6 @@ def argsort(input: Any, dim: int = -1, descending: bool = False, stable: bool = 
 def msort(input: Any) -> Any:
     """The input sorted along its first dimension."""
     return sort(input, 0).values
-
-
-@method()
-@takes_tensors
-def topk(
-    input: Any,
-    k: int,
-    dim: int = -1,
-    largest: bool = True,
-    sorted: bool = True,
-    *,
-    out: Any = None,
-) -> ValuesIndices:
-    """The ``k`` largest (or smallest) elements along ``dim`` and their indices, best first.
-
-    Of equal elements the first ones are taken.
-    """
-    at = _dim(dim, input.ndim, "topk")
-    size = input.shape[at] if input.ndim else 1
-    if not 0 <= k <= size:
-        raise RuntimeError(f"selected index k out of range: got {k} for a dimension of size {size}")
-    values, indices = _C.sort(input, at, largest)
-    if input.ndim == 0 and k == 0:
-        raise RuntimeError("topk: cannot take 0 elements of a 0-dimensional tensor")
-    if input.ndim:
-        values, indices = (_C.clone(_C.slice(part, at, 0, k, 1)) for part in (values, indices))
-    _record_selection(input, values, indices, at)
-    return _finish(values, indices, out)
-
-
-@method()
-@takes_tensors
-def kthvalue(
-    input: Any, k: int, dim: int = -1, keepdim: bool = False, *, out: Any = None
-) -> ValuesIndices:
-    """The ``k``-th smallest element along ``dim``, counted from 1, and its index."""
-    at = _dim(dim, input.ndim, "kthvalue")
-    size = input.shape[at] if input.ndim else 1
-    if not 1 <= k <= size:
-        raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {dim}")
-    order = _C.full((), k - 1, _C.int64, input.device)
-    return _select_sorted(input, order, at, keepdim, out)
-
-
-def _select_sorted(input: Any, order: Any, dim: int, keepdim: bool, out: Any) -> ValuesIndices:
-    """The element at position ``order`` (broadcast over rows) of each sorted row."""
-    values, indices = _C.sort(input, dim, False)
-    if input.ndim:
-        shape = [1 if d == dim else size for d, size in enumerate(input.shape)]
-        order = _C.contiguous(_C.expand(order, shape))
-        values, indices = _C.gather(values, dim, order), _C.gather(indices, dim, order)
-    _record_selection(input, values, indices, dim)
-    if input.ndim and not keepdim:
-        values, indices = values.squeeze(dim), indices.squeeze(dim)
-    return _finish(values, indices, out)
-
-
-@method()
-@takes_tensors
-def median(input: Any, dim: int | None = None, keepdim: bool = False, *, out: Any = None) -> Any:
-    """The median; of an even number of elements the lower middle one. NaN if there is a NaN.
-
-    Without ``dim`` of all elements, a scalar; with it (values, indices) along the dimension.
-    """
-    if dim is None:
-        flat = reshape(input, (-1,))
-        if flat.shape[0] == 0:
-            if not input.dtype.is_floating_point:
-                raise RuntimeError("median() operation does not have an identity.")
-            return input.new_full((), float("nan"))
-        return median(flat, 0).values
-    at = _dim(dim, input.ndim, "median")
-    size = input.shape[at] if input.ndim else 1
-    if size == 0:
-        raise IndexError(f"median(): Expected reduction dim {dim} to have non-zero size.")
-    order = _C.full((), (size - 1) // 2, _C.int64, input.device)
-    if input.dtype.is_floating_point and input.ndim:  # a NaN, sorted last, takes the place
-        numbers = (input.detach() == input.detach()).sum(at, keepdim=True)
-        wanted = _C.minimum(numbers, order)
-        order = _C.add(wanted, _C.mul(_C.sub(numbers, wanted), (numbers < size)))
-    return _select_sorted(input, order, at, keepdim, out)
 
 
 @method()

@@ -1,0 +1,298 @@
+// Recurrent layers: LSTM after Hochreiter and Schmidhuber, "Long Short-Term Memory" (1997), with
+// the forget gate of Gers et al. (2000); GRU after Cho et al., "Learning Phrase Representations
+// using RNN Encoder-Decoder" (2014), its reset gate applied after the product; and the plain RNN
+// of Elman (1990).
+//
+// Sequences do not see each other, so a task takes a few of them through all steps. The
+// projections of the input were computed for all steps at once; a step adds the product of the
+// state with the packed weights where they lie, and turns the sums into activations in place.
+#include "recurrent.h"
+
+#include <algorithm>
+
+#include "../elementary.h"
+#include "../parallel.h"
+#include "../walk_product.h"
+
+namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
+
+// --- one row of a step: loops over the units, which the compiler vectorizes ---
+
+// gates: in the sums, out the activations.
+template <class T>
+[[gnu::noinline]] static void lstm_row(Int hidden, const T* bias, const T* c_previous, T* gates,
+                                       T* c, T* h) {
+#pragma GCC ivdep
+  for (Int j = 0; j < hidden; ++j) {
+    const T input = logistic(gates[j] + bias[j]);
+    const T forget = logistic(gates[j + hidden] + bias[j + hidden]);
+    const T cell = hyperbolic_tangent(gates[j + 2 * hidden] + bias[j + 2 * hidden]);
+    const T output = logistic(gates[j + 3 * hidden] + bias[j + 3 * hidden]);
+    const T state = forget * c_previous[j] + input * cell;
+    gates[j] = input;
+    gates[j + hidden] = forget;
+    gates[j + 2 * hidden] = cell;
+    gates[j + 3 * hidden] = output;
+    c[j] = state;
+    h[j] = output * hyperbolic_tangent(state);
+  }
+}
+
+// candidate: in the recurrent product of the new gate, out the same with its bias.
+template <class T>
+[[gnu::noinline]] static void gru_row(Int hidden, const T* bias, const T* h_previous, T* gates,
+                                      T* candidate, T* h) {
+#pragma GCC ivdep
+  for (Int j = 0; j < hidden; ++j) {
+    const T reset = logistic(gates[j] + bias[j]);
+    const T update = logistic(gates[j + hidden] + bias[j + hidden]);
+    const T recurrent = candidate[j] + bias[j + 2 * hidden];
+    const T fresh = hyperbolic_tangent(gates[j + 2 * hidden] + reset * recurrent);
+    gates[j] = reset;
+    gates[j + hidden] = update;
+    gates[j + 2 * hidden] = fresh;
+    candidate[j] = recurrent;
+    h[j] = fresh + update * (h_previous[j] - fresh);
+  }
+}
+
+template <class T>
+[[gnu::noinline]] static void rnn_tanh_row(Int hidden, const T* bias, T* h) {
+#pragma GCC ivdep
+  for (Int j = 0; j < hidden; ++j) h[j] = hyperbolic_tangent(h[j] + bias[j]);
+}
+
+template <class T>
+[[gnu::noinline]] static void rnn_relu_row(Int hidden, const T* bias, T* h) {
+#pragma GCC ivdep
+  for (Int j = 0; j < hidden; ++j) {
+    const T sum = h[j] + bias[j];
+    h[j] = sum < 0 ? T{0} : sum;  // NaN stays
+  }
+}
+
+// grad_c: in the gradient of c, out that of c_previous.
+template <class T>
+[[gnu::noinline]] static void lstm_backward_row(Int hidden, const T* gates, const T* c,
+                                                const T* c_previous, const T* grad_h, T* grad_c,
+                                                T* grad_gates) {
+#pragma GCC ivdep
+  for (Int j = 0; j < hidden; ++j) {
+    const T input = gates[j], forget = gates[j + hidden], cell = gates[j + 2 * hidden],
+            output = gates[j + 3 * hidden];
+    const T squashed = hyperbolic_tangent(c[j]);
+    const T grad = grad_c[j] + grad_h[j] * output * (T{1} - squashed * squashed);
+    grad_gates[j] = grad * cell * input * (T{1} - input);
+    grad_gates[j + hidden] = grad * c_previous[j] * forget * (T{1} - forget);
+    grad_gates[j + 2 * hidden] = grad * input * (T{1} - cell * cell);
+    grad_gates[j + 3 * hidden] = grad_h[j] * squashed * output * (T{1} - output);
+    grad_c[j] = grad * forget;
+  }
+}
+
+// grad_h: in the gradient of h, out the part of h_previous's that skips the product.
+template <class T>
+[[gnu::noinline]] static void gru_backward_row(Int hidden, const T* gates, const T* candidate,
+                                               const T* h_previous, T* grad_h, T* grad_gates,
+                                               T* grad_product) {
+#pragma GCC ivdep
+  for (Int j = 0; j < hidden; ++j) {
+    const T reset = gates[j], update = gates[j + hidden], fresh = gates[j + 2 * hidden];
+    const T grad_fresh = grad_h[j] * (T{1} - update) * (T{1} - fresh * fresh);
+    const T grad_reset = grad_fresh * candidate[j] * reset * (T{1} - reset);
+    const T grad_update = grad_h[j] * (h_previous[j] - fresh) * update * (T{1} - update);
+    grad_gates[j] = grad_product[j] = grad_reset;
+    grad_gates[j + hidden] = grad_product[j + hidden] = grad_update;
+    grad_gates[j + 2 * hidden] = grad_fresh;
+    grad_product[j + 2 * hidden] = grad_fresh * reset;
+    grad_h[j] *= update;
+  }
+}
+
+template <class T>
+[[gnu::noinline]] static void rnn_backward_row(Int hidden, bool relu, const T* y, const T* grad_h,
+                                               T* grad_gates) {
+  if (relu) {
+#pragma GCC ivdep
+    for (Int j = 0; j < hidden; ++j) grad_gates[j] = y[j] <= 0 ? T{0} : grad_h[j];
+    return;
+  }
+#pragma GCC ivdep
+  for (Int j = 0; j < hidden; ++j) grad_gates[j] = grad_h[j] * (T{1} - y[j] * y[j]);
+}
+
+// --- the walk ---
+
+// Some of the rows of a step: sequences first to first + count, whose rows begin at `row`.
+struct Section {
+  Int first, count, row;
+  Int previous_row;  // of the same sequences in the step before; -1: they start from h_0
+};
+
+// The sections of the index-th step in walking order, of sequences begin to end: those that come
+// from the step before, and those that start here.
+template <class Body>
+static void for_each_section(const RecurrentLayer& layer, Int index, Int begin, Int end,
+                             const Body& body) {
+  const Int t = layer.reverse ? layer.steps - 1 - index : index;
+  const Int before = layer.reverse ? t + 1 : t - 1;
+  const Int active = std::min(layer.batch_sizes[t], end);
+  const Int known =
+      index == 0 ? begin : std::clamp(layer.batch_sizes[before], begin, std::max(begin, active));
+  const Int row = layer.offsets[t];
+  if (known > begin)
+    body(Section{begin, known - begin, row + begin, layer.offsets[before] + begin});
+  if (active > known) body(Section{known, active - known, row + known, -1});
+}
+
+// Sequences per task: at most 24, so that a panel of weights is used several times before it leaves
+// the cache, and fewer in small batches, so that there are tasks for all threads.
+static Int sequences_per_task(Int batch) {
+  return std::clamp<Int>(round_up((batch + 7) / 8, 6), 6, 24);
+}
+
+template <class T>
+static const T* state_before(const Section& s, const void* states, const void* initial,
+                             Int hidden) {
+  if (s.previous_row < 0) return static_cast<const T*>(initial) + s.first * hidden;
+  return static_cast<const T*>(states) + s.previous_row * hidden;
+}
+
+// The weights of the forward product. Those of the GRU's new gate are apart: its product is not
+// added to the input's.
+template <class T>
+struct ForwardWeights {
+  WalkWeights<T> added, candidate;
+
+  explicit ForwardWeights(const RecurrentLayer& layer) {
+    const Int hidden = layer.hidden;
+    const bool gru = layer.cell == RecurrentCell::gru;
+    const Int columns = (gru ? 2 : gate_count(layer.cell)) * hidden;
+    const T* weight = static_cast<const T*>(layer.weight);
+    T* panels = static_cast<T*>(layer.packed);
+    added = pack_walk(panels, weight, columns, hidden, hidden, 1);
+    if (gru) candidate = pack_walk(panels, weight + columns * hidden, hidden, hidden, hidden, 1);
+  }
+};
+
+template <class T>
+static void forward_section(const RecurrentForward& args, const ForwardWeights<T>& weights,
+                            const Section& s) {
+  const RecurrentLayer& layer = args.layer;
+  const Int hidden = layer.hidden, width = gate_count(layer.cell) * hidden;
+  const T* bias = static_cast<const T*>(args.bias);
+  const T* h_previous = state_before<T>(s, args.y, args.h_0, hidden);
+  T* gates = static_cast<T*>(args.gates) + s.row * width;
+  T* h = static_cast<T*>(args.y) + s.row * hidden;
+  walk_product(s.count, h_previous, hidden, weights.added, gates, width, true);
+  if (layer.cell == RecurrentCell::lstm) {
+    const T* c_previous = state_before<T>(s, args.cells, args.c_0, hidden);
+    T* c = static_cast<T*>(args.cells) + s.row * hidden;
+    for (Int i = 0; i < s.count; ++i)
+      lstm_row(hidden, bias, c_previous + i * hidden, gates + i * width, c + i * hidden,
+               h + i * hidden);
+  } else if (layer.cell == RecurrentCell::gru) {
+    T* candidate = static_cast<T*>(args.candidate) + s.row * hidden;
+    walk_product(s.count, h_previous, hidden, weights.candidate, candidate, hidden, false);
+    for (Int i = 0; i < s.count; ++i)
+      gru_row(hidden, bias, h_previous + i * hidden, gates + i * width, candidate + i * hidden,
+              h + i * hidden);
+  } else {  // gates and h are one
+    for (Int i = 0; i < s.count; ++i)
+      layer.cell == RecurrentCell::rnn_tanh ? rnn_tanh_row(hidden, bias, h + i * hidden)
+                                            : rnn_relu_row(hidden, bias, h + i * hidden);
+  }
+}
+
+// Copies the states after the index-th step of the sequences that end with it.
+template <class T>
+static void keep_final_states(const RecurrentForward& args, Int index, Int begin, Int end) {
+  const RecurrentLayer& layer = args.layer;
+  const Int t = layer.reverse ? layer.steps - 1 - index : index;
+  const Int active = std::min(layer.batch_sizes[t], end);
+  if (index < layer.steps - 1)
+    begin = std::max(begin, layer.batch_sizes[layer.reverse ? t - 1 : t + 1]);
+  if (active <= begin) return;
+  const Int hidden = layer.hidden, from = (layer.offsets[t] + begin) * hidden;
+  const Int count = (active - begin) * hidden;
+  std::copy_n(static_cast<const T*>(args.y) + from, count,
+              static_cast<T*>(args.h_n) + begin * hidden);
+  if (layer.cell == RecurrentCell::lstm)
+    std::copy_n(static_cast<const T*>(args.cells) + from, count,
+                static_cast<T*>(args.c_n) + begin * hidden);
+}
+
+template <class T>
+static void forward(const RecurrentForward& args) {
+  const RecurrentLayer& layer = args.layer;
+  const ForwardWeights<T> weights(layer);
+  parallel_for(layer.batch, sequences_per_task(layer.batch), [&](Int begin, Int end) {
+    for (Int index = 0; index < layer.steps; ++index) {
+      for_each_section(layer, index, begin, end,
+                       [&](const Section& s) { forward_section(args, weights, s); });
+      keep_final_states<T>(args, index, begin, end);
+    }
+  });
+}
+
+// grad_h and grad_c hold, per sequence, the gradients of its state after the current step.
+template <class T>
+static void backward_section(const RecurrentBackward& args, const WalkWeights<T>& weights,
+                             const Section& s) {
+  const RecurrentLayer& layer = args.layer;
+  const Int hidden = layer.hidden, width = gate_count(layer.cell) * hidden;
+  const T* h_previous = state_before<T>(s, args.y, args.h_0, hidden);
+  const T* gates = static_cast<const T*>(args.gates) + s.row * width;
+  T* grad_h = static_cast<T*>(args.grad_h) + s.first * hidden;
+  T* grad_gates = static_cast<T*>(args.grad_gates) + s.row * width;
+  T* grad_product = static_cast<T*>(args.grad_product) + s.row * width;
+  if (const T* grad_y = static_cast<const T*>(args.grad_y))
+    for (Int i = 0; i < s.count; ++i)
+      for (Int j = 0; j < hidden; ++j)
+        grad_h[i * hidden + j] += grad_y[(s.row + i) * args.grad_y_stride + j];
+  if (layer.cell == RecurrentCell::lstm) {
+    const T* c = static_cast<const T*>(args.cells) + s.row * hidden;
+    const T* c_previous = state_before<T>(s, args.cells, args.c_0, hidden);
+    T* grad_c = static_cast<T*>(args.grad_c) + s.first * hidden;
+    for (Int i = 0; i < s.count; ++i)
+      lstm_backward_row(hidden, gates + i * width, c + i * hidden, c_previous + i * hidden,
+                        grad_h + i * hidden, grad_c + i * hidden, grad_gates + i * width);
+  } else if (layer.cell == RecurrentCell::gru) {
+    const T* candidate = static_cast<const T*>(args.candidate) + s.row * hidden;
+    for (Int i = 0; i < s.count; ++i)
+      gru_backward_row(hidden, gates + i * width, candidate + i * hidden, h_previous + i * hidden,
+                       grad_h + i * hidden, grad_gates + i * width, grad_product + i * width);
+  } else {
+    for (Int i = 0; i < s.count; ++i)
+      rnn_backward_row(hidden, layer.cell == RecurrentCell::rnn_relu, gates + i * width,
+                       grad_h + i * hidden, grad_gates + i * width);
+  }
+  std::copy_n(h_previous, s.count * hidden, static_cast<T*>(args.h_previous) + s.row * hidden);
+  walk_product(s.count, grad_product, width, weights, grad_h, hidden,
+               layer.cell == RecurrentCell::gru);
+}
+
+template <class T>
+static void backward(const RecurrentBackward& args) {
+  const RecurrentLayer& layer = args.layer;
+  T* panels = static_cast<T*>(layer.packed);
+  const auto weights = pack_walk(panels, static_cast<const T*>(layer.weight), layer.hidden,
+                                 gate_count(layer.cell) * layer.hidden, Int{1}, layer.hidden);
+  parallel_for(layer.batch, sequences_per_task(layer.batch), [&](Int begin, Int end) {
+    for (Int index = layer.steps - 1; index >= 0; --index)
+      for_each_section(layer, index, begin, end,
+                       [&](const Section& s) { backward_section(args, weights, s); });
+  });
+}
+
+void recurrent_forward(const RecurrentForward& args) {
+  if (args.layer.dtype == DType::float64) return forward<double>(args);
+  forward<float>(args);
+}
+
+void recurrent_backward(const RecurrentBackward& args) {
+  if (args.layer.dtype == DType::float64) return backward<double>(args);
+  backward<float>(args);
+}
+
+}  // namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE

@@ -1,0 +1,63 @@
+// Contract of the recurrent layers: one layer in one direction over whole sequences.
+//
+// Sequences of different lengths come packed, as in PyTorch: step t holds one row for each of the
+// first batch_sizes[t] sequences, and the rows of all steps lie one after the other. Batch sizes
+// never grow, so sequence b is in step t exactly if b < batch_sizes[t].
+#pragma once
+
+#include "../kernel.h"
+#include "../strided.h"
+
+namespace tilegrad {
+
+enum class RecurrentCell : std::uint8_t { lstm, gru, rnn_tanh, rnn_relu };
+
+inline constexpr int gate_count(RecurrentCell cell) {
+  return cell == RecurrentCell::lstm ? 4 : cell == RecurrentCell::gru ? 3 : 1;
+}
+
+// What a layer is and how its rows lie. All arrays are dense, of one floating dtype.
+struct RecurrentLayer {
+  RecurrentCell cell;
+  DType dtype;
+  std::int64_t steps, batch, hidden;
+  const std::int64_t* batch_sizes;  // (steps)
+  const std::int64_t* offsets;      // (steps): the first row of each step
+  bool reverse;                     // from the last step to the first
+  const void* weight;               // (gates * hidden, hidden), gates in PyTorch's order
+  void* packed;                     // workspace of recurrent_packed_size elements
+};
+
+// Gates in PyTorch's order: LSTM input, forget, cell, output; GRU reset, update, new.
+struct RecurrentForward {
+  RecurrentLayer layer;
+  const void* bias;       // (gates * hidden), added to the recurrent product
+  const void *h_0, *c_0;  // (batch, hidden); c_0 for LSTM only
+  void* gates;            // (rows, gates * hidden): in projections of the input, out activations
+  void* y;                // (rows, hidden); may be `gates` itself where there is one gate
+  void* cells;            // LSTM: (rows, hidden)
+  void* candidate;        // GRU: (rows, hidden), the recurrent part of the new gate
+  void *h_n, *c_n;        // (batch, hidden): after the last step of each sequence
+};
+
+struct RecurrentBackward {
+  RecurrentLayer layer;
+  const void *h_0, *c_0, *gates, *y, *cells, *candidate;  // as above
+  const void* grad_y;  // (rows, hidden) with rows grad_y_stride elements apart, or null
+  std::int64_t grad_y_stride;
+  void *grad_h, *grad_c;  // (batch, hidden): in gradients of h_n, c_n; out those of h_0, c_0
+  void* grad_gates;       // (rows, gates * hidden): of the projections of the input
+  void* grad_product;     // the same of the recurrent product; other than grad_gates for GRU
+  void* h_previous;       // (rows, hidden): the state before each step
+};
+
+// Elements of workspace that suffice on every instruction set: rows of packed weights are padded to
+// whole vectors, of at most 16 elements.
+inline constexpr std::int64_t recurrent_packed_size(RecurrentCell cell, std::int64_t hidden) {
+  return gate_count(cell) * hidden * (hidden + 2 * 16);
+}
+
+}  // namespace tilegrad
+
+TILEGRAD_CPU_KERNEL(recurrent_forward, RecurrentForward)
+TILEGRAD_CPU_KERNEL(recurrent_backward, RecurrentBackward)

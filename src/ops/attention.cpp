@@ -1,0 +1,273 @@
+// scaled_dot_product_attention: shapes, masks, heads that share keys, the layout of results.
+#include "ops/attention.h"
+
+#include "bind.h"
+#include "dispatch.h"
+
+namespace tilegrad {
+namespace {
+
+constexpr const char* kAttentionOp = "scaled_dot_product_attention";
+
+// Heads that together keep this many threads busy; fewer are cut into chunks of queries.
+constexpr std::int64_t kAttentionTasks = 16;
+constexpr std::int64_t kAttentionChunk = 64;  // queries, at least
+
+struct AttentionOptions {
+  double dropout;
+  bool causal;
+  double scale;
+  bool shared_heads;  // enable_gqa
+  std::uint64_t seed;
+};
+
+// Sizes (..., rows, columns) after the leading ones of `batch`.
+Dims with_matrix(const Dims& batch, std::int64_t rows, std::int64_t columns) {
+  Dims shape = batch;
+  shape.push(rows);
+  shape.push(columns);
+  return shape;
+}
+
+Dims leading(const Tensor& x, int dropped) {
+  Dims shape;
+  for (int d = 0; d < x.ndim() - dropped; ++d) shape.push(x.shape[d]);
+  return shape;
+}
+
+void check_attention_inputs(const Tensor& query, const Tensor& key, const Tensor& value) {
+  TILEGRAD_CHECK(query.ndim() >= 2 && key.ndim() >= 2 && value.ndim() >= 2, runtime, kAttentionOp,
+                 ": Expected query, key, and value to all be at least 2 dimensional, got shapes ",
+                 query.shape.str(), ", ", key.shape.str(), " and ", value.shape.str());
+  TILEGRAD_CHECK(is_floating(query.dtype), runtime, kAttentionOp,
+                 ": argument 'query': expected a floating dtype, got ", info(query.dtype).name);
+  TILEGRAD_CHECK(query.dtype == key.dtype && query.dtype == value.dtype, runtime, kAttentionOp,
+                 ": Expected query, key, and value to have the same dtype, got ",
+                 info(query.dtype).name, ", ", info(key.dtype).name, " and ",
+                 info(value.dtype).name);
+  TILEGRAD_CHECK(query.device() == key.device() && query.device() == value.device(), runtime,
+                 kAttentionOp, ": Expected query, key, and value on one device, got ",
+                 query.device().str(), ", ", key.device().str(), " and ", value.device().str());
+  const std::int64_t features = query.shape[query.ndim() - 1], keys = key.shape[key.ndim() - 2];
+  TILEGRAD_CHECK(key.shape[key.ndim() - 1] == features, runtime, kAttentionOp,
+                 ": argument 'key': Expected the ", features, " features of query, got shape ",
+                 key.shape.str());
+  TILEGRAD_CHECK(value.shape[value.ndim() - 2] == keys, runtime, kAttentionOp,
+                 ": argument 'value': Expected the length of key, ", keys, ", got shape ",
+                 value.shape.str());
+}
+
+// The heads of query, per head of key and value.
+std::int64_t group_of(const Tensor& query, const Tensor& key, const Tensor& value) {
+  TILEGRAD_CHECK(query.ndim() >= 3 && key.ndim() >= 3 && value.ndim() >= 3, index, kAttentionOp,
+                 ": enable_gqa expects at least 3 dimensions, got shapes ", query.shape.str(), ", ",
+                 key.shape.str(), " and ", value.shape.str());
+  const std::int64_t heads = query.shape[query.ndim() - 3], own = key.shape[key.ndim() - 3];
+  TILEGRAD_CHECK(own == value.shape[value.ndim() - 3] && own > 0 && heads % own == 0, runtime,
+                 kAttentionOp,
+                 ": Number of heads in key and value must divide the number of heads in query, got "
+                 "shapes ",
+                 query.shape.str(), ", ", key.shape.str(), " and ", value.shape.str());
+  return heads / own;
+}
+
+// x as (batch, heads, rows, columns): a view where possible.
+Tensor four_dims(const Tensor& x) {
+  const int n = x.ndim();
+  Dims shape{1, 1, x.shape[n - 2], x.shape[n - 1]},
+      strides{0, 0, x.strides[n - 2], x.strides[n - 1]};
+  if (n > 4) {
+    shape[1] = x.shape[n - 3];
+    for (int d = 0; d < n - 3; ++d) shape[0] *= x.shape[d];
+    return reshape(x, shape);
+  }
+  for (int d = 0; d < n - 2; ++d) {
+    shape[d + 4 - n] = x.shape[d];
+    strides[d + 4 - n] = x.strides[d];
+  }
+  return as_strided(x, shape, strides, x.offset);
+}
+
+// The arguments as the kernels take them, with the tensors that hold them.
+struct AttentionCall {
+  Dims batch, key_batch;  // leading sizes of query and y, and of key and value
+  Tensor query, key, value, mask;
+  AttentionProblem problem{};
+};
+
+AttentionOperand attention_operand(const Tensor& x) {  // of four dimensions
+  return {x.bytes(), x.strides[0], x.strides[1], x.strides[2]};
+}
+
+// Four dimensions, with features side by side.
+Tensor attention_dense(const Tensor& x) {
+  const Tensor y = four_dims(x);
+  return y.strides[3] == 1 || y.shape[3] <= 1 ? y : contiguous(y);
+}
+
+void set_attention_mask(AttentionCall& call, const Tensor& mask) {
+  AttentionProblem& p = call.problem;
+  TILEGRAD_CHECK(mask.dtype == DType::boolean || mask.dtype == p.dtype, runtime, kAttentionOp,
+                 ": Expected attn_mask dtype to be bool or to match query dtype, got attn_mask ",
+                 info(mask.dtype).name, " and query ", info(p.dtype).name);
+  TILEGRAD_CHECK(!p.causal, runtime, kAttentionOp,
+                 ": Explicit attn_mask should not be set when is_causal=True");
+  TILEGRAD_CHECK(mask.device() == call.query.device(), runtime, kAttentionOp,
+                 ": expected attn_mask on ", call.query.device().str(), ", got ",
+                 mask.device().str());
+  call.mask =
+      four_dims(expand(mask, with_matrix(call.batch, p.queries, p.keys), "attn_mask of attention"));
+  const Dims& strides = call.mask.strides;
+  p.mask = {call.mask.bytes(), mask.dtype == DType::boolean, strides[0], strides[1], strides[2],
+            strides[3]};
+}
+
+AttentionCall prepare_attention(const Tensor& query, const Tensor& key, const Tensor& value,
+                                const std::optional<Tensor>& mask,
+                                const AttentionOptions& options) {
+  check_attention_inputs(query, key, value);
+  TILEGRAD_CHECK(options.dropout >= 0 && options.dropout <= 1, runtime, kAttentionOp,
+                 ": dropout probability has to be between 0 and 1, but got ", options.dropout);
+  AttentionCall call;
+  AttentionProblem& p = call.problem;
+  p.dtype = query.dtype;
+  p.group = options.shared_heads ? group_of(query, key, value) : 1;
+  const int dropped = options.shared_heads ? 3 : 2;
+  call.batch = broadcast_shapes(
+      broadcast_shapes(leading(query, dropped), leading(key, dropped), kAttentionOp),
+      leading(value, dropped), kAttentionOp);
+  call.key_batch = call.batch;
+  if (options.shared_heads) {
+    call.batch.push(query.shape[query.ndim() - 3]);
+    call.key_batch.push(key.shape[key.ndim() - 3]);
+  }
+  p.queries = query.shape[query.ndim() - 2];
+  p.features = query.shape[query.ndim() - 1];
+  p.keys = key.shape[key.ndim() - 2];
+  p.value_features = value.shape[value.ndim() - 1];
+  const auto as = [](const Tensor& x, const Dims& batch, std::int64_t rows) {
+    return attention_dense(
+        expand(x, with_matrix(batch, rows, x.shape[x.ndim() - 1]), kAttentionOp));
+  };
+  call.query = as(query, call.batch, p.queries);
+  call.key = as(key, call.key_batch, p.keys);
+  call.value = as(value, call.key_batch, p.keys);
+  p.query = attention_operand(call.query);
+  p.key = attention_operand(call.key);
+  p.value = attention_operand(call.value);
+  p.batch = call.query.shape[0];
+  p.heads = call.query.shape[1];
+  p.scale = options.scale;
+  p.causal = options.causal;
+  p.dropout = options.dropout;
+  p.seed = options.seed;
+  if (mask) set_attention_mask(call, *mask);
+  return call;
+}
+
+// A new (..., rows, features) in the memory order of `like`: where its heads lie inside its rows,
+// as after (batch, length, heads, features).transpose(1, 2), so do those of the result, and undoing
+// that transposition costs nothing.
+Tensor attention_result(const Tensor& like, const Dims& batch, std::int64_t rows,
+                        std::int64_t features) {
+  const Dims shape = with_matrix(batch, rows, features);
+  if (shape.n == 4 && like.ndim() == 4 && like.strides[1] < like.strides[2])
+    return transpose(
+        empty({shape[0], shape[2], shape[1], shape[3]}, like.dtype, like.device(), kAttentionOp), 1,
+        2);
+  return empty(shape, like.dtype, like.device(), kAttentionOp);
+}
+
+std::int64_t attention_work(const AttentionProblem& p) {
+  return p.batch * p.heads * p.queries * (p.keys + 1) * (p.features + p.value_features);
+}
+
+// (y, log-sum-exp of the scores of each query)
+py::tuple attention_forward(const Tensor& query, const Tensor& key, const Tensor& value,
+                            const std::optional<Tensor>& mask, double dropout, bool causal,
+                            double scale, bool shared_heads, std::uint64_t seed) {
+  const AttentionCall call =
+      prepare_attention(query, key, value, mask, {dropout, causal, scale, shared_heads, seed});
+  const AttentionProblem& p = call.problem;
+  Tensor y = attention_result(query, call.batch, p.queries, p.value_features);
+  Tensor lse = empty({p.batch * p.heads * p.queries}, p.dtype, query.device(), kAttentionOp);
+  const Attention args{.problem = p, .y = attention_operand(four_dims(y)), .lse = lse.bytes()};
+  if (lse.numel() > 0) run(attention_kernel, query.device(), args, attention_work(p));
+  return py::make_tuple(std::move(y), std::move(lse));
+}
+
+std::int64_t attention_padded(std::int64_t features) {
+  return (features + kAttentionPadding - 1) / kAttentionPadding * kAttentionPadding;
+}
+
+// The gradients of query, key and value, in their shapes after broadcasting.
+py::tuple attention_gradients(const Tensor& grad, const Tensor& query, const Tensor& key,
+                              const Tensor& value, const std::optional<Tensor>& mask,
+                              const Tensor& y, const Tensor& lse, double dropout, bool causal,
+                              double scale, bool shared_heads, std::uint64_t seed) {
+  const AttentionCall call =
+      prepare_attention(query, key, value, mask, {dropout, causal, scale, shared_heads, seed});
+  const AttentionProblem& p = call.problem;
+  const std::int64_t rows = p.batch * p.heads * p.queries;
+  const Dims shape = with_matrix(call.batch, p.queries, p.value_features);
+  TILEGRAD_CHECK(grad.shape == shape && y.shape == shape && grad.dtype == p.dtype &&
+                     y.dtype == p.dtype && lse.dtype == p.dtype && lse.numel() == rows &&
+                     lse.is_contiguous(),
+                 runtime, kAttentionOp, ": expected a gradient and results of shape ", shape.str(),
+                 ", got ", grad.shape.str(), " and ", y.shape.str());
+  const Tensor dense_grad = attention_dense(grad), dense_y = attention_dense(y);
+  Tensor grad_query = attention_result(query, call.batch, p.queries, p.features),
+         grad_key = attention_result(key, call.key_batch, p.keys, p.features),
+         grad_value = attention_result(value, call.key_batch, p.keys, p.value_features), workspace;
+  AttentionBackward args{.problem = p,
+                         .y = attention_operand(dense_y),
+                         .grad_y = attention_operand(dense_grad),
+                         .grad_query = attention_operand(four_dims(grad_query)),
+                         .grad_key = attention_operand(four_dims(grad_key)),
+                         .grad_value = attention_operand(four_dims(grad_value)),
+                         .lse = lse.bytes(),
+                         .chunks = 1};
+  const std::int64_t heads = std::max<std::int64_t>(p.batch * p.heads, 1);
+  if (heads < kAttentionTasks)
+    args.chunks = std::clamp<std::int64_t>(p.queries / kAttentionChunk, 1, kAttentionTasks / heads);
+  const std::int64_t columns = attention_padded(p.features) + attention_padded(p.value_features);
+  if (args.chunks > 1 || p.group > 1 || columns != p.features + p.value_features) {
+    workspace = empty({p.batch * p.heads, args.chunks, p.keys, columns}, p.dtype, query.device(),
+                      kAttentionOp);
+    args.workspace = workspace.bytes();
+  }
+  // A workspace of no bytes is a null pointer; then there is no gradient either.
+  if (columns * p.keys * p.batch * p.heads > 0)
+    run(attention_backward_kernel, query.device(), args, 3 * attention_work(p));
+  else copy_into(grad_query, scalar_tensor(Scalar{}, p.dtype, query.device()));
+  return py::make_tuple(std::move(grad_query), std::move(grad_key), std::move(grad_value));
+}
+
+// The factors that forward applied to the weights: (..., queries, keys).
+Tensor attention_factors(const Dims& shape, DType dtype, double dropout, std::uint64_t seed) {
+  TILEGRAD_CHECK(shape.n >= 1 && is_floating(dtype), runtime,
+                 "attention_dropout: expected at least one dimension and a floating dtype");
+  Tensor factors = empty(shape, dtype, Device{}, "attention_dropout");
+  const std::int64_t keys = shape[shape.n - 1];
+  if (factors.numel() > 0)
+    run(attention_dropout_kernel, Device{},
+        AttentionDropout{dtype, factors.bytes(), factors.numel() / keys, keys, dropout, seed},
+        factors.numel());
+  return factors;
+}
+
+}  // namespace
+
+void bind_attention(py::module_& module) {
+  module.def("attention", &attention_forward, py::arg("query"), py::arg("key"), py::arg("value"),
+             py::arg("attn_mask"), py::arg("dropout_p"), py::arg("is_causal"), py::arg("scale"),
+             py::arg("enable_gqa"), py::arg("seed"));
+  module.def("attention_backward", &attention_gradients, py::arg("grad"), py::arg("query"),
+             py::arg("key"), py::arg("value"), py::arg("attn_mask"), py::arg("output"),
+             py::arg("lse"), py::arg("dropout_p"), py::arg("is_causal"), py::arg("scale"),
+             py::arg("enable_gqa"), py::arg("seed"));
+  module.def("attention_dropout", &attention_factors, py::arg("shape"), py::arg("dtype"),
+             py::arg("dropout_p"), py::arg("seed"));
+}
+
+}  // namespace tilegrad

@@ -1,0 +1,239 @@
+// Recurrent layers: argument rules, the rows of packed sequences, workspace.
+#include "ops/recurrent.h"
+
+#include <vector>
+
+#include "bind.h"
+#include "dispatch.h"
+
+namespace tilegrad {
+namespace {
+
+using Optional = std::optional<Tensor>;
+
+RecurrentCell cell_of(const std::string& name) {
+  if (name == "lstm") return RecurrentCell::lstm;
+  if (name == "gru") return RecurrentCell::gru;
+  if (name == "rnn_tanh") return RecurrentCell::rnn_tanh;
+  TILEGRAD_CHECK(name == "rnn_relu", value, "recurrent: unknown kind of cell '", name, "'");
+  return RecurrentCell::rnn_relu;
+}
+
+// A dense version of an argument that must have this shape and the dtype and device of `like`.
+Tensor recurrent_argument(const char* name, const Tensor& x, const Dims& shape,
+                          const Tensor& like) {
+  TILEGRAD_CHECK(x.shape == shape, runtime, "recurrent: argument '", name, "': expected shape ",
+                 shape.str(), ", got ", x.shape.str());
+  TILEGRAD_CHECK(x.dtype == like.dtype, runtime, "recurrent: argument '", name,
+                 "': expected the dtype of input, ", info(like.dtype).name, ", got ",
+                 info(x.dtype).name);
+  TILEGRAD_CHECK(x.device() == like.device(), runtime,
+                 "recurrent: expected all tensors on one device, got ", like.device().str(),
+                 " and ", x.device().str());
+  return contiguous(x);
+}
+
+Tensor recurrent_zeros(const Dims& shape, const Tensor& like) {
+  Tensor x = empty(shape, like.dtype, like.device());
+  copy_into(x, scalar_tensor(Scalar{}, like.dtype, like.device()));
+  return x;
+}
+
+// The argument, or zeros for None.
+Tensor recurrent_optional(const char* name, const Optional& x, const Dims& shape,
+                          const Tensor& like) {
+  return x ? recurrent_argument(name, *x, shape, like) : recurrent_zeros(shape, like);
+}
+
+// How the rows of all steps lie; owns what RecurrentLayer points to.
+struct RecurrentRows {
+  std::vector<std::int64_t> batch_sizes, offsets;
+
+  // batch_sizes: int64 (steps), or None for `batch` rows in every step.
+  RecurrentRows(const Optional& given, std::int64_t rows, std::int64_t batch) {
+    if (given) {
+      TILEGRAD_CHECK(given->ndim() == 1 && given->dtype == DType::int64 && given->device().is_cpu(),
+                     runtime, "recurrent: argument 'batch_sizes': expected a 1-dimensional int64 ",
+                     "tensor on the CPU, got shape ", given->shape.str(), " and dtype ",
+                     info(given->dtype).name);
+      const Tensor dense = contiguous(*given);
+      batch_sizes.assign(dense.data<std::int64_t>(), dense.data<std::int64_t>() + dense.numel());
+    } else if (batch > 0) {
+      TILEGRAD_CHECK(rows % batch == 0, runtime, "recurrent: argument 'input': ", rows,
+                     " rows are no steps of ", batch, " sequences");
+      batch_sizes.assign(static_cast<std::size_t>(rows / batch), batch);
+    }
+    std::int64_t sum = 0, before = batch;
+    for (std::int64_t size : batch_sizes) {
+      TILEGRAD_CHECK(size > 0 && size <= before, runtime,
+                     "recurrent: argument 'batch_sizes': expected positive numbers that never grow,"
+                     " at most the batch size ",
+                     batch, ", got ", size, " after ", before);
+      offsets.push_back(sum);
+      sum += before = size;
+    }
+    TILEGRAD_CHECK(sum == rows && (batch_sizes.empty() || batch_sizes[0] == batch), runtime,
+                   "recurrent: argument 'batch_sizes': expected ", rows, " rows of ", batch,
+                   " sequences, got ", sum, " of ", batch_sizes.empty() ? 0 : batch_sizes[0]);
+  }
+};
+
+// What the layer and its gradient share; `rows` and `packed` must outlive it.
+RecurrentLayer make_layer(const std::string& cell, const Tensor& gates, const Tensor& weight,
+                          const RecurrentRows& rows, std::int64_t batch, bool reverse,
+                          const Tensor& packed) {
+  return {.cell = cell_of(cell),
+          .dtype = gates.dtype,
+          .steps = static_cast<std::int64_t>(rows.batch_sizes.size()),
+          .batch = batch,
+          .hidden = weight.shape[1],
+          .batch_sizes = rows.batch_sizes.data(),
+          .offsets = rows.offsets.data(),
+          .reverse = reverse,
+          .weight = weight.bytes(),
+          .packed = packed.bytes()};
+}
+
+// The sizes that the arguments agree on.
+struct RecurrentSizes {
+  std::int64_t rows, width, hidden, batch;
+};
+
+RecurrentSizes recurrent_sizes(const std::string& cell, const Tensor& gates, const Tensor& weight,
+                               const Tensor& h_0) {
+  TILEGRAD_CHECK(is_floating(gates.dtype), not_implemented, "recurrent: not implemented for dtype ",
+                 info(gates.dtype).name, "; expected a floating dtype");
+  TILEGRAD_CHECK(gates.ndim() == 2 && weight.ndim() == 2 && h_0.ndim() == 2, runtime,
+                 "recurrent: expected matrices, got gates ", gates.shape.str(), ", weight_hh ",
+                 weight.shape.str(), ", h_0 ", h_0.shape.str());
+  const std::int64_t hidden = weight.shape[1], width = gate_count(cell_of(cell)) * hidden;
+  TILEGRAD_CHECK(gates.shape[1] == width && weight.shape[0] == width, runtime,
+                 "recurrent: argument 'weight_hh': expected ", gate_count(cell_of(cell)),
+                 " gates of one size, ", gates.shape[1], " rows as weight_ih, got shape ",
+                 weight.shape.str());
+  return {gates.shape[0], width, hidden, h_0.shape[0]};
+}
+
+std::int64_t recurrent_work(const RecurrentSizes& sizes) {
+  return sizes.rows * sizes.width * std::max<std::int64_t>(1, sizes.hidden / 8);
+}
+
+py::object or_none(const Tensor& x) { return x.defined() ? py::cast(x) : py::none(); }
+
+// Overwrites `gates`, the projections of the input, with the gates' activations.
+// -> (y, h_n, c_n or None, cells or None, candidate or None)
+py::tuple recurrent_forward(const std::string& cell, const Tensor& gates, const Tensor& weight_hh,
+                            const Optional& bias_hh, const Tensor& h_0, const Optional& c_0,
+                            const Optional& batch_sizes, bool reverse) {
+  const RecurrentSizes sizes = recurrent_sizes(cell, gates, weight_hh, h_0);
+  TILEGRAD_CHECK(gates.is_contiguous(), runtime, "recurrent: expected contiguous gates");
+  const Dims state{sizes.batch, sizes.hidden}, all{sizes.rows, sizes.hidden};
+  const Tensor weight =
+      recurrent_argument("weight_hh", weight_hh, {sizes.width, sizes.hidden}, gates);
+  const Tensor bias = recurrent_optional("bias_hh", bias_hh, {sizes.width}, gates);
+  const Tensor first_h = recurrent_argument("h_0", h_0, state, gates);
+  const RecurrentRows rows(batch_sizes, sizes.rows, sizes.batch);
+  const Tensor packed =
+      empty({recurrent_packed_size(cell_of(cell), sizes.hidden)}, gates.dtype, gates.device());
+  RecurrentForward args{
+      .layer = make_layer(cell, gates, weight, rows, sizes.batch, reverse, packed),
+      .bias = bias.bytes(),
+      .h_0 = first_h.bytes(),
+      .gates = gates.bytes()};
+  const bool lstm = args.layer.cell == RecurrentCell::lstm;
+  const bool gru = args.layer.cell == RecurrentCell::gru;
+  Tensor first_c, c_n, cells, candidate;
+  const Tensor y = lstm || gru ? empty(all, gates.dtype, gates.device()) : gates;
+  const Tensor h_n = empty(state, gates.dtype, gates.device());
+  args.y = y.bytes();
+  args.h_n = h_n.bytes();
+  if (lstm) {
+    first_c = recurrent_optional("c_0", c_0, state, gates);
+    c_n = empty(state, gates.dtype, gates.device());
+    cells = empty(all, gates.dtype, gates.device());
+    args.c_0 = first_c.bytes();
+    args.c_n = c_n.bytes();
+    args.cells = cells.bytes();
+  } else if (gru) {
+    candidate = empty(all, gates.dtype, gates.device());
+    args.candidate = candidate.bytes();
+  }
+  if (sizes.rows > 0) run(recurrent_forward_kernel, gates.device(), args, recurrent_work(sizes));
+  return py::make_tuple(y, h_n, or_none(c_n), or_none(cells), or_none(candidate));
+}
+
+// A copy that the kernel may write to, or zeros for None.
+Tensor recurrent_state_gradient(const char* name, const Optional& grad, const Dims& shape,
+                                const Tensor& like) {
+  if (!grad) return recurrent_zeros(shape, like);
+  const Tensor checked = recurrent_argument(name, *grad, shape, like);
+  Tensor copy = empty_like(checked);
+  copy_into(copy, checked);
+  return copy;
+}
+
+// -> (grad_gates, grad_product, h_previous, grad_h_0, grad_c_0 or None)
+py::tuple recurrent_backward(const std::string& cell, const Tensor& gates, const Tensor& y,
+                             const Optional& cells, const Optional& candidate,
+                             const Tensor& weight_hh, const Tensor& h_0, const Optional& c_0,
+                             const Optional& batch_sizes, bool reverse, const Optional& grad_y,
+                             const Optional& grad_h_n, const Optional& grad_c_n) {
+  const RecurrentSizes sizes = recurrent_sizes(cell, gates, weight_hh, h_0);
+  const Dims state{sizes.batch, sizes.hidden}, all{sizes.rows, sizes.hidden};
+  const Tensor weight =
+      recurrent_argument("weight_hh", weight_hh, {sizes.width, sizes.hidden}, gates);
+  const Tensor first_h = recurrent_argument("h_0", h_0, state, gates);
+  const Tensor dense_gates = contiguous(gates), dense_y = recurrent_argument("y", y, all, gates);
+  const RecurrentRows rows(batch_sizes, sizes.rows, sizes.batch);
+  const Tensor packed =
+      empty({recurrent_packed_size(cell_of(cell), sizes.hidden)}, gates.dtype, gates.device());
+  const Tensor grad_h = recurrent_state_gradient("grad_h_n", grad_h_n, state, gates);
+  const Tensor grad_gates = empty_like(gates), h_previous = empty_like(dense_y);
+  RecurrentBackward args{
+      .layer = make_layer(cell, gates, weight, rows, sizes.batch, reverse, packed),
+      .h_0 = first_h.bytes(),
+      .gates = dense_gates.bytes(),
+      .y = dense_y.bytes(),
+      .grad_h = grad_h.bytes(),
+      .grad_gates = grad_gates.bytes(),
+      .grad_product = grad_gates.bytes(),
+      .h_previous = h_previous.bytes()};
+  Tensor dense_grad, first_c, dense_cells, dense_candidate, grad_c, grad_product = grad_gates;
+  if (grad_y) {
+    const bool dense_rows = grad_y->shape == all && grad_y->strides[1] == 1;
+    dense_grad = dense_rows ? *grad_y : recurrent_argument("grad_y", *grad_y, all, gates);
+    args.grad_y = dense_grad.bytes();
+    args.grad_y_stride = dense_grad.strides[0];
+  }
+  if (args.layer.cell == RecurrentCell::lstm) {
+    TILEGRAD_CHECK(cells, runtime, "recurrent_backward: an LSTM needs its cell states");
+    dense_cells = recurrent_argument("cells", *cells, all, gates);
+    first_c = recurrent_optional("c_0", c_0, state, gates);
+    grad_c = recurrent_state_gradient("grad_c_n", grad_c_n, state, gates);
+    args.cells = dense_cells.bytes();
+    args.c_0 = first_c.bytes();
+    args.grad_c = grad_c.bytes();
+  } else if (args.layer.cell == RecurrentCell::gru) {
+    TILEGRAD_CHECK(candidate, runtime, "recurrent_backward: a GRU needs its candidate");
+    dense_candidate = recurrent_argument("candidate", *candidate, all, gates);
+    grad_product = empty_like(gates);
+    args.candidate = dense_candidate.bytes();
+    args.grad_product = grad_product.bytes();
+  }
+  if (sizes.rows > 0) run(recurrent_backward_kernel, gates.device(), args, recurrent_work(sizes));
+  return py::make_tuple(grad_gates, grad_product, h_previous, grad_h, or_none(grad_c));
+}
+
+}  // namespace
+
+void bind_recurrent(py::module_& module) {
+  module.def("recurrent_forward", &recurrent_forward, py::arg("cell"), py::arg("gates"),
+             py::arg("weight_hh"), py::arg("bias_hh"), py::arg("h_0"), py::arg("c_0"),
+             py::arg("batch_sizes"), py::arg("reverse"));
+  module.def("recurrent_backward", &recurrent_backward, py::arg("cell"), py::arg("gates"),
+             py::arg("y"), py::arg("cells"), py::arg("candidate"), py::arg("weight_hh"),
+             py::arg("h_0"), py::arg("c_0"), py::arg("batch_sizes"), py::arg("reverse"),
+             py::arg("grad_y"), py::arg("grad_h_n"), py::arg("grad_c_n"));
+}
+
+}  // namespace tilegrad

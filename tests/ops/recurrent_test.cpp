@@ -1,0 +1,261 @@
+// The recurrent kernels against plain double-precision loops, on every instruction set.
+#include "ops/recurrent.h"
+
+#include <limits>
+
+#include "kernel_testing.h"
+
+namespace tilegrad {
+namespace {
+
+double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+
+struct Case {
+  RecurrentCell cell;
+  std::int64_t hidden;
+  std::vector<std::int64_t> batch_sizes;
+  bool reverse;
+};
+
+// Hidden sizes around the vectors and panels (4 to 64), batches around the tiles (3, 6) and tasks.
+const Case kCases[] = {
+    {RecurrentCell::lstm, 1, {1}, false},
+    {RecurrentCell::lstm, 17, {7, 7, 5, 2}, false},
+    {RecurrentCell::lstm, 64, {31, 30, 30}, true},
+    {RecurrentCell::gru, 3, {2, 1, 1}, true},
+    {RecurrentCell::gru, 33, {8, 8, 3}, false},
+    {RecurrentCell::gru, 16, {60, 59}, true},
+    {RecurrentCell::rnn_tanh, 67, {13, 13, 1}, false},
+    {RecurrentCell::rnn_tanh, 5, {5, 4}, true},
+    {RecurrentCell::rnn_relu, 70, {6, 2, 2}, false},
+    {RecurrentCell::rnn_relu, 31, {25, 25}, true},
+};
+
+// One layer with random operands, its results and its workspace.
+template <class T>
+struct Layer {
+  explicit Layer(const Case& c)
+      : c(c),
+        batch(c.batch_sizes[0]),
+        width(gate_count(c.cell) * c.hidden),
+        rows(count_rows(c)),
+        weight(Array<T>::random(width * c.hidden, 1)),
+        bias(Array<T>::random(width, 2)),
+        h_0(Array<T>::random(batch * c.hidden, 3)),
+        c_0(Array<T>::random(batch * c.hidden, 4)),
+        projections(Array<T>::random(rows * width, 5)),
+        gates(rows * width),
+        y(rows * c.hidden),
+        cells(rows * c.hidden),
+        candidate(rows * c.hidden),
+        h_n(batch * c.hidden),
+        c_n(batch * c.hidden),
+        packed(recurrent_packed_size(c.cell, c.hidden)) {
+    for (std::int64_t i = 0; i < weight.size; ++i) weight[i] /= static_cast<T>(c.hidden);
+    for (std::int64_t size : c.batch_sizes)
+      offsets.push_back(offsets.empty() ? 0 : offsets.back() + last), last = size;
+  }
+
+  static std::int64_t count_rows(const Case& c) {
+    std::int64_t sum = 0;
+    for (std::int64_t size : c.batch_sizes) sum += size;
+    return sum;
+  }
+
+  RecurrentLayer layer() {
+    return {.cell = c.cell,
+            .dtype = DTypeOf<T>::value,
+            .steps = static_cast<std::int64_t>(c.batch_sizes.size()),
+            .batch = batch,
+            .hidden = c.hidden,
+            .batch_sizes = c.batch_sizes.data(),
+            .offsets = offsets.data(),
+            .reverse = c.reverse,
+            .weight = weight.data(),
+            .packed = packed.data()};
+  }
+
+  // One gate: its activations are the output.
+  T* outputs() { return gate_count(c.cell) == 1 ? gates.data() : y.data(); }
+
+  void forward(Isa isa) {
+    std::memcpy(gates.data(), projections.data(), sizeof(T) * static_cast<std::size_t>(gates.size));
+    run_on(isa, recurrent_forward_kernel,
+           RecurrentForward{.layer = layer(),
+                            .bias = bias.data(),
+                            .h_0 = h_0.data(),
+                            .c_0 = c_0.data(),
+                            .gates = gates.data(),
+                            .y = outputs(),
+                            .cells = cells.data(),
+                            .candidate = candidate.data(),
+                            .h_n = h_n.data(),
+                            .c_n = c_n.data()});
+  }
+
+  const Case& c;
+  std::int64_t batch, width, rows, last = 0;
+  Array<T> weight, bias, h_0, c_0, projections, gates, y, cells, candidate, h_n, c_n, packed;
+  std::vector<std::int64_t> offsets;
+};
+
+// What may be shifted by a little, to differentiate numerically: one element of one operand.
+struct Shift {
+  char operand = 0;  // 'x' projections, 'h' h_0, 'c' c_0, 'w' weight
+  std::int64_t at = 0;
+  double by = 0;
+};
+
+struct Reference {
+  Array<double> y, h_n, c_n;
+};
+
+// Sequence by sequence and unit by unit, after the formulas.
+template <class T>
+Reference reference(const Layer<T>& l, const Shift& shift = {}) {
+  const std::int64_t hidden = l.c.hidden;
+  Reference r{Array<double>(l.rows * hidden), Array<double>(l.batch * hidden),
+              Array<double>(l.batch * hidden)};
+  const auto value = [&](char operand, const Array<T>& x, std::int64_t at) {
+    return static_cast<double>(x[at]) + (shift.operand == operand && shift.at == at ? shift.by : 0);
+  };
+  for (std::int64_t b = 0; b < l.batch; ++b) {
+    std::vector<double> h, c;
+    for (std::int64_t j = 0; j < hidden; ++j) {
+      h.push_back(value('h', l.h_0, b * hidden + j));
+      c.push_back(value('c', l.c_0, b * hidden + j));
+    }
+    const auto steps = static_cast<std::int64_t>(l.c.batch_sizes.size());
+    for (std::int64_t index = 0; index < steps; ++index) {
+      const auto t = static_cast<std::size_t>(l.c.reverse ? steps - 1 - index : index);
+      if (b >= l.c.batch_sizes[t]) continue;
+      const std::int64_t row = l.offsets[t] + b;
+      const std::vector<double> before = h;
+      for (std::int64_t j = 0; j < hidden; ++j) {
+        double in[4], product[4];
+        for (int g = 0; g < gate_count(l.c.cell); ++g) {
+          const std::int64_t unit = g * hidden + j;
+          in[g] = value('x', l.projections, row * l.width + unit);
+          product[g] = static_cast<double>(l.bias[unit]);
+          for (std::int64_t k = 0; k < hidden; ++k)
+            product[g] += value('w', l.weight, unit * hidden + k) * before[k];
+        }
+        const auto at = static_cast<std::size_t>(j);
+        if (l.c.cell == RecurrentCell::lstm) {
+          c[at] = sigmoid(in[1] + product[1]) * c[at] +
+                  sigmoid(in[0] + product[0]) * std::tanh(in[2] + product[2]);
+          h[at] = sigmoid(in[3] + product[3]) * std::tanh(c[at]);
+        } else if (l.c.cell == RecurrentCell::gru) {
+          const double update = sigmoid(in[1] + product[1]);
+          const double fresh = std::tanh(in[2] + sigmoid(in[0] + product[0]) * product[2]);
+          h[at] = (1 - update) * fresh + update * before[at];
+        } else {
+          const double sum = in[0] + product[0];
+          h[at] = l.c.cell == RecurrentCell::rnn_tanh ? std::tanh(sum) : std::max(sum, 0.0);
+        }
+        r.y[row * hidden + j] = h[at];
+      }
+    }
+    for (std::int64_t j = 0; j < hidden; ++j) {
+      r.h_n[b * hidden + j] = h[static_cast<std::size_t>(j)];
+      r.c_n[b * hidden + j] = c[static_cast<std::size_t>(j)];
+    }
+  }
+  return r;
+}
+
+template <class T>
+void test_forward() {
+  const double tolerance = 100 * std::numeric_limits<T>::epsilon();
+  for (const Case& c : kCases) {
+    SCOPED_TRACE(::testing::Message() << "hidden " << c.hidden << ", batch " << c.batch_sizes[0]);
+    Layer<T> layer(c);
+    const Reference expected = reference(layer);
+    for_each_isa([&](Isa isa) {
+      layer.forward(isa);
+      expect_close(layer.outputs(), expected.y, expected.y.size, tolerance, tolerance);
+      expect_close(layer.h_n, expected.h_n, expected.h_n.size, tolerance, tolerance);
+      if (c.cell == RecurrentCell::lstm)
+        expect_close(layer.c_n, expected.c_n, expected.c_n.size, tolerance, tolerance);
+    });
+  }
+}
+
+TEST(Recurrent, ForwardFloat32) { test_forward<float>(); }
+TEST(Recurrent, ForwardFloat64) { test_forward<double>(); }
+
+// Of a weighted sum of all outputs, against differences of the reference.
+TEST(Recurrent, Backward) {
+  for (const Case& c : kCases) {
+    SCOPED_TRACE(::testing::Message() << "hidden " << c.hidden << ", batch " << c.batch_sizes[0]);
+    Layer<double> l(c);
+    const std::int64_t states = l.batch * c.hidden, outputs = l.rows * c.hidden;
+    const Array<double> grad_y = Array<double>::random(outputs, 6),
+                        grad_h_n = Array<double>::random(states, 7),
+                        grad_c_n = Array<double>::random(states, 8);
+    const auto loss = [&](const Shift& shift) {
+      const Reference r = reference(l, shift);
+      double sum = 0;
+      for (std::int64_t i = 0; i < outputs; ++i) sum += r.y[i] * grad_y[i];
+      for (std::int64_t i = 0; i < states; ++i) sum += r.h_n[i] * grad_h_n[i];
+      if (c.cell == RecurrentCell::lstm)
+        for (std::int64_t i = 0; i < states; ++i) sum += r.c_n[i] * grad_c_n[i];
+      return sum;
+    };
+    const auto slope = [&](char operand, std::int64_t at) {
+      return (loss({operand, at, 1e-5}) - loss({operand, at, -1e-5})) / 2e-5;
+    };
+    for_each_isa([&](Isa isa) {
+      l.forward(isa);
+      Array<double> grad_h(states), grad_c(states), grad_gates(l.rows * l.width),
+          grad_product(l.rows * l.width), h_previous(outputs);
+      for (std::int64_t i = 0; i < states; ++i) grad_h[i] = grad_h_n[i], grad_c[i] = grad_c_n[i];
+      Array<double>& product = c.cell == RecurrentCell::gru ? grad_product : grad_gates;
+      run_on(isa, recurrent_backward_kernel,
+             RecurrentBackward{.layer = l.layer(),
+                               .h_0 = l.h_0.data(),
+                               .c_0 = l.c_0.data(),
+                               .gates = l.gates.data(),
+                               .y = l.outputs(),
+                               .cells = l.cells.data(),
+                               .candidate = l.candidate.data(),
+                               .grad_y = const_cast<Array<double>&>(grad_y).data(),
+                               .grad_y_stride = c.hidden,
+                               .grad_h = grad_h.data(),
+                               .grad_c = grad_c.data(),
+                               .grad_gates = grad_gates.data(),
+                               .grad_product = product.data(),
+                               .h_previous = h_previous.data()});
+      for (std::int64_t i = 0; i < 5; ++i) {  // a few elements of each, spread out
+        const std::int64_t state = (i * states) / 5, gate = (i * l.rows * l.width) / 5;
+        EXPECT_NEAR(grad_h[state], slope('h', state), 1e-6);
+        EXPECT_NEAR(grad_gates[gate], slope('x', gate), 1e-6);
+        if (c.cell == RecurrentCell::lstm) {
+          EXPECT_NEAR(grad_c[state], slope('c', state), 1e-6);
+        }
+        const std::int64_t at = (i * l.weight.size) / 5;  // as the caller's product computes it
+        double sum = 0;
+        for (std::int64_t row = 0; row < l.rows; ++row)
+          sum +=
+              product[row * l.width + at / c.hidden] * h_previous[row * c.hidden + at % c.hidden];
+        EXPECT_NEAR(sum, slope('w', at), 1e-6);
+      }
+    });
+  }
+}
+
+TEST(Recurrent, EveryNumberOfThreadsGivesTheSameBits) {
+  const Case c{RecurrentCell::lstm, 40, {50, 50, 20, 3}, false};
+  for_each_isa([&](Isa isa) {
+    Array<float> first(0);
+    for_each_thread_count([&] {
+      Layer<float> layer(c);
+      layer.forward(isa);
+      if (first.size == 0) first = std::move(layer.y);
+      else EXPECT_TRUE(layer.y == first);
+    });
+  });
+}
+
+}  // namespace
+}  // namespace tilegrad
