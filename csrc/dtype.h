@@ -14,8 +14,8 @@ enum class DType : std::uint8_t {
   int16,
   int32,
   int64,
-  float16,   // row reserved: storage size and name are known, no kernel accepts it yet
-  bfloat16,  // row reserved, as above
+  float16,  // the halves: few kernels take them, see src/halves.h
+  bfloat16,
   float32,
   float64,
 };
@@ -26,21 +26,21 @@ struct DTypeInfo {
   const char* name;
   std::size_t size;  // bytes
   DTypeCategory category;
-  bool supported;  // kernels exist
 };
 
 inline constexpr DTypeInfo kDTypes[] = {
-    {"bool", 1, DTypeCategory::boolean, true},      {"uint8", 1, DTypeCategory::integer, true},
-    {"int8", 1, DTypeCategory::integer, true},      {"int16", 2, DTypeCategory::integer, true},
-    {"int32", 4, DTypeCategory::integer, true},     {"int64", 8, DTypeCategory::integer, true},
-    {"float16", 2, DTypeCategory::floating, false}, {"bfloat16", 2, DTypeCategory::floating, false},
-    {"float32", 4, DTypeCategory::floating, true},  {"float64", 8, DTypeCategory::floating, true},
+    {"bool", 1, DTypeCategory::boolean},     {"uint8", 1, DTypeCategory::integer},
+    {"int8", 1, DTypeCategory::integer},     {"int16", 2, DTypeCategory::integer},
+    {"int32", 4, DTypeCategory::integer},    {"int64", 8, DTypeCategory::integer},
+    {"float16", 2, DTypeCategory::floating}, {"bfloat16", 2, DTypeCategory::floating},
+    {"float32", 4, DTypeCategory::floating}, {"float64", 8, DTypeCategory::floating},
 };
 inline constexpr int kDTypeCount = sizeof(kDTypes) / sizeof(kDTypes[0]);
 
 constexpr const DTypeInfo& info(DType dtype) { return kDTypes[static_cast<int>(dtype)]; }
 constexpr std::size_t size_of(DType dtype) { return info(dtype).size; }
 constexpr bool is_floating(DType dtype) { return info(dtype).category == DTypeCategory::floating; }
+constexpr bool is_half(DType dtype) { return dtype == DType::float16 || dtype == DType::bfloat16; }
 
 // Maps a C++ type to its row.
 template <class T>

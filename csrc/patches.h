@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "gemm.h"
 
@@ -18,12 +19,24 @@ using Int = std::int64_t;
 // address of every row occupies a register, hence the limit.
 static constexpr int kRows = std::min(kTileRows, 8);
 
+// a0 a2 a4 ... b0 b2 b4 ...
+template <class V, int... kLane>
+static inline V every_other(V a, V b, std::integer_sequence<int, kLane...>) {
+  return __builtin_shufflevector(a, b, (2 * kLane)...);
+}
+template <class V>
+static inline V every_other(V a, V b) {
+  return every_other(a, b, std::make_integer_sequence<int, sizeof(V) / sizeof(a[0])>{});
+}
+
 // One direction of a convolution: output o and tap t meet at input o * stride + t * dilation - pad.
 struct Axis {
   Int in, out, taps, stride, dilation, pad;
   Int size;                         // of the array that output o is a part of:
   Int out_first = 0, out_step = 1;  // it has the index out_first + o * out_step there
   Int tap_first = 0, tap_step = 1;  // and tap t is column tap_first + t * tap_step of the filter
+
+  Int end() const { return (out - 1) * stride + (taps - 1) * dilation + 1 - pad; }  // of the inputs
 };
 
 // A convolution of `source`, (batch, groups * in_channels, y.in, x.in). Its output belongs into an
@@ -32,6 +45,7 @@ struct Pass {
   Int batch, groups, in_channels, out_channels;
   Axis y, x;
   const void* source;
+  Int source_channels;  // of all groups
 
   Int taps() const { return in_channels * y.taps * x.taps; }
 };
@@ -50,15 +64,15 @@ struct Bands {
   Int images, rows, columns;  // of a full band
   Int stacks, across, count;
 
-  Bands(const Pass& p, Int first_image, Int last_image)
+  Bands(const Pass& p, Int first_image, Int last_image, Int pixels)
       : first(first_image), last(last_image), height(p.y.out), width(p.x.out) {
-    constexpr Int window_elements = 1 << 17;
-    const Int pixels = std::clamp<Int>(window_elements / std::max<Int>(p.in_channels, 1), 32, 128);
-    columns = std::min(width, pixels);
-    rows = std::clamp<Int>(pixels / columns, 1, height);
-    images = rows == height && columns == width ? std::max<Int>(1, pixels / (rows * columns)) : 1;
-    across = (width + columns - 1) / columns;
-    stacks = (height + rows - 1) / rows;
+    across = (width + pixels - 1) / pixels;
+    columns = (width + across - 1) / across;
+    stacks = (height + std::max<Int>(pixels / columns, 1) - 1) / std::max<Int>(pixels / columns, 1);
+    rows = (height + stacks - 1) / stacks;
+    images = rows == height && columns == width
+                 ? std::clamp<Int>(pixels / (rows * columns), 1, std::max<Int>(last - first, 1))
+                 : 1;
     count = (last - first + images - 1) / images * stacks * across;
   }
 
@@ -92,11 +106,17 @@ struct Span {
 // Copies `count` elements, from[i * step]; the rows of small images are short.
 template <class T>
 static inline void copy_row(const T* from, Int step, Int count, T* to) {
-  constexpr int chunk = 4;
-  Int i = 0;
-  if (step == 1)
+  constexpr Int lanes = kLanes<T>, chunk = std::min<Int>(lanes, 4);
+  if (step != 1) {
+    for (Int i = 0; i < count; ++i) to[i] = from[i * step];
+  } else if (count >= lanes) {  // the last vector may overlap the one before
+    for (Int i = 0; i < count - lanes; i += lanes) store(to + i, load(from + i));
+    store(to + count - lanes, load(from + count - lanes));
+  } else {
+    Int i = 0;
     for (; i + chunk <= count; i += chunk) std::memcpy(to + i, from + i, chunk * sizeof(T));
-  for (; i < count; ++i) to[i] = from[i * step];
+    for (; i < count; ++i) to[i] = from[i];
+  }
 }
 
 // The window (images, channels, y.size, x.size) of one band, and the offsets into it.
@@ -117,27 +137,45 @@ struct Window {
   Int offsets() const { return round_up(pixels, kRows) + round_up(taps, kRows); }
   Int bytes() const { return offsets() * Int{sizeof(Int)} + size * Int{sizeof(T)}; }
 
-  void fill(const Pass& p, const Band& band, Int group, void* memory) {
+  // Shows the inputs where they are if no tap leaves the images and whole vectors may be read
+  // behind each, else in a copy.
+  void show(const Pass& p, const Band& band, Int channel, void* memory) {
+    const Int plane = p.y.in * p.x.in, image_size = p.source_channels * plane;
+    const bool inside = p.y.pad <= 0 && p.y.end() <= p.y.in && p.x.pad <= 0 && p.x.end() <= p.x.in;
+    const Int behind = (p.batch - band.image - band.images) * image_size;
+    if (!inside || behind < 2 * kTileColumns<T> * p.x.stride) return fill(p, band, channel, memory);
+    pixel_offset = static_cast<Int*>(memory);
+    tap_offset = pixel_offset + round_up(pixels, kRows);
+    data = static_cast<T*>(const_cast<void*>(p.source)) + band.image * image_size +
+           channel * plane + (band.y * p.y.stride - p.y.pad) * p.x.in + band.x * p.x.stride -
+           p.x.pad;
+    x.out_step = p.x.stride;
+    fill_offsets(p, band, image_size, plane, p.x.in, {p.y.stride, p.y.dilation},
+                 {p.x.stride, p.x.dilation});
+  }
+
+  void fill(const Pass& p, const Band& band, Int channel, void* memory) {
     pixel_offset = static_cast<Int*>(memory);
     tap_offset = pixel_offset + round_up(pixels, kRows);
     data = reinterpret_cast<T*>(pixel_offset + offsets());
-    fill_offsets(p, band);
+    fill_offsets(p, band, p.in_channels * y.size * x.size, y.size * x.size, x.size,
+                 {y.out_step, y.tap_step}, {x.out_step, x.tap_step});
     std::fill_n(data, size, T{0});
     for (Int w = 0; w < x.size; w += x.period) {  // the rows have gaps, if any, at the same places
       const Int start = x.origin + w / x.period * x.outer;
       const Int first = start < 0 ? (-start + x.inner - 1) / x.inner : 0;
       const Int last = std::min(x.period, (p.x.in - start + x.inner - 1) / x.inner);
       if (first < last)
-        fill_columns(p, band, group, start + first * x.inner, last - first, data + w + first);
+        fill_columns(p, band, channel, start + first * x.inner, last - first, data + w + first);
     }
   }
 
   // Fills `count` columns of the window, the first of which is column `in_x` of the images.
-  void fill_columns(const Pass& p, const Band& band, Int group, Int in_x, Int count, T* to) {
+  void fill_columns(const Pass& p, const Band& band, Int first, Int in_x, Int count, T* to) {
     const Int plane = p.y.in * p.x.in;
     for (Int image = band.image; image < band.image + band.images; ++image) {
-      const T* from = static_cast<const T*>(p.source) + in_x +
-                      (image * p.groups + group) * p.in_channels * plane;
+      const T* from =
+          static_cast<const T*>(p.source) + in_x + (image * p.source_channels + first) * plane;
       for (Int channel = 0; channel < p.in_channels; ++channel, from += plane)
         for (Int w = 0, start = y.origin; w < y.size; w += y.period, start += y.outer)
           for (Int i = 0, in_y = start; i < y.period; ++i, in_y += y.inner, to += x.size)
@@ -145,19 +183,24 @@ struct Window {
     }
   }
 
-  void fill_offsets(const Pass& p, const Band& band) {
-    const Int plane = y.size * x.size;
+  // How far apart neighbouring outputs and neighbouring taps lie along one direction.
+  struct Steps {
+    Int out, tap;
+  };
+
+  void fill_offsets(const Pass& p, const Band& band, Int image_size, Int plane, Int row_size,
+                    Steps down, Steps across) {
     std::fill_n(pixel_offset, offsets(), Int{0});
     Int* to = pixel_offset;
     for (Int image = 0; image < band.images; ++image)
       for (Int row = 0; row < band.rows; ++row)
         for (Int column = 0; column < band.columns; ++column)
-          *to++ = image * p.in_channels * plane + row * y.out_step * x.size + column * x.out_step;
+          *to++ = image * image_size + row * down.out * row_size + column * across.out;
     to = tap_offset;
     for (Int channel = 0; channel < p.in_channels; ++channel)
       for (Int row = 0; row < p.y.taps; ++row)
         for (Int column = 0; column < p.x.taps; ++column)
-          *to++ = channel * plane + row * y.tap_step * x.size + column * x.tap_step;
+          *to++ = channel * plane + row * down.tap * row_size + column * across.tap;
   }
 };
 

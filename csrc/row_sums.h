@@ -9,6 +9,10 @@
 
 #include <utility>
 
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
 #include "elementary.h"
 #include "vec.h"
 
@@ -54,16 +58,17 @@ TILEGRAD_INLINE T sum_lanes(Vec<T> value) {
   return value[0];
 }
 
-// A whole register of a row, `offset` elements from its begin.
+// A whole register of a row, from its element `begin` on.
 template <class T>
 struct Whole {
-  std::int64_t offset;
-  Vec<T> operator()(const T* row) const { return load(row + offset); }
+  std::int64_t begin;
+  Vec<T> operator()(const T* row) const { return load(row + begin); }
 };
 
 // The `count` elements of a row that is shorter than a register; zeros beyond.
 template <class T>
 struct Short {
+  static constexpr std::int64_t begin = 0;
   std::int64_t count;
   Vec<T> operator()(const T* row) const {
     Vec<T> value{};
@@ -110,14 +115,45 @@ TILEGRAD_INLINE TwoTerms<T> add_row_twice(TwoTerms<T> sums, std::int64_t count, 
   return sums;
 }
 
+// Results of more bytes than this are written past the caches: they would push out what is still to
+// be read, and be gone themselves before anybody reads them.
+inline constexpr std::int64_t kPastCaches = std::int64_t{8} << 20;
+
+// A store past the caches where there is one; the address is aligned to the register's size. Other
+// threads may read it after finish_streams.
+template <class T>
+TILEGRAD_INLINE void stream(T* address, Vec<T> value) {
+#if defined(__AVX512F__)
+  _mm512_stream_si512(reinterpret_cast<__m512i*>(address), std::bit_cast<__m512i>(value));
+#elif defined(__AVX2__)
+  _mm256_stream_si256(reinterpret_cast<__m256i*>(address), std::bit_cast<__m256i>(value));
+#elif defined(__SSE2__)
+  _mm_stream_si128(reinterpret_cast<__m128i*>(address), std::bit_cast<__m128i>(value));
+#else
+  store(address, value);
+#endif
+}
+
+TILEGRAD_INLINE void finish_streams() {
+#if defined(__SSE2__)
+  _mm_sfence();
+#endif
+}
+
 // y[i] = element(at) for a row. The last registers may overlap, so y must not be among the rows
-// that `element` reads.
+// that `element` reads. With `past_caches`, whole cache lines are streamed.
 template <class T, class Element>
-TILEGRAD_INLINE void map_row(T* y, std::int64_t count, const Element& element) {
+TILEGRAD_INLINE void map_row(T* y, std::int64_t count, const Element& element,
+                             bool past_caches = false) {
   constexpr int lanes = kLanes<T>;
   if (count < lanes) {
     const Vec<T> value = element(Short<T>{count});
     for (int k = 0; k < count; ++k) y[k] = value[k];
+    return;
+  }
+  const bool lines = (reinterpret_cast<std::uintptr_t>(y) | (count * sizeof(T))) % 64 == 0;
+  if (past_caches && lines) {
+    for (std::int64_t i = 0; i < count; i += lanes) stream(y + i, element(Whole<T>{i}));
     return;
   }
   for (std::int64_t i = 0; i + lanes <= count; i += lanes) store(y + i, element(Whole<T>{i}));

@@ -11,7 +11,7 @@
 #include <cstring>
 
 #include "ops/depthwise.h"
-#include "vec.h"
+#include "transpose.h"
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
@@ -67,6 +67,8 @@ struct StripAxis {
 
 // What all tasks of a kernel share.
 struct Strips {
+  static constexpr Int kMostPlanes = 8, kMostBlocks = 32;  // of a strip with several planes
+
   StripAxis y, x;
   Int lanes, channels;     // of the arrays with one plane per group
   Int planes;              // of a strip
@@ -103,9 +105,10 @@ struct Strips {
   Int best_planes() const {
     Int best = 1;
     double best_share = 0;
-    for (Int n = 1; n <= std::min<Int>(8, channels); ++n) {
+    for (Int n = 1; n <= std::min(kMostPlanes, channels); ++n) {
       const double all = static_cast<double>(blocks_of(n) * lanes);
       const double share = static_cast<double>(n * x.count) / all * (n == 1 ? 1.2 : 1.0);
+      if (n > 1 && blocks_of(n) > kMostBlocks) break;
       if (share > best_share * 1.02) best = n, best_share = share;
     }
     return best;
@@ -124,106 +127,229 @@ struct Strips {
   }
 };
 
-// Lane i is all ones for i < count.
 template <class T>
-static inline Vec<T> keep_first(Vec<T> value, Int count) {
-  typedef int Bits __attribute__((vector_size(TILEGRAD_VECTOR_BYTES)));
-  static constexpr int table[32] = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
-                                    0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0};
-  Bits bits, mask;
-  std::memcpy(&bits, &value, sizeof(bits));
-  std::memcpy(&mask, table + 16 - count * static_cast<Int>(sizeof(T) / sizeof(int)), sizeof(mask));
-  bits &= mask;
-  std::memcpy(&value, &bits, sizeof(bits));
-  return value;
-}
+using Bits = decltype(Vec<T>{} < Vec<T>{});  // integers of the same size
 
-// The first `count` elements of a vector, zeros in the others; reads no element from `end` on.
+// All ones in the lanes [begin, end).
 template <class T>
-static inline Vec<T> load_first(const T* from, Int count, const T* end) {
-  if (end - from >= kLanes<T>) return keep_first<T>(load(from), count);
-  Vec<T> value = {};
-  std::memcpy(&value, from, static_cast<std::size_t>(count) * sizeof(T));
-  return value;
-}
-
-// Both write whole vectors: what they spill beyond `count` is overwritten by the next call.
-template <class T>
-static inline void put_zeros(T* to, Int count) {
-  for (Int i = 0; i < count; i += kLanes<T>) store(to + i, Vec<T>{});
-}
-template <class T>
-static inline void put_row(T* to, const T* from, Int count, const T* end) {
-  Int i = 0;
-  for (; i + kLanes<T> <= count; i += kLanes<T>) store(to + i, load(from + i));
-  if (i < count) store(to + i, load_first(from + i, count - i, end));
+static inline Bits<T> lanes_between(Int begin, Int end) {
+  Bits<T> bits;
+  for (int i = 0; i < kLanes<T>; ++i) bits[i] = i >= begin && i < end ? -1 : 0;
+  return bits;
 }
 
 template <class T>
-static inline void put_every(T* to, const T* from, Int step, Int count, const T* end) {
-  if (step == 1) return put_row(to, from, count, end);
-  if (step == 2)
-    for (Int i = 0; i < count; ++i) to[i] = from[2 * i];
+static inline Vec<T> masked(Vec<T> value, Bits<T> mask) {
+  return (Vec<T>)((Bits<T>)value & mask);
+}
+
+template <class T, int... kLane>
+static inline Vec<T> even_lanes(Vec<T> a, Vec<T> b, std::integer_sequence<int, kLane...>) {
+  return __builtin_shufflevector(a, b, (2 * kLane)...);
+}
+
+// from[0], from[kStep], ...; with kStep 2 the one element behind the last is read as well.
+template <int kStep, class T>
+static inline Vec<T> load_every(const T* from) {
+  if constexpr (kStep == 1) return load(from);
   else
-    for (Int i = 0; i < count; ++i) to[i] = from[i * step];
+    return even_lanes<T>(load(from), load(from + kLanes<T>),
+                         std::make_integer_sequence<int, kLanes<T>>{});
 }
+
+// Puts rows of a strip together in registers, where the planes' elements and the zeros between them
+// meet, so that each vector is stored once. Columns [first, last) of a plane hold the elements
+// shift + column * step of the source row.
+template <class T>
+struct RowBuilder {
+  struct Piece {  // of one plane, for one vector
+    Bits<T> mask;
+    Int plane, from;  // what lane 0 would hold
+  };
+
+  Int first, last, step, shift, planes, plane_pitch, blocks, pitch;
+  Int begin[Strips::kMostBlocks + 2];  // where each block's pieces begin, for several planes
+  Piece pieces[Strips::kMostBlocks + Strips::kMostPlanes + 2];  // of one plane: its first and last
+
+  void prepare(const Strips& s, Int first_column, Int last_column, Int source_step,
+               Int source_shift) {
+    first = first_column, last = last_column, step = source_step, shift = source_shift;
+    planes = s.planes, plane_pitch = s.plane_pitch, pitch = s.pitch;
+    blocks = s.pitch / s.lanes;
+    if (planes == 1) {
+      pieces[0] = piece(0, first / s.lanes);
+      pieces[1] = piece(0, std::max<Int>(last - 1, 0) / s.lanes);
+      return;
+    }
+    Int count = 0;
+    blocks = std::min(blocks, Strips::kMostBlocks + 1);
+    for (Int block = 0; block < blocks; ++block) {
+      begin[block] = count;
+      for (Int p = 0; p < planes; ++p) {
+        const Int from = p * plane_pitch + first, to = p * plane_pitch + last;
+        if (std::max(from, block * s.lanes) < std::min(to, (block + 1) * s.lanes))
+          pieces[count++] = piece(p, block);
+      }
+    }
+    begin[blocks] = count;
+  }
+
+  Piece piece(Int plane, Int block) const {
+    const Int at = plane * plane_pitch - block * kLanes<T>;  // of the plane's column 0
+    return {lanes_between<T>(at + first, at + last), plane, shift - at * step};
+  }
+
+  // Builds `rows` rows. `from` is the first one's source row in the first of `count` planes; rows
+  // are `row_step` and planes `plane_step` apart. Whole vectors are read where the array, [array,
+  // array_end), goes on far enough.
+  void build(T* to, const T* from, Int rows, Int row_step, Int count, Int plane_step,
+             const T* array, const T* array_end) const {
+    if (rows <= 0) return;
+    const Int length = (count - 1) * plane_step + shift + last * step;  // of a row
+    const Int margin = 2 * kLanes<T> * step;
+    const T* end = from + (rows - 1) * row_step + length;
+    if (count == planes && step <= 2 && from - array >= margin && array_end - end >= margin) {
+      if (step == 1) build_quickly<1>(to, from, rows, row_step, plane_step);
+      else build_quickly<2>(to, from, rows, row_step, plane_step);
+    } else if (rows > 1) {  // perhaps it is only the first row, or the last
+      build(to, from, 1, row_step, count, plane_step, array, array_end);
+      build(to + pitch, from + row_step, rows - 2, row_step, count, plane_step, array, array_end);
+      build(to + (rows - 1) * pitch, from + (rows - 1) * row_step, 1, row_step, count, plane_step,
+            array, array_end);
+    } else {
+      std::fill_n(to, pitch, T{0});
+      for (Int p = 0; p < count; ++p, to += plane_pitch, from += plane_step)
+        for (Int i = first; i < last; ++i) to[i] = from[shift + i * step];
+    }
+  }
+
+  template <int kStep>
+  void build_quickly(T* to, const T* from, Int rows, Int row_step, Int plane_step) const {
+    constexpr Int lanes = kLanes<T>;
+    if (planes > 1) {
+      for (Int block = 0; block < blocks; ++block, to += lanes) {
+        const Piece* p = pieces + begin[block];
+        const Int count = begin[block + 1] - begin[block];
+        if (count == 1) build_block<kStep, 1>(to, from, rows, row_step, plane_step, p);
+        else if (count == 2) build_block<kStep, 2>(to, from, rows, row_step, plane_step, p);
+        else if (count == 3) build_block<kStep, 3>(to, from, rows, row_step, plane_step, p);
+        else build_any_block<kStep>(to, from, rows, row_step, plane_step, p, count);
+      }
+      return;
+    }
+    const Int first_block = first / lanes, last_block = (last - 1) / lanes;
+    build_block<kStep, 1>(to + first_block * lanes, from, rows, row_step, 0, &pieces[0]);
+    if (last_block > first_block)
+      build_block<kStep, 1>(to + last_block * lanes, from, rows, row_step, 0, &pieces[1]);
+    from += shift;
+    for (Int row = 0; row < rows; ++row, to += pitch, from += row_step) {
+      for (Int block = 0; block < first_block; ++block) store(to + block * lanes, Vec<T>{});
+      for (Int block = first_block + 1; block < last_block; ++block)
+        store(to + block * lanes, load_every<kStep>(from + block * lanes * kStep));
+      for (Int block = last_block + 1; block < blocks; ++block) store(to + block * lanes, Vec<T>{});
+    }
+  }
+
+  template <int kStep, int kPieces>
+  void build_block(T* to, const T* from, Int rows, Int row_step, Int plane_step,
+                   const Piece* p) const {
+    const T* source[kPieces];
+    Bits<T> mask[kPieces];
+#pragma GCC unroll 3
+    for (int i = 0; i < kPieces; ++i)
+      source[i] = from + p[i].plane * plane_step + p[i].from, mask[i] = p[i].mask;
+    for (Int row = 0, at = 0; row < rows; ++row, at += row_step) {
+      Bits<T> value = {};
+#pragma GCC unroll 3
+      for (int i = 0; i < kPieces; ++i)
+        value |= (Bits<T>)load_every<kStep>(source[i] + at) & mask[i];
+      store(to + row * pitch, (Vec<T>)value);
+    }
+  }
+
+  template <int kStep>
+  void build_any_block(T* to, const T* from, Int rows, Int row_step, Int plane_step, const Piece* p,
+                       Int count) const {
+    for (Int row = 0; row < rows; ++row, from += row_step) {
+      Bits<T> value = {};
+      for (Int i = 0; i < count; ++i)
+        value |= (Bits<T>)load_every<kStep>(from + p[i].plane * plane_step + p[i].from) & p[i].mask;
+      store(to + row * pitch, (Vec<T>)value);
+    }
+  }
+};
 
 // Fills the windows of the band whose targets begin at row `first` of their phases. `from` is the
-// first source plane of the strip, of which there are `planes`, `plane_step` elements apart, and
-// `windows` follow each other; `end` is the end of the whole array.
+// first source plane of the strip, of which there are `planes`, `plane_step` elements apart;
+// s.windows planes follow each other. There is a builder for each phase of the columns.
 template <class T>
-static void fill_windows(const Strips& s, const T* from, Int planes, Int plane_step, Int first,
-                         const T* end, T* window) {
-  const Int plane_size = s.y.source * s.x.source;
+[[gnu::noinline]] static void fill_windows(const Strips& s, const RowBuilder<T>* builders,
+                                           const T* from, Int planes, Int plane_step, Int first,
+                                           const T* array, const T* array_end, T* window) {
+  const Int plane_size = s.y.source * s.x.source, step = s.y.source_step;
   for (Int w = 0; w < s.windows; ++w, from += plane_size)
-    for (Int fy = 0; fy < s.y.source_step; ++fy)
+    for (Int fy = 0; fy < step; ++fy)
       for (Int fx = 0; fx < s.x.source_step; ++fx, window += s.window_size()) {
-        const Int begin = s.x.first(fx), stop = s.x.last(fx);
-        const Int column = begin * s.x.source_step + fx - s.x.origin;
-        for (Int row = 0; row < s.window_rows; ++row) {
-          const Int y = (first + row) * s.y.source_step + fy - s.y.origin;
-          T* to = window + row * s.pitch;
-          if (y < 0 || y >= s.y.source || begin == stop) {
-            put_zeros(to, s.pitch);
-            continue;
-          }
-          const T* source = from + y * s.x.source + column;
-          for (Int p = 0; p < planes; ++p, to += s.plane_pitch, source += plane_step) {
-            put_zeros(to, begin);
-            put_every(to + begin, source, s.x.source_step, stop - begin, end);
-            put_zeros(to + stop, s.plane_pitch - stop);
-          }
-          put_zeros(to, s.tail);
-        }
+        const RowBuilder<T>& builder = builders[fx];
+        const bool empty = builder.first == builder.last;
+        const Int begin = std::clamp<Int>(s.y.first(fy) - first, 0, s.window_rows);
+        const Int end = empty ? begin : std::clamp(s.y.last(fy) - first, begin, s.window_rows);
+        std::fill_n(window, begin * s.pitch, T{0});
+        const Int y = (first + begin) * step + fy - s.y.origin;
+        builder.build(window + begin * s.pitch, from + y * s.x.source, end - begin,
+                      step * s.x.source, planes, plane_step, array, array_end);
+        std::fill_n(window + end * s.pitch, (s.window_rows - end) * s.pitch, T{0});
       }
+}
+
+// to[i] = from[i] for i < count; up to `space` elements may be written. A narrow row is copied with
+// narrow vectors: whole ones would cross the cache lines.
+template <int kBytes, class T>
+static inline void copy_row(const T* from, Int count, Int space, T* to) {
+  constexpr Int lanes = kBytes / sizeof(T);
+  for (Int i = 0; i < count; i += lanes)
+    if (i + lanes <= space) std::memcpy(to + i, from + i, kBytes);
+    else std::copy_n(from + i, count - i, to + i);
+}
+
+// to[2i] = even[i], to[2i + 1] = odd[i], for `count` elements; writes up to `space`.
+template <class T>
+static inline void copy_pairs(const T* even, const T* odd, Int count, Int space, T* to) {
+  constexpr Int lanes = kLanes<T>;
+  using Lanes = std::make_integer_sequence<int, kLanes<T>>;
+  for (Int i = 0; i < count; i += 2 * lanes, even += lanes, odd += lanes) {
+    if (i + 2 * lanes <= space) {
+      store(to + i, interleave<T, 0>(load(even), load(odd), Lanes{}));
+      store(to + i + lanes, interleave<T, 1>(load(even), load(odd), Lanes{}));
+    } else {
+      for (Int k = i; k < count; ++k) to[k] = k % 2 ? odd[(k - i) / 2] : even[(k - i) / 2];
+    }
+  }
 }
 
 // Takes the targets of a band out of the tile that holds them in the layout of a window: rows
 // `first` and following of each phase, for `planes` planes from `to` on, `plane_step` apart.
 template <class T>
-static void empty_tile(const Strips& s, const T* tile, Int planes, Int plane_step, Int first,
-                       T* to) {
-  const Int step = s.x.target_step;
-  const Int last = std::min((first + s.rows) * s.y.target_step, s.y.target);
-  for (Int p = 0; p < planes; ++p, tile += s.plane_pitch, to += plane_step)
-    for (Int y = first * s.y.target_step; y < last; ++y) {
-      const Int row = y / s.y.target_step - first, phase = y % s.y.target_step * step;
-      const T* from = tile + phase * s.tile_size() + row * s.pitch;
-      T* target = to + y * s.x.target;
-      if (step == 1) {
-        const Int left = (last - y) * s.x.target;  // later rows overwrite what is spilled there
-        for (Int i = 0; i < s.x.target; i += kLanes<T>)
-          if (i + kLanes<T> <= left) store(target + i, load(from + i));
-          else std::copy_n(from + i, s.x.target - i, target + i);
-      } else if (step == 2) {
-        const T* odd = from + s.tile_size();
-        const Int pairs = s.x.target / 2;
-        for (Int i = 0; i < pairs; ++i) target[2 * i] = from[i], target[2 * i + 1] = odd[i];
-        if (s.x.target % 2) target[2 * pairs] = from[pairs];
-      } else {
-        for (Int i = 0; i < s.x.target; ++i) target[i] = from[i % step * s.tile_size() + i / step];
-      }
+[[gnu::noinline]] static void empty_tile(const Strips& s, const T* tile, Int planes, Int plane_step,
+                                         Int first, T* to) {
+  const Int step = s.x.target_step, width = s.x.target, size = s.tile_size();
+  const Int bytes = width * static_cast<Int>(sizeof(T));
+  const Int begin = first * s.y.target_step;
+  const Int rows = std::min(s.rows * s.y.target_step, s.y.target - begin);
+  for (Int p = 0; p < planes; ++p, tile += s.plane_pitch, to += plane_step) {
+    T* target = to + begin * width;
+    Int space = rows * width, phase = 0;  // later rows overwrite what is written there
+    for (const T* from = tile; space > 0; space -= width, target += width) {
+      if (step == 1 && bytes <= 16) copy_row<16>(from, width, space, target);
+      else if (step == 1 && bytes <= 32) copy_row<32>(from, width, space, target);
+      else if (step == 1) copy_row<TILEGRAD_VECTOR_BYTES>(from, width, space, target);
+      else if (step == 2) copy_pairs(from, from + size, width, space, target);
+      else
+        for (Int i = 0; i < width; ++i) target[i] = from[i % step * size + i / step];
+      from += step * size;
+      if (++phase == s.y.target_step) from += s.pitch - phase * step * size, phase = 0;
     }
+  }
 }
 
 }  // namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE

@@ -38,7 +38,7 @@ void bind_dtypes(py::module_& module) {
           "itemsize", [](DTypeHandle d) { return size_of(d.dtype); }, "Bytes per element.")
       .def_property_readonly(
           "is_floating_point", [](DTypeHandle d) { return is_floating(d.dtype); },
-          "Whether it is float32 or float64.")
+          "Whether it is float16, bfloat16, float32 or float64.")
       .def_property_readonly(
           "is_complex", [](DTypeHandle) { return false; }, "False: there are no complex dtypes.")
       .def_property_readonly(
@@ -112,6 +112,8 @@ void bind_device(py::module_& module) {
 }  // namespace
 
 PyObject* dtype_object(DType dtype) { return Py_NewRef(dtype_objects[static_cast<int>(dtype)]); }
+
+bool is_dtype(PyObject* object) { return Py_TYPE(object) == dtype_class; }
 
 bool load_dtype(PyObject* object, DType& dtype) {
   if (Py_TYPE(object) == dtype_class) {
@@ -188,12 +190,16 @@ bool load_dims(PyObject* object, Dims& dims) {
   return true;
 }
 
+void set_python_error(const Error& error) {
+  PyErr_SetString(exception_of(error.kind), error.what());
+}
+
 void bind_types(py::module_& module) {
   py::register_local_exception_translator([](std::exception_ptr pointer) {
     try {
       if (pointer) std::rethrow_exception(pointer);
     } catch (const Error& error) {
-      PyErr_SetString(exception_of(error.kind), error.what());
+      set_python_error(error);
     }
   });
   bind_dtypes(module);

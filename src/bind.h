@@ -12,9 +12,12 @@
 namespace tilegrad {
 
 PyObject* dtype_object(DType dtype);  // new reference to tilegrad.<dtype>
+bool is_dtype(PyObject* object);      // one of tilegrad.float32 and its relatives
 bool load_dtype(PyObject* object, DType& dtype);
 bool load_scalar(PyObject* object, Scalar& value);  // Python and NumPy numbers
 bool load_dims(PyObject* object, Dims& dims);       // a sequence of integers, or one integer
+
+void set_python_error(const Error& error);  // makes it the exception of its kind
 
 void bind_types(py::module_& module);  // dtype, device, errors
 

@@ -1,5 +1,6 @@
 // tilegrad._C: the tensor types, then every operation listed in ops.def.
 #include "bind.h"
+#include "halves.h"
 #include "py_queue.h"
 
 namespace tilegrad {
@@ -24,7 +25,9 @@ PYBIND11_MODULE(_C, module) {
   bind_queue(module);
   bind_numpy(module);
   bind_config(module);
+  takes_every_dtype(module);
 #define OP(stem, floors) bind_##stem(module);
 #include "ops.def"
 #undef OP
+  accept_halves(module);
 }

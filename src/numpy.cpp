@@ -2,6 +2,7 @@
 #include <pybind11/numpy.h>
 
 #include "bind.h"
+#include "half.h"
 
 namespace tilegrad {
 namespace {
@@ -18,11 +19,13 @@ DType dtype_of(const py::dtype& type) {
                           : row.category == DTypeCategory::floating ? 'f'
                           : is_unsigned                             ? 'u'
                                                                     : 'i';
-    if (row.supported && kind == expected && static_cast<std::size_t>(type.itemsize()) == row.size)
+    // Of the two halves NumPy knows float16, which comes first.
+    if (kind == expected && static_cast<std::size_t>(type.itemsize()) == row.size)
       return static_cast<DType>(i);
   }
   fail(ErrorKind::type, "can't convert np.ndarray of type ", std::string(py::str(type)),
-       ". The only supported types are: float64, float32, int64, int32, int16, int8, uint8, and "
+       ". The only supported types are: float64, float32, float16, int64, int32, int16, int8, "
+       "uint8, and "
        "bool.");
 }
 
@@ -57,7 +60,11 @@ Tensor from_numpy(const py::array& array) {
   return x;
 }
 
-py::dtype numpy_dtype(DType dtype) { return py::dtype(info(dtype).name); }
+py::dtype numpy_dtype(DType dtype) {
+  TILEGRAD_CHECK(dtype != DType::bfloat16, type,
+                 "numpy: Got unsupported ScalarType BFloat16; convert with .float() first");
+  return py::dtype(info(dtype).name);
+}
 
 // The array keeps the tensor object alive.
 py::array to_numpy(py::object self) {
@@ -100,6 +107,10 @@ py::object item(const Tensor& x) {
       return py::int_(get.operator()<std::int32_t>());
     case DType::int64:
       return py::int_(get.operator()<std::int64_t>());
+    case DType::float16:
+      return py::float_(float(get.operator()<Half>()));
+    case DType::bfloat16:
+      return py::float_(float(get.operator()<BFloat16>()));
     case DType::float32:
       return py::float_(get.operator()<float>());
     default:
@@ -114,6 +125,17 @@ void bind_numpy(py::module_& module) {
              "A tensor that shares the array's memory.");
   module.def("to_numpy", &to_numpy, py::arg("self"), "An array that shares the tensor's memory.");
   module.def("item", &item, py::arg("input"));
+  module.def(
+      "reinterpret",
+      [](const Tensor& x, DType dtype) {
+        TILEGRAD_CHECK(size_of(dtype) == size_of(x.dtype), runtime,
+                       "reinterpret: expected a dtype of ", size_of(x.dtype), " bytes, got ",
+                       info(dtype).name);
+        Tensor y = x;
+        y.dtype = dtype;
+        return y;
+      },
+      py::arg("input"), py::arg("dtype"), "The same bytes as elements of another dtype.");
   // x.data: the same memory with a version counter of its own, so that writes through it are not
   // seen by autograd.
   module.def(

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "half.h"
+
 namespace tilegrad {
 namespace {
 
@@ -21,7 +23,7 @@ std::int64_t wrap_to_integer(double value) {
 DType default_dtype() { return default_floating; }
 
 void set_default_dtype(DType dtype) {
-  TILEGRAD_CHECK(is_floating(dtype) && info(dtype).supported, type,
+  TILEGRAD_CHECK(is_floating(dtype) && !is_half(dtype), type,
                  "set_default_dtype: expected float32 or float64, got ", info(dtype).name);
   default_floating = dtype;
 }
@@ -43,12 +45,14 @@ void Scalar::store(DType dtype, void* element) const {
       return put(static_cast<std::int32_t>(whole));
     case DType::int64:
       return put(whole);
+    case DType::float16:
+      return put(Half(static_cast<float>(as_double())));
+    case DType::bfloat16:
+      return put(BFloat16(static_cast<float>(as_double())));
     case DType::float32:
       return put(static_cast<float>(as_double()));
     case DType::float64:
       return put(as_double());
-    default:
-      fail(ErrorKind::not_implemented, "dtype ", info(dtype).name, " is not supported yet");
   }
 }
 

@@ -1,10 +1,10 @@
 // Batch normalization after Ioffe and Szegedy, "Batch Normalization: Accelerating Deep Network
 // Training by Reducing Internal Covariate Shift" (2015).
 //
-// Two layouts. With length > 1 the elements of a channel come in rows, and a task takes all rows of
-// a block of channels: what it summed is still in the cache when it writes the result. With length
-// 1 (and channels-last images) channels lie side by side, so tasks take ranges of the batch and
-// leave partial sums, which are merged in order.
+// Two ways over memory. Where the elements of a channel come in long rows, a task takes all rows of
+// a block of channels: what it summed is still in the cache when it writes the result. Where rows
+// are short, and in channels-last images, every sample is one long row of columns: tasks take
+// ranges of rows and of columns and leave partial sums, which are merged in order.
 //
 // Mean and variance take one pass over memory that is safe against cancellation: a piece of some
 // thousand elements is read from the cache a second time, for its squares about its own mean;
@@ -13,131 +13,87 @@
 #include "batchnorm.h"
 
 #include <algorithm>
-#include <cmath>
 
-#include "../host_memory.h"
-#include "../parallel.h"
-#include "../row_sums.h"
+#include "../batchnorm_columns.h"
 #include "../visit.h"
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
-static constexpr std::int64_t kBlock = 32;     // channels per task, or columns side by side
-static constexpr std::int64_t kPiece = 4096;   // elements: two passes over them stay in the cache
-static constexpr std::int64_t kColumns = 64;   // channels-last: sums that advance together
-static constexpr std::int64_t kRows = 64;      // channels-last: rows per piece
-static constexpr std::int64_t kMaxParts = 64;  // channels-last: ranges of the batch
+static constexpr std::int64_t kPiece = 4096;  // elements: two passes over them stay in the cache
+// Rows: channels per block, and elements of one sample in it, long enough to be fetched ahead.
+static constexpr std::int64_t kBlock = 64, kRun = 8192;
+static constexpr std::int64_t kTasks = 8;   // blocks that there should be at least
+static constexpr std::int64_t kShort = 64;  // shorter rows are columns
 
+// The rows of a block of channels in an array of the tensor's shape, or in a copy of the block.
 template <class T>
-struct Arrays {
-  explicit Arrays(const BatchNorm& a)
-      : x(static_cast<const T*>(a.x)),
-        weight(static_cast<const T*>(a.weight)),
-        bias(static_cast<const T*>(a.bias)),
-        residual(static_cast<const T*>(a.residual)),
-        grad_y(static_cast<const T*>(a.grad_y)),
-        y(static_cast<T*>(a.y)),
-        mean(static_cast<T*>(a.mean)),
-        rstd(static_cast<T*>(a.rstd)),
-        grad_x(static_cast<T*>(a.grad_x)),
-        grad_residual(static_cast<T*>(a.grad_residual)),
-        grad_weight(static_cast<T*>(a.grad_weight)),
-        grad_bias(static_cast<T*>(a.grad_bias)) {}
-
-  T scale(std::int64_t c) const { return weight ? rstd[c] * weight[c] : rstd[c]; }
-  T shift(std::int64_t c) const { return bias ? bias[c] : T{0}; }
-
-  const T *x, *weight, *bias, *residual, *grad_y;
-  T *y, *mean, *rstd, *grad_x, *grad_residual, *grad_weight, *grad_bias;
-};
-
-// Mean and sum of squared deviations of what was merged so far. `total` is the plain sum: unlike
-// the merged mean it stays infinite where one element is.
-struct Moments {
-  double mean = 0, squares = 0, total = 0;
-
-  // `share` is count / (all elements with these), `weight` is share * (elements before).
-  void merge(double sum, double count, double more_squares, double share, double weight) {
-    const double delta = sum / count - mean;
-    mean += delta * share;
-    squares += more_squares + delta * delta * weight;
-    total += sum;
+struct Rows {
+  T* data;
+  std::int64_t sample_stride, length;
+  T* at(std::int64_t n, std::int64_t c) const {
+    return data ? data + n * sample_stride + c * length : nullptr;
   }
 };
 
-// mean, rstd and the running statistics of channel c.
-template <class T>
-static void finish_channel(const BatchNorm& args, std::int64_t c, const Moments& moments) {
-  T* running_mean = static_cast<T*>(args.running_mean);
-  T* running_var = static_cast<T*>(args.running_var);
-  const auto count = static_cast<double>(args.batch * args.length);
-  const double average = moments.total / count;
-  static_cast<T*>(args.mean)[c] = static_cast<T>(average);
-  static_cast<T*>(args.rstd)[c] = static_cast<T>(1 / std::sqrt(moments.squares / count + args.eps));
-  if (running_mean)
-    running_mean[c] =
-        static_cast<T>((1 - args.momentum) * running_mean[c] + args.momentum * average);
-  if (running_var)
-    running_var[c] = static_cast<T>((1 - args.momentum) * running_var[c] +
-                                    args.momentum * (moments.squares / (count - 1)));
-}
+struct Block {
+  std::int64_t first, channels;
 
-// ---- Rows: length > 1. -------------------------------------------------------------------------
+  template <class T>
+  Rows<T> of(const BatchNorm& args, T* array) const {
+    return {array ? array + first * args.length : nullptr, args.channels * args.length,
+            args.length};
+  }
+};
 
-// A block of channels, in a piece of the batch and of the rows.
+// A part of a block: of the batch and of the rows.
 struct Piece {
-  std::int64_t first_channel, channels, first_sample, samples, begin, count;
-
+  std::int64_t first_sample, samples, begin, count;
   double elements() const { return static_cast<double>(samples * count); }
-  // visit(number in the block, offset of the row's first element)
-  template <class Visit>
-  [[gnu::always_inline]] void for_each_row(const BatchNorm& args, const Visit& visit) const {
-    for (std::int64_t n = first_sample; n < first_sample + samples; ++n)
-      for (std::int64_t c = 0; c < channels; ++c)
-        visit(c, (n * args.channels + first_channel + c) * args.length + begin);
-  }
 };
 
-// Calls task(first channel, channels) for blocks of channels; sizes alone decide about the blocks.
-// A block's rows are long enough for the hardware to fetch ahead.
+// Calls task(block); sizes alone decide about the blocks.
 template <class Task>
 static void for_each_block(const BatchNorm& args, const Task& task) {
-  const std::int64_t block = std::clamp<std::int64_t>(1024 / args.length, 1, kBlock);
-  const std::int64_t blocks = (args.channels + block - 1) / block;
-  const std::int64_t work = std::max<std::int64_t>(1, block * args.batch * args.length);
+  const std::int64_t most = std::clamp<std::int64_t>(args.channels / kTasks, 1, kBlock);
+  const std::int64_t size = std::clamp<std::int64_t>(kRun / args.length, 1, most);
+  const std::int64_t blocks = (args.channels + size - 1) / size;
+  const std::int64_t work = std::max<std::int64_t>(1, size * args.batch * args.length);
   parallel_for(blocks, std::max<std::int64_t>(1, kGrain / work), [&](auto begin, auto end) {
-    for (std::int64_t first = begin * block; first < std::min(end * block, args.channels);
-         first += block)
-      task(first, std::min(block, args.channels - first));
+    for (std::int64_t i = begin; i < end; ++i)
+      task(Block{i * size, std::min(size, args.channels - i * size)});
+    finish_streams();
   });
 }
 
 template <class Visit>
-static void for_each_piece(const BatchNorm& args, std::int64_t first, std::int64_t channels,
-                           const Visit& visit) {
+static void for_each_piece(const BatchNorm& args, const Block& block, const Visit& visit) {
   const std::int64_t count = std::min(args.length, kPiece);
-  const std::int64_t samples = std::max<std::int64_t>(1, kPiece / (channels * count));
+  const std::int64_t samples = std::max<std::int64_t>(1, kPiece / (block.channels * count));
   for (std::int64_t n = 0; n < args.batch; n += samples)
     for (std::int64_t i = 0; i < args.length; i += count)
-      visit(Piece{first, channels, n, std::min(samples, args.batch - n), i,
-                  std::min(count, args.length - i)});
+      visit(Piece{n, std::min(samples, args.batch - n), i, std::min(count, args.length - i)});
+}
+
+template <class Visit>
+TILEGRAD_INLINE void for_each_row(const Block& block, const Piece& piece, const Visit& visit) {
+  for (std::int64_t n = piece.first_sample; n < piece.first_sample + piece.samples; ++n)
+    for (std::int64_t c = 0; c < block.channels; ++c) visit(n, c);
 }
 
 template <class T>
-[[gnu::noinline]] static void sum_piece(const BatchNorm& args, const Piece& piece, Vec<T>* sums) {
-  const T* x = static_cast<const T*>(args.x);
-  piece.for_each_row(args, [&](std::int64_t c, std::int64_t at) {
-    const T* row = x + at;
+[[gnu::noinline]] static void sum_piece(const Block& block, const Piece& piece,
+                                        const Rows<const T>& x, Vec<T>* sums) {
+  for_each_row(block, piece, [&](std::int64_t n, std::int64_t c) {
+    const T* row = x.at(n, c) + piece.begin;
     sums[c] = add_row<T>(sums[c], piece.count, [row](auto place) { return place(row); });
   });
 }
 
 template <class T>
-[[gnu::noinline]] static void sum_squares(const BatchNorm& args, const Piece& piece,
-                                          const T* centers, Vec<T>* sums) {
-  const T* x = static_cast<const T*>(args.x);
-  piece.for_each_row(args, [&](std::int64_t c, std::int64_t at) {
-    const T* row = x + at;
+[[gnu::noinline]] static void sum_squares(const Block& block, const Piece& piece,
+                                          const Rows<const T>& x, const T* centers, Vec<T>* sums) {
+  for_each_row(block, piece, [&](std::int64_t n, std::int64_t c) {
+    const T* row = x.at(n, c) + piece.begin;
     const Vec<T> center = splat(centers[c]);
     sums[c] = add_row<T>(sums[c], piece.count, [row, center](auto place) {
       const Vec<T> deviation = place(row) - center;
@@ -147,81 +103,76 @@ template <class T>
 }
 
 template <class T>
-static void block_statistics(const BatchNorm& args, std::int64_t first, std::int64_t channels) {
+[[gnu::noinline]] static void write_block(const BatchNorm& args, const Block& block,
+                                          const Piece& samples, const Rows<const T>& from) {
+  const Arrays<T> a(args);
+  const Rows<const T> residuals = block.of(args, a.residual);
+  const Rows<T> to = block.of(args, a.y);
+  const bool past = past_caches(args);
+  for_each_row(block, samples, [&](std::int64_t n, std::int64_t c) {
+    const Vec<T> center = splat(a.mean[block.first + c]), scale = splat(a.scale(block.first + c)),
+                 shift = splat(a.shift(block.first + c));
+    const T* x = from.at(n, c);
+    write_row(to.at(n, c), args.length, args.relu, residuals.at(n, c), past,
+              [=](auto place) { return (place(x) - center) * scale + shift; });
+  });
+}
+
+template <class T>
+static void block_train(const BatchNorm& args, const Block& block) {
+  const Rows<const T> x = block.of(args, static_cast<const T*>(args.x));
   Moments moments[kBlock];
   double before = 0;
-  for_each_piece(args, first, channels, [&](const Piece& piece) {
+  for_each_piece(args, block, [&](const Piece& piece) {
     Vec<T> sums[kBlock] = {}, squares[kBlock] = {};
     T sum[kBlock], center[kBlock];
     const double count = piece.elements();
-    sum_piece<T>(args, piece, sums);
-    for (std::int64_t c = 0; c < channels; ++c) {
+    sum_piece<T>(block, piece, x, sums);
+    for (std::int64_t c = 0; c < block.channels; ++c) {
       sum[c] = sum_lanes<T>(sums[c]);
       center[c] = sum[c] / static_cast<T>(count);
     }
-    sum_squares<T>(args, piece, center, squares);
+    sum_squares<T>(block, piece, x, center, squares);
     const double share = count / (before + count);
-    for (std::int64_t c = 0; c < channels; ++c)
+    for (std::int64_t c = 0; c < block.channels; ++c)
       moments[c].merge(static_cast<double>(sum[c]), count,
                        static_cast<double>(sum_lanes<T>(squares[c])), share, share * before);
     before += count;
   });
-  for (std::int64_t c = 0; c < channels; ++c) finish_channel<T>(args, first + c, moments[c]);
+  for (std::int64_t c = 0; c < block.channels; ++c)
+    finish_channel<T>(args, block.first + c, moments[c]);
+  write_block<T>(args, block, {0, args.batch, 0, 0}, x);
 }
 
-template <class T>
-TILEGRAD_INLINE Vec<T> rectify(Vec<T> value) {  // NaN stays
-  return keep<T>(~(value <= Vec<T>{}), value);
-}
-
-template <class T>
-[[gnu::noinline]] static void write_block(const BatchNorm& args, std::int64_t first,
-                                          std::int64_t channels) {
-  const Arrays<T> a(args);
-  const Piece all{first, channels, 0, args.batch, 0, args.length};
-  all.for_each_row(args, [&](std::int64_t c, std::int64_t at) {
-    const Vec<T> center = splat(a.mean[first + c]), scale = splat(a.scale(first + c)),
-                 shift = splat(a.shift(first + c));
-    const T *x = a.x + at, *residual = a.residual + at;
-    const auto normal = [=](auto place) { return (place(x) - center) * scale + shift; };
-    if (a.residual && args.relu)
-      map_row(a.y + at, args.length,
-              [=](auto place) { return rectify<T>(normal(place) + place(residual)); });
-    else if (a.residual)
-      map_row(a.y + at, args.length, [=](auto place) { return normal(place) + place(residual); });
-    else if (args.relu)
-      map_row(a.y + at, args.length, [=](auto place) { return rectify<T>(normal(place)); });
-    else map_row(a.y + at, args.length, normal);
-  });
-}
-
-// The gradient that arrives at the normalization: behind a ReLU, none where y is 0.
 template <class T, bool kRelu>
-struct Incoming {
-  const T *grad, *y;
+struct GradientRows {
+  GradientRows(const BatchNorm& args, const Block& block)
+      : x(block.of(args, static_cast<const T*>(args.x))),
+        grad(block.of(args, static_cast<const T*>(args.grad_y))),
+        y(block.of(args, static_cast<const T*>(args.y))) {}
 
-  template <class Place>
-  [[gnu::always_inline]] Vec<T> operator()(const Place& place) const {
-    if constexpr (kRelu) return keep<T>(~(place(y) <= Vec<T>{}), place(grad));
-    else return place(grad);
+  Incoming<T, kRelu> incoming(std::int64_t n, std::int64_t c, std::int64_t begin) const {
+    return {grad.at(n, c) + begin, kRelu ? y.at(n, c) + begin : nullptr};
   }
+
+  Rows<const T> x, grad, y;
 };
 
 // Sums of the gradient and of its product with x - mean over a piece; writes grad_residual on the
-// way.
+// way, unless null.
 template <class T, bool kRelu>
-[[gnu::noinline]] static void sum_gradients(const BatchNorm& args, const Piece& piece,
-                                            TwoTerms<T>* sums) {
-  const Arrays<T> a(args);
-  piece.for_each_row(args, [&](std::int64_t c, std::int64_t at) {
-    const T* x = a.x + at;
-    const Incoming<T, kRelu> incoming{a.grad_y + at, a.y + at};
-    const Vec<T> center = splat(a.mean[piece.first_channel + c]);
+[[gnu::noinline]] static void sum_gradients(const Block& block, const Piece& piece,
+                                            const GradientRows<T, kRelu>& rows, const T* centers,
+                                            const Rows<T>& residual, TwoTerms<T>* sums) {
+  for_each_row(block, piece, [&](std::int64_t n, std::int64_t c) {
+    const T* x = rows.x.at(n, c) + piece.begin;
+    const Incoming<T, kRelu> incoming = rows.incoming(n, c, piece.begin);
+    const Vec<T> center = splat(centers[c]);
     sums[c] = add_row_twice<T>(sums[c], piece.count, [=](auto place) {
       const Vec<T> grad = incoming(place);
       return TwoTerms<T>{grad, grad * (place(x) - center)};
     });
-    if (a.grad_residual) map_row(a.grad_residual + at, piece.count, incoming);
+    if (residual.data) map_row(residual.at(n, c) + piece.begin, piece.count, incoming);
   });
 }
 
@@ -231,254 +182,80 @@ template <class T, bool kRelu>
 // and without the two averages where mean and rstd are constants: then x has no part in grad_x, be
 // it infinite.
 template <class T, bool kRelu>
-[[gnu::noinline]] static void write_gradients(const BatchNorm& args, std::int64_t first,
-                                              std::int64_t channels) {
+[[gnu::noinline]] static void write_gradients(const BatchNorm& args, const Block& block,
+                                              const GradientRows<T, kRelu>& rows) {
   const Arrays<T> a(args);
+  const Rows<T> to = block.of(args, a.grad_x);
+  const bool past = past_caches(args);
   const T part = T{1} / static_cast<T>(args.batch * args.length);
-  const Piece all{first, channels, 0, args.batch, 0, args.length};
-  all.for_each_row(args, [&](std::int64_t block_channel, std::int64_t at) {
-    const std::int64_t c = first + block_channel;
-    const T* x = a.x + at;
-    const Incoming<T, kRelu> incoming{a.grad_y + at, a.y + at};
+  for_each_row(block, {0, args.batch, 0, 0}, [&](std::int64_t n, std::int64_t in_block) {
+    const std::int64_t c = block.first + in_block;
+    const T* x = rows.x.at(n, in_block);
+    const Incoming<T, kRelu> incoming = rows.incoming(n, in_block, 0);
     const Vec<T> scale = splat(a.scale(c)), center = splat(a.mean[c]),
                  average = splat(a.grad_bias[c] * part),
                  slope = splat(a.grad_weight[c] * part * a.rstd[c]);
+    T* grad_x = to.at(n, in_block);
     if (args.training)
-      map_row(a.grad_x + at, args.length, [=](auto place) {
-        return scale * (incoming(place) - average - (place(x) - center) * slope);
-      });
-    else map_row(a.grad_x + at, args.length, [=](auto place) { return scale * incoming(place); });
+      map_row(
+          grad_x, args.length,
+          [=](auto place) {
+            return scale * (incoming(place) - average - (place(x) - center) * slope);
+          },
+          past);
+    else map_row(grad_x, args.length, [=](auto place) { return scale * incoming(place); }, past);
   });
 }
 
 template <class T, bool kRelu>
-static void block_backward(const BatchNorm& args, std::int64_t first, std::int64_t channels) {
+static void block_backward(const BatchNorm& args, const Block& block) {
   const Arrays<T> a(args);
+  const GradientRows<T, kRelu> rows(args, block);
   double grads[kBlock] = {}, products[kBlock] = {};
-  for_each_piece(args, first, channels, [&](const Piece& piece) {
+  for_each_piece(args, block, [&](const Piece& piece) {
     TwoTerms<T> sums[kBlock];
-    sum_gradients<T, kRelu>(args, piece, sums);
-    for (std::int64_t c = 0; c < channels; ++c) {
+    sum_gradients<T, kRelu>(block, piece, rows, a.mean + block.first,
+                            block.of(args, a.grad_residual), sums);
+    for (std::int64_t c = 0; c < block.channels; ++c) {
       grads[c] += static_cast<double>(sum_lanes<T>(sums[c].first));
       products[c] += static_cast<double>(sum_lanes<T>(sums[c].second));
     }
   });
-  for (std::int64_t c = 0; c < channels; ++c) {
-    a.grad_bias[first + c] = static_cast<T>(grads[c]);
-    a.grad_weight[first + c] = static_cast<T>(products[c] * static_cast<double>(a.rstd[first + c]));
+  for (std::int64_t c = 0; c < block.channels; ++c) {
+    const auto rstd = static_cast<double>(a.rstd[block.first + c]);
+    a.grad_bias[block.first + c] = static_cast<T>(grads[c]);
+    a.grad_weight[block.first + c] = static_cast<T>(products[c] * rstd);
   }
-  if (a.grad_x) write_gradients<T, kRelu>(args, first, channels);
+  if (a.grad_x) write_gradients<T, kRelu>(args, block, rows);
 }
-
-// ---- Columns: length 1. ------------------------------------------------------------------------
-
-static std::int64_t rows_per_part(const BatchNorm& args) {
-  const std::int64_t least = std::max(kRows, kGrain / std::max<std::int64_t>(1, args.channels));
-  return std::max((args.batch + kMaxParts - 1) / kMaxParts, least);
-}
-
-// Calls visit(first row, end, first column, width) for pieces of the rows in [begin, end), in
-// order.
-template <class Visit>
-static void for_each_tile(const BatchNorm& args, std::int64_t begin, std::int64_t end,
-                          const Visit& visit) {
-  for (std::int64_t row = begin; row < end; row += kRows)
-    for (std::int64_t c = 0; c < args.channels; c += kColumns)
-      visit(row, std::min(row + kRows, end), c, std::min(kColumns, args.channels - c));
-}
-
-// The moments of rows [begin, end), one per channel.
-template <class T>
-[[gnu::noinline]] static void column_moments(const BatchNorm& args, std::int64_t begin,
-                                             std::int64_t end, Moments* moments) {
-  const T* x = static_cast<const T*>(args.x);
-  std::fill_n(moments, args.channels, Moments{});
-  for_each_tile(args, begin, end, [&](auto row, auto last, auto first, std::int64_t width) {
-    T sum[kColumns] = {}, squares[kColumns] = {}, center[kColumns];
-    const T* tile = x + first;
-    for (std::int64_t r = row; r < last; ++r)
-      for (std::int64_t c = 0; c < width; ++c) sum[c] += tile[r * args.channels + c];
-    const T share = T{1} / static_cast<T>(last - row);
-    for (std::int64_t c = 0; c < width; ++c) center[c] = sum[c] * share;
-    for (std::int64_t r = row; r < last; ++r)
-      for (std::int64_t c = 0; c < width; ++c) {
-        const T deviation = tile[r * args.channels + c] - center[c];
-        squares[c] += deviation * deviation;
-      }
-    const auto count = static_cast<double>(last - row), before = static_cast<double>(row - begin);
-    const double part = count / (before + count);
-    for (std::int64_t c = 0; c < width; ++c)
-      moments[first + c].merge(static_cast<double>(sum[c]), count, static_cast<double>(squares[c]),
-                               part, part * before);
-  });
-}
-
-template <class T>
-static void column_statistics(const BatchNorm& args) {
-  const std::int64_t rows = rows_per_part(args), channels = args.channels;
-  const std::int64_t parts = (args.batch + rows - 1) / rows;
-  auto* moments = static_cast<Moments*>(
-      thread_scratch(static_cast<std::size_t>(parts * channels) * sizeof(Moments)));
-  parallel_for(args.batch, rows, [&](std::int64_t begin, std::int64_t end) {
-    for (; begin < end; begin += rows)
-      column_moments<T>(args, begin, std::min(begin + rows, end),
-                        moments + begin / rows * channels);
-  });
-  for (std::int64_t part = 1; part < parts; ++part) {
-    const auto before = static_cast<double>(part * rows);
-    const double count = static_cast<double>(std::min((part + 1) * rows, args.batch)) - before;
-    const double share = count / (before + count);
-    for (std::int64_t c = 0; c < channels; ++c) {
-      const Moments& other = moments[part * channels + c];
-      moments[c].merge(other.total, count, other.squares, share, share * before);
-    }
-  }
-  for (std::int64_t c = 0; c < channels; ++c) finish_channel<T>(args, c, moments[c]);
-}
-
-// Calls visit(offset of the row) for every row of the batch, in parallel.
-template <class Visit>
-static void for_each_pixel(const BatchNorm& args, const Visit& visit) {
-  const std::int64_t grain = std::max<std::int64_t>(1, kGrain / args.channels);
-  parallel_for(args.batch, grain, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t n = begin; n < end; ++n) visit(n * args.channels);
-  });
-}
-
-template <class T>
-[[gnu::noinline]] static void write_columns(const BatchNorm& args) {
-  const Arrays<T> a(args);
-  T* scales =
-      static_cast<T*>(thread_scratch(2 * static_cast<std::size_t>(args.channels) * sizeof(T)));
-  T* shifts = scales + args.channels;
-  for (std::int64_t c = 0; c < args.channels; ++c) scales[c] = a.scale(c), shifts[c] = a.shift(c);
-  for_each_pixel(args, [&](std::int64_t at) {
-    const T *x = a.x + at, *residual = a.residual + at, *mean = a.mean;
-    const auto normal = [=](auto place) {
-      return (place(x) - place(mean)) * place(scales) + place(shifts);
-    };
-    if (a.residual && args.relu)
-      map_row(a.y + at, args.channels,
-              [=](auto place) { return rectify<T>(normal(place) + place(residual)); });
-    else if (a.residual)
-      map_row(a.y + at, args.channels, [=](auto place) { return normal(place) + place(residual); });
-    else if (args.relu)
-      map_row(a.y + at, args.channels, [=](auto place) { return rectify<T>(normal(place)); });
-    else map_row(a.y + at, args.channels, normal);
-  });
-}
-
-struct GradientSums {
-  double grad = 0, product = 0;
-};
-
-template <class T, bool kRelu>
-[[gnu::noinline]] static void column_gradient_sums(const BatchNorm& args, std::int64_t begin,
-                                                   std::int64_t end, GradientSums* all) {
-  const Arrays<T> a(args);
-  std::fill_n(all, args.channels, GradientSums{});
-  for_each_tile(args, begin, end, [&](auto row, auto last, auto first, std::int64_t width) {
-    T sum[kColumns] = {}, products[kColumns] = {};
-    const T* center = a.mean + first;
-    for (std::int64_t r = row; r < last; ++r) {
-      const std::int64_t at = r * args.channels + first;
-      for (std::int64_t c = 0; c < width; ++c) {
-        T grad = a.grad_y[at + c];
-        if constexpr (kRelu) grad = a.y[at + c] <= T{0} ? T{0} : grad;
-        sum[c] += grad;
-        products[c] += grad * (a.x[at + c] - center[c]);
-      }
-      if (a.grad_residual)
-        map_row(a.grad_residual + at, width, Incoming<T, kRelu>{a.grad_y + at, a.y + at});
-    }
-    for (std::int64_t c = 0; c < width; ++c) {
-      all[first + c].grad += static_cast<double>(sum[c]);
-      all[first + c].product += static_cast<double>(products[c]);
-    }
-  });
-}
-
-template <class T, bool kRelu>
-[[gnu::noinline]] static void write_column_gradients(const BatchNorm& args) {
-  const Arrays<T> a(args);
-  T* scales =
-      static_cast<T*>(thread_scratch(3 * static_cast<std::size_t>(args.channels) * sizeof(T)));
-  T *averages = scales + args.channels, *slopes = averages + args.channels;
-  const T part = T{1} / static_cast<T>(args.batch);
-  for (std::int64_t c = 0; c < args.channels; ++c) {
-    scales[c] = a.scale(c);
-    averages[c] = a.grad_bias[c] * part;
-    slopes[c] = a.grad_weight[c] * part * a.rstd[c];
-  }
-  for_each_pixel(args, [&](std::int64_t at) {
-    const T *x = a.x + at, *mean = a.mean;
-    const Incoming<T, kRelu> incoming{a.grad_y + at, a.y + at};
-    if (args.training)
-      map_row(a.grad_x + at, args.channels, [=](auto place) {
-        return place(scales) *
-               (incoming(place) - place(averages) - (place(x) - place(mean)) * place(slopes));
-      });
-    else
-      map_row(a.grad_x + at, args.channels,
-              [=](auto place) { return place(scales) * incoming(place); });
-  });
-}
-
-template <class T, bool kRelu>
-static void column_backward(const BatchNorm& args) {
-  const Arrays<T> a(args);
-  const std::int64_t rows = rows_per_part(args), channels = args.channels;
-  const std::int64_t parts = std::max<std::int64_t>(1, (args.batch + rows - 1) / rows);
-  auto* sums = static_cast<GradientSums*>(
-      thread_scratch(static_cast<std::size_t>(parts * channels) * sizeof(GradientSums)));
-  if (args.batch == 0) std::fill_n(sums, channels, GradientSums{});
-  parallel_for(args.batch, rows, [&](std::int64_t begin, std::int64_t end) {
-    for (; begin < end; begin += rows)
-      column_gradient_sums<T, kRelu>(args, begin, std::min(begin + rows, end),
-                                     sums + begin / rows * channels);
-  });
-  for (std::int64_t part = 1; part < parts; ++part)
-    for (std::int64_t c = 0; c < channels; ++c) {
-      sums[c].grad += sums[part * channels + c].grad;
-      sums[c].product += sums[part * channels + c].product;
-    }
-  for (std::int64_t c = 0; c < channels; ++c) {
-    a.grad_bias[c] = static_cast<T>(sums[c].grad);
-    a.grad_weight[c] = static_cast<T>(sums[c].product * static_cast<double>(a.rstd[c]));
-  }
-  if (a.grad_x) write_column_gradients<T, kRelu>(args);
-}
-
-// ---- Kernels. ----------------------------------------------------------------------------------
 
 template <class T, bool kRelu>
 static void backward(const BatchNorm& args) {
-  if (args.length == 1) return column_backward<T, kRelu>(args);
-  for_each_block(args, [&](std::int64_t first, std::int64_t channels) {
-    block_backward<T, kRelu>(args, first, channels);
-  });
+  if (args.length < kShort) return column_backward<T, kRelu>(args);
+  for_each_block(args, [&](const Block& block) { block_backward<T, kRelu>(args, block); });
 }
 
 void batchnorm_train(const BatchNorm& args) {
   visit_floating(args.dtype, [&](auto t) {
     using T = typename decltype(t)::type;
-    if (args.length == 1) {
-      column_statistics<T>(args);
-      return write_columns<T>(args);
-    }
-    for_each_block(args, [&](std::int64_t first, std::int64_t channels) {
-      block_statistics<T>(args, first, channels);
-      write_block<T>(args, first, channels);
-    });
+    if (args.length >= kShort)
+      return for_each_block(args, [&](const Block& block) { block_train<T>(args, block); });
+    column_statistics<T>(args);
+    write_columns<T>(args);
   });
 }
 
 void batchnorm_forward(const BatchNorm& args) {
   visit_floating(args.dtype, [&](auto t) {
     using T = typename decltype(t)::type;
-    if (args.length == 1) return write_columns<T>(args);
-    for_each_block(args, [&](std::int64_t first, std::int64_t channels) {
-      write_block<T>(args, first, channels);
+    if (args.length < kShort) return write_columns<T>(args);
+    // Sample by sample, which is the order of memory.
+    const Block all{0, args.channels};
+    const Rows<const T> x = all.of(args, static_cast<const T*>(args.x));
+    const std::int64_t sample = args.channels * args.length;
+    parallel_for(args.batch, std::max<std::int64_t>(1, kGrain / sample), [&](auto begin, auto end) {
+      write_block<T>(args, all, {begin, end - begin, 0, 0}, x);
+      finish_streams();
     });
   });
 }

@@ -13,15 +13,16 @@
 #include <numeric>
 
 #include "../host_memory.h"
+#include "../narrow_panels.h"
 #include "../parallel.h"
 #include "../patches.h"
+#include "../pixel_panels.h"
 #include "../transpose.h"
 #include "../winograd_grad.h"
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
 static constexpr Int kBlockSteps = 256;  // a block of a panel stays in L1
-static constexpr Int kNarrow = 4;        // so few output channels have a path of their own
 
 static Pass forward_pass(const Conv2d& c) {
   return {
@@ -31,7 +32,8 @@ static Pass forward_pass(const Conv2d& c) {
       c.out_channels,
       {c.in_height, c.out_height, c.kernel_height, c.stride_y, c.dilation_y, c.pad_y, c.out_height},
       {c.in_width, c.out_width, c.kernel_width, c.stride_x, c.dilation_x, c.pad_x, c.out_width},
-      c.x};
+      c.x,
+      c.groups * c.in_channels};
 }
 
 // The axis of the convolution which computes the gradient of the inputs first, first + stride, ...
@@ -107,138 +109,10 @@ static void multiply_panel(const T* window, Int rows, const Int* row_offset, Int
   }
 }
 
-// Visits the outputs of a band in stretches that lie evenly spaced in the output array:
-// visit(index of the first one in channel 0 of the group, its place in the band, length).
-template <class Visit>
-static void for_each_run(const Pass& p, const Band& band, Int group, const Visit& visit) {
-  const bool whole_rows = band.columns == p.x.size && p.y.out_step == 1;
-  const Int runs = whole_rows ? 1 : band.rows, length = band.rows * band.columns / runs;
-  Int at = 0;
-  for (Int image = band.image; image < band.image + band.images; ++image)
-    for (Int run = 0; run < runs; ++run, at += length) {
-      const Int y = p.y.out_first + (band.y + run) * p.y.out_step;
-      const Int x = p.x.out_first + band.x * p.x.out_step;
-      const Int plane = (image * p.groups + group) * p.out_channels * p.y.size;
-      visit((plane + y) * p.x.size + x, at, length);
-    }
-}
-
 template <class T>
 static T* scratch_of(Int elements, Int bytes) {
   const Int all = elements * static_cast<Int>(sizeof(T)) + bytes;
   return static_cast<T*>(thread_scratch(static_cast<std::size_t>(all)));
-}
-
-template <class T>
-static void forward_band(const Pass& p, const Band& band, Int group, const T* panels, const T* bias,
-                         T* target) {
-  const Int width = panel_width<T>(p.out_channels), plane = p.y.size * p.x.size;
-  const Int rows = round_up(band.pixels(), kRows);
-  Window<T> window(p, band);
-  T* y = scratch_of<T>(rows * width, window.bytes());
-  window.fill(p, band, group, y + rows * width);
-  for (Int channel = 0; channel < p.out_channels; channel += width, panels += p.taps() * width) {
-    const Int valid = std::min(width, p.out_channels - channel);
-    std::fill_n(y, rows * width, T{0});
-    if (bias)
-      for (Int i = 0; i < rows; ++i)
-        std::copy_n(bias + group * p.out_channels + channel, valid, y + i * width);
-    multiply_panel(window.data, band.pixels(), window.pixel_offset, p.taps(), window.tap_offset,
-                   panels, width, y);
-    for_each_run(p, band, group, [&](Int to, Int at, Int length) {
-      T* first = target + to + channel * plane;
-      if (p.x.out_step == 1) return transpose(y + at * width, width, length, valid, first, plane);
-      for (Int c = 0; c < valid; ++c)
-        for (Int i = 0; i < length; ++i)
-          first[c * plane + i * p.x.out_step] = y[(at + i) * width + c];
-    });
-  }
-}
-
-// With few output channels they would leave most of a vector empty. Where neighbouring outputs see
-// neighbouring inputs, pixels can fill it instead: for every tap their inputs are a vector of the
-// window, shifted. The window is wider than the output, so a few results are of no use.
-static bool is_narrow(const Pass& p) {
-  return p.out_channels <= kNarrow && p.y.stride == 1 && p.x.stride == 1;
-}
-
-// y_tile = sum over taps t of weight[t] outer window[tap_offset[t] + (0 .. kTileColumns)].
-template <class T>
-static void multiply_shifted(const T* window, const Int* tap_offset, Int taps, const T* weight,
-                             T* y_tile, Int y_stride) {
-  Vec<T> sum[kNarrow][2];
-#pragma GCC unroll 4
-  for (int i = 0; i < kNarrow; ++i)
-#pragma GCC unroll 2
-    for (int v = 0; v < 2; ++v) sum[i][v] = Vec<T>{};
-  for (Int t = 0; t < taps; ++t, weight += kNarrow) {
-    const T* pixels = window + tap_offset[t];
-#pragma GCC unroll 2
-    for (int v = 0; v < 2; ++v) {
-      const Vec<T> x = load(pixels + v * kLanes<T>);
-#pragma GCC unroll 4
-      for (int i = 0; i < kNarrow; ++i) sum[i][v] += weight[i] * x;
-    }
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < kNarrow; ++i)
-#pragma GCC unroll 2
-    for (int v = 0; v < 2; ++v) store(y_tile + i * y_stride + v * kLanes<T>, sum[i][v]);
-}
-
-template <class T>
-static void narrow_band(const Pass& p, const Band& band, Int group, const T* weight, const T* bias,
-                        T* target) {
-  Window<T> window(p, band);
-  const Int row_size = window.x.size, image_size = p.in_channels * window.y.size * row_size;
-  const Int length = round_up((band.rows - 1) * row_size + band.columns, kTileColumns<T>);
-  T* y = scratch_of<T>(kNarrow * length, window.bytes());
-  window.fill(p, band, group, y + kNarrow * length);
-  for (Int image = 0; image < band.images; ++image) {
-    for (Int at = 0; at < length; at += kTileColumns<T>)
-      multiply_shifted(window.data + image * image_size + at, window.tap_offset, p.taps(), weight,
-                       y + at, length);
-    for (Int c = 0; c < p.out_channels; ++c) {
-      const Int channel = group * p.out_channels + c, channels = p.groups * p.out_channels;
-      const T shift = bias ? bias[channel] : T{0};
-      for (Int row = 0; row < band.rows; ++row) {
-        const Int to_y = p.y.out_first + (band.y + row) * p.y.out_step;
-        T* to = target + p.x.out_first + band.x * p.x.out_step +
-                (((band.image + image) * channels + channel) * p.y.size + to_y) * p.x.size;
-        const T* from = y + c * length + row * row_size;
-        for (Int i = 0; i < band.columns; ++i) to[i * p.x.out_step] = from[i] + shift;
-      }
-    }
-  }
-}
-
-// The filters as (groups, panels, taps, width). In `weight` the output channels of the pass lie
-// `across` elements apart, its input channels `along`.
-template <class T>
-static void pack_weight(const Conv2d& c, const Pass& p, Int width, Int across, Int along,
-                        T* packed) {
-  const Int panels = (p.out_channels + width - 1) / width;
-  parallel_for(p.groups * panels, 1, [&](Int begin, Int end) {
-    for (Int task = begin; task < end; ++task) {
-      const Int channel = task % panels * width, valid = std::min(width, p.out_channels - channel);
-      const T* from = static_cast<const T*>(c.weight) + channel * across +
-                      task / panels * c.out_channels * c.taps();
-      T* to = packed + task * p.taps() * width;
-      if (p.x.tap_step > 0) {  // the filters as they are
-        if (valid < width) std::fill_n(to, p.taps() * width, T{0});
-        transpose(from, across, valid, p.taps(), to, width);
-        continue;
-      }
-      for (Int i = 0; i < p.in_channels; ++i, from += along)
-        for (Int y = 0; y < p.y.taps; ++y)
-          for (Int x = 0; x < p.x.taps; ++x, to += width) {
-            const Int tap = (p.y.tap_first + y * p.y.tap_step) * c.kernel_width + p.x.tap_first +
-                            x * p.x.tap_step;
-            for (Int j = 0; j < valid; ++j) to[j] = from[j * across + tap];
-            std::fill(to + valid, to + width, T{0});
-          }
-    }
-  });
 }
 
 template <class T>
@@ -255,19 +129,13 @@ static void run_pass(const Conv2d& c, const Pass& p, Int across, Int along, cons
                            c.out_channels * c.taps(), static_cast<const float*>(bias), packed))
         return;
     }
-  const bool narrow = is_narrow(p);
-  const Int width = narrow ? kNarrow : panel_width<T>(p.out_channels);
-  pack_weight(c, p, width, across, along, packed);
-  const Int group_size = round_up(p.out_channels, width) * p.taps();
-  const Bands bands(p, 0, p.batch);
-  parallel_for(bands.count * p.groups, 1, [&](Int begin, Int end) {
-    for (Int task = begin; task < end; ++task) {
-      const Int group = task / bands.count;
-      const auto compute = narrow ? narrow_band<T> : forward_band<T>;
-      compute(p, bands.at(task % bands.count), group, packed + group * group_size,
-              static_cast<const T*>(bias), static_cast<T*>(target));
-    }
-  });
+  const T* weight = static_cast<const T*>(c.weight);
+  const Int group_stride = c.out_channels * c.taps();
+  if (!is_narrow(p))
+    return direct_forward(p, weight, across, along, c.kernel_width, group_stride,
+                          static_cast<const T*>(bias), static_cast<T*>(target), packed);
+  narrow_forward(p, weight, across, along, c.kernel_width, group_stride,
+                 static_cast<const T*>(bias), static_cast<T*>(target), packed);
 }
 
 template <class T>
@@ -282,7 +150,7 @@ static void grad_input(const Conv2d& c) {
     for (Int x = 0; x < std::min(c.stride_x, c.in_width); ++x)
       run_pass<T>(c,
                   {c.batch, c.groups, c.out_channels, c.in_channels, grad_input_axis(p.y, y),
-                   grad_input_axis(p.x, x), c.y},
+                   grad_input_axis(p.x, x), c.y, c.groups * c.out_channels},
                   c.kernel_height * c.kernel_width, c.taps(), nullptr, c.x);
 }
 
@@ -310,7 +178,7 @@ static void grad_weight_block(const Conv2d& c, const Pass& p, Int group, Int par
   const Int filters = std::min(kWeightBlock<T>, p.out_channels - filter), taps = p.taps();
   const Int width = panel_width<T>(filters), all = round_up(filters, width);
   const Int rows = round_up(taps, kRows);
-  const Bands bands(p, c.batch * part / c.parts, c.batch * (part + 1) / c.parts);
+  const Bands bands(p, c.batch * part / c.parts, c.batch * (part + 1) / c.parts, window_pixels(p));
   const Band largest = bands.at(0);
   T* sum = scratch_of<T>((rows + largest.pixels()) * all, Window<T>(p, largest).bytes());
   T* packed = sum + rows * all;
@@ -318,7 +186,7 @@ static void grad_weight_block(const Conv2d& c, const Pass& p, Int group, Int par
   for (Int index = 0; index < bands.count; ++index) {
     const Band band = bands.at(index);
     Window<T> window(p, band);
-    window.fill(p, band, group, packed + largest.pixels() * all);
+    window.show(p, band, group * p.in_channels, packed + largest.pixels() * all);
     pack_outputs(p, band, group, static_cast<const T*>(c.y), filter, filters, width, packed);
     for (Int i = 0; i < all; i += width)
       multiply_panel(window.data, taps, window.tap_offset, band.pixels(), window.pixel_offset,

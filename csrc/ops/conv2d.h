@@ -69,8 +69,8 @@ struct Conv2d {
     return groups * padded(to) * (from + 1) * taps;
   }
 
-  // The widest tile of any instruction set has 32 columns.
-  static std::int64_t padded(std::int64_t channels) { return (channels + 31) / 32 * 32; }
+  // The tiles of the instruction sets are up to 32 wide and 12 high.
+  static std::int64_t padded(std::int64_t channels) { return (channels + 31) / 32 * 32 + 12; }
 };
 
 }  // namespace tilegrad

@@ -3,13 +3,20 @@
 
 #include <cstring>
 
+#include "../half.h"
 #include "../visit.h"
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
+template <class T>
+static constexpr bool is_half_type = std::is_same_v<T, Half> || std::is_same_v<T, BFloat16>;
+
 template <class To, class From>
 static To convert(From value) {
-  if constexpr (std::is_same_v<To, bool>) return value != From{0};
+  if constexpr (std::is_same_v<To, From>) return value;
+  else if constexpr (is_half_type<From>) return convert<To>(static_cast<float>(value));
+  else if constexpr (is_half_type<To>) return To(static_cast<float>(value));
+  else if constexpr (std::is_same_v<To, bool>) return value != From{0};
   // A negative or large float becomes an unsigned or narrow integer by way of int64, where the
   // conversion is defined for every value in its range.
   else if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>)
@@ -56,6 +63,36 @@ static void convert_all([[maybe_unused]] const Copy& args) {
 #endif
 }
 
+// Between the halves and anything but float32.
+#if defined(TILEGRAD_IS_FIRST_ISA)
+static void convert_halves(const Copy& args) {
+  if (is_half(args.from) && is_half(args.to)) {
+    if (args.to == DType::float16) return copy_all<Half, BFloat16>(args.loop);
+    return copy_all<BFloat16, Half>(args.loop);
+  }
+  visit(is_half(args.from) ? args.to : args.from, [&](auto type) {
+    using T = typename decltype(type)::type;
+    if constexpr (!std::is_same_v<T, float>) {
+      if (args.to == DType::float16) return copy_all<Half, T>(args.loop);
+      if (args.to == DType::bfloat16) return copy_all<BFloat16, T>(args.loop);
+      if (args.from == DType::float16) return copy_all<T, Half>(args.loop);
+      copy_all<T, BFloat16>(args.loop);
+    }
+  });
+}
+#endif
+
+static bool between_half_and_float(const Copy& args) {
+  if (args.from == DType::float32) {
+    if (args.to == DType::bfloat16) return copy_all<BFloat16, float>(args.loop), true;
+    if (args.to == DType::float16) return copy_all<Half, float>(args.loop), true;
+  } else if (args.to == DType::float32) {
+    if (args.from == DType::bfloat16) return copy_all<float, BFloat16>(args.loop), true;
+    if (args.from == DType::float16) return copy_all<float, Half>(args.loop), true;
+  }
+  return false;
+}
+
 void copy(const Copy& args) {
   if (args.to == args.from) {  // only the element's size matters
     switch (size_of(args.to)) {
@@ -68,6 +105,14 @@ void copy(const Copy& args) {
       default:
         return copy_all<std::int64_t, std::int64_t>(args.loop);
     }
+  }
+  if (is_half(args.to) || is_half(args.from)) {
+    if (between_half_and_float(args)) return;
+#if defined(TILEGRAD_IS_FIRST_ISA)
+    return convert_halves(args);
+#else
+    return tilegrad::cpu::TILEGRAD_FIRST_ISA::copy(args);
+#endif
   }
   if (is_floating(args.to) && is_floating(args.from)) {
     if (args.to == DType::float32) return copy_all<float, double>(args.loop);

@@ -1,50 +1,20 @@
-// Cross-entropy in one pass over the scores forward, and one backward: the probabilities are never
-// stored, only the logarithm of their normalizer, one number per row.
+// Cross-entropy in one pass over the scores, loss and gradient together. Without the gradient, only
+// the logarithm of the normalizer is kept, one number per row, and backward is a pass of its own.
 #include "cross_entropy.h"
 
-#include <algorithm>
-#include <limits>
-
-#include "../elementary.h"
+#include "../host_memory.h"
+#include "../softmax_row.h"
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
-
-static constexpr std::int64_t kLanes = 32;
-
-// log(sum(exp(x))) of one row, the maximum taken out first.
-template <class T>
-static T log_sum_exp(const T* x, std::int64_t count) {
-  constexpr T kInfinity = std::numeric_limits<T>::infinity();
-  T lanes[kLanes], largest = -kInfinity, sum = 0;
-  if (count < kLanes) {
-    for (std::int64_t i = 0; i < count; ++i) largest = std::max(largest, x[i]);
-    for (std::int64_t i = 0; i < count; ++i) lanes[i] = exponential(x[i] - largest);
-    for (std::int64_t i = 0; i < count; ++i) sum += lanes[i];
-    return largest + std::log(sum);
-  }
-  const std::int64_t whole = count / kLanes * kLanes;
-  std::fill_n(lanes, kLanes, -kInfinity);
-  for (std::int64_t i = 0; i < whole; i += kLanes)
-    for (std::int64_t j = 0; j < kLanes; ++j)
-      lanes[j] = x[i + j] > lanes[j] ? x[i + j] : lanes[j];  // a NaN is caught by the sum
-  for (T value : lanes) largest = std::max(largest, value);
-  for (std::int64_t i = whole; i < count; ++i) largest = std::max(largest, x[i]);
-  std::fill_n(lanes, kLanes, T{0});
-  for (std::int64_t i = 0; i < whole; i += kLanes)
-    for (std::int64_t j = 0; j < kLanes; ++j) lanes[j] += exponential(x[i + j] - largest);
-  for (std::int64_t j = 0; j < count - whole; ++j) lanes[j] += exponential(x[whole + j] - largest);
-  for (T value : lanes) sum += value;
-  return largest + std::log(sum);
-}
 
 // sum_c w[c] * (lse - x[c])
 template <class T>
 static T smoothing_term(const T* x, const T* weight, T lse, std::int64_t classes) {
-  T lanes[kLanes] = {}, sum = 0;
-  for (std::int64_t i = 0; i < classes; i += kLanes)
-    for (std::int64_t j = 0; j < std::min(kLanes, classes - i); ++j)
-      lanes[j] += (weight ? weight[i + j] : T{1}) * (lse - x[i + j]);
-  for (T value : lanes) sum += value;
+  T sum = 0;  // of the places that are whole vectors; what is left one by one
+  const std::int64_t whole = classes / kLanes<T> * kLanes<T>;
+  if (weight) sum = sum_row<T>(whole, [=](auto at) { return at(weight) * (lse - at(x)); });
+  else sum = sum_row<T>(whole, [=](auto at) { return lse - at(x); });
+  for (std::int64_t c = whole; c < classes; ++c) sum += (weight ? weight[c] : T{1}) * (lse - x[c]);
   return sum;
 }
 
@@ -52,79 +22,131 @@ static std::int64_t rows_per_task(std::int64_t classes) {
   return std::max<std::int64_t>(1, kGrain / 4 / std::max<std::int64_t>(1, classes));
 }
 
+// What the gradients of all rows share.
+template <class T>
+struct Gradient {
+  T* grad_x;
+  T scale;       // of the reduction
+  T weight_sum;  // of all classes
+  bool stream;
+
+  Gradient(const CrossEntropyRows& in, void* to, T total) : grad_x(static_cast<T*>(to)) {
+    const T* weight = static_cast<const T*>(in.weight);
+    scale = in.reduction == Reduction::mean ? T{1} / total : T{1};
+    weight_sum = static_cast<T>(in.classes);
+    if (weight) weight_sum = sum_row<T>(in.classes, [=](auto at) { return at(weight); });
+    stream = in.rows * in.classes * static_cast<std::int64_t>(sizeof(T)) >= kStreamBytes;
+  }
+};
+
+// Row n of the gradient, times `factor`:
+//   (1 - s) * w[t] * (p[c] - [c == t])  +  s / classes * (p[c] * sum(w) - w[c])
+// where `power(at)` are exponentials and p = power / sum.
+template <class T, class Power>
+TILEGRAD_INLINE void gradient_row(const CrossEntropyRows& in, const Gradient<T>& g, std::int64_t n,
+                                  T factor, T sum, const Power& power) {
+  const T* weight = static_cast<const T*>(in.weight);
+  const std::int64_t target = in.target[n];
+  const T smoothing = static_cast<T>(in.label_smoothing);
+  const T hard = factor * (1 - smoothing) * (weight ? weight[target] : T{1});
+  const T soft = smoothing == 0 ? T{0} : factor * smoothing / static_cast<T>(in.classes);
+  const T slope = (hard + soft * g.weight_sum) / sum;
+  T* row = g.grad_x + n * in.classes;
+  const auto at_target = [=](auto at, Vec<T> value) {
+    const auto lane = static_cast<std::uint64_t>(target - at.begin);
+    if (lane < static_cast<std::uint64_t>(kLanes<T>)) value[lane] -= hard;
+    return value;
+  };
+  if (soft == 0)
+    write_row(row, in.classes, g.stream, [&](auto at) { return at_target(at, power(at) * slope); });
+  else if (weight)
+    write_row(row, in.classes, g.stream,
+              [&](auto at) { return at_target(at, power(at) * slope - soft * at(weight)); });
+  else
+    write_row(row, in.classes, g.stream,
+              [&](auto at) { return at_target(at, power(at) * slope - soft); });
+}
+
+// The loss of row n, its log-sum-exp and, where wanted, its gradient.
+template <class T>
+[[gnu::noinline]] static void forward_row(const CrossEntropy& args, const Gradient<T>& g,
+                                          std::int64_t n) {
+  const CrossEntropyRows& in = args.in;
+  const T* x = static_cast<const T*>(in.x) + n * in.classes;
+  const T* weight = static_cast<const T*>(in.weight);
+  const T smoothing = static_cast<T>(in.label_smoothing);
+  const std::int64_t t = in.target[n];
+  T &loss = static_cast<T*>(args.losses)[n], &lse = static_cast<T*>(args.lse)[n];
+  loss = lse = 0;
+  if (t == in.ignore_index) {
+    if (g.grad_x) std::fill_n(g.grad_x + n * in.classes, in.classes, T{0});
+    return;
+  }
+  if (!in.normalized) {
+    const T shift = largest_of(x, in.classes);
+    if (g.grad_x) {
+      T* powers = g.grad_x + n * in.classes;
+      if (g.stream)  // the row of the result is written once, past the caches
+        powers = static_cast<T*>(thread_scratch(static_cast<std::size_t>(in.classes) * sizeof(T)));
+      const T sum = sum_exponentials<T, true>(powers, x, in.classes, shift);
+      lse = shift + std::log(sum);
+      gradient_row(in, g, n, g.scale, sum, [=](auto at) { return at(powers); });
+    } else {
+      lse = shift + std::log(sum_exponentials<T, false>(nullptr, x, in.classes, shift));
+    }
+  }
+  loss = (1 - smoothing) * (weight ? weight[t] : T{1}) * (lse - x[t]);
+  if (smoothing != 0)
+    loss += smoothing / static_cast<T>(in.classes) * smoothing_term(x, weight, lse, in.classes);
+}
+
 template <class T>
 static void forward(const CrossEntropy& args) {
   const CrossEntropyRows& in = args.in;
   const T* weight = static_cast<const T*>(in.weight);
-  const T smoothing = static_cast<T>(in.label_smoothing);
-  T* losses = static_cast<T*>(args.losses);
-  T* lse = static_cast<T*>(args.lse);
-  parallel_for(in.rows, rows_per_task(in.classes), [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t n = begin; n < end; ++n) {
-      const T* x = static_cast<const T*>(in.x) + n * in.classes;
-      const std::int64_t t = in.target[n];
-      lse[n] = 0;
-      losses[n] = 0;
-      if (t == in.ignore_index) continue;
-      if (!in.normalized) lse[n] = log_sum_exp(x, in.classes);
-      losses[n] = (1 - smoothing) * (weight ? weight[t] : T{1}) * (lse[n] - x[t]);
-      if (smoothing != 0)
-        losses[n] +=
-            smoothing / static_cast<T>(in.classes) * smoothing_term(x, weight, lse[n], in.classes);
-    }
-  });
   double loss = 0, total = 0;  // in order, and few compared with the scores
-  for (std::int64_t n = 0; n < in.rows; ++n) {
-    if (in.target[n] == in.ignore_index) continue;
-    loss += static_cast<double>(losses[n]);
-    total += weight ? static_cast<double>(weight[in.target[n]]) : 1.0;
-  }
+  for (std::int64_t n = 0; n < in.rows; ++n)
+    if (in.target[n] != in.ignore_index)
+      total += weight ? static_cast<double>(weight[in.target[n]]) : 1.0;
+  const Gradient<T> gradient(in, args.grad_x, static_cast<T>(total));
+  parallel_for(in.rows, rows_per_task(in.classes), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t n = begin; n < end; ++n) forward_row(args, gradient, n);
+    finish_stream();
+  });
+  for (std::int64_t n = 0; n < in.rows; ++n)
+    loss += static_cast<double>(static_cast<const T*>(args.losses)[n]);
   *static_cast<T*>(args.total) = static_cast<T>(total);
   *static_cast<T*>(args.loss) =
       static_cast<T>(in.reduction == Reduction::mean ? loss / total : loss);
 }
 
-// The gradient of one row, times `scale`:
-//   (1 - s) * w[t] * (p[c] - [c == t])  +  s / classes * (p[c] * sum(w) - w[c])
-// with p = exp(x - lse), or 0 for scores that are normalized already.
+// Log-probabilities have a gradient at the target only, and where labels are smoothed.
 template <class T>
-static void gradient_row(const CrossEntropyRows& in, T* grad_x, const T* x, std::int64_t target,
-                         T lse, T scale, T weight_sum) {
-  const T* weight = static_cast<const T*>(in.weight);
-  const T smoothing = static_cast<T>(in.label_smoothing);
-  const T hard = scale * (1 - smoothing) * (weight ? weight[target] : T{1});
-  const T soft = scale * smoothing / static_cast<T>(in.classes);
-  const T slope = hard + soft * weight_sum;
-  if (in.normalized) std::fill_n(grad_x, in.classes, T{0});
+[[gnu::noinline]] static void backward_row(const CrossEntropyBackward& args, const Gradient<T>& g,
+                                           std::int64_t n) {
+  const CrossEntropyRows& in = args.in;
+  T* row = g.grad_x + n * in.classes;
+  if (in.target[n] == in.ignore_index) {
+    std::fill_n(row, in.classes, T{0});
+    return;
+  }
+  const T* x = static_cast<const T*>(in.x) + n * in.classes;
+  const T* grad = static_cast<const T*>(args.grad);
+  const T lse = static_cast<const T*>(args.lse)[n];
+  const T factor = g.scale * (in.reduction == Reduction::none ? grad[n] : *grad);
+  if (in.normalized) gradient_row(in, g, n, factor, T{1}, [](auto) { return Vec<T>{}; });
   else
-    for (std::int64_t c = 0; c < in.classes; ++c) grad_x[c] = slope * exponential(x[c] - lse);
-  if (soft != 0)
-    for (std::int64_t c = 0; c < in.classes; ++c) grad_x[c] -= soft * (weight ? weight[c] : T{1});
-  grad_x[target] -= hard;
+    gradient_row(in, g, n, factor, T{1},
+                 [=](auto at) { return exponential_below<T>(at(x) - lse); });
 }
 
 template <class T>
 static void backward(const CrossEntropyBackward& args) {
   const CrossEntropyRows& in = args.in;
-  const T* weight = static_cast<const T*>(in.weight);
-  const T* grad = static_cast<const T*>(args.grad);
-  T weight_sum = static_cast<T>(in.classes);
-  if (weight) {
-    weight_sum = 0;
-    for (std::int64_t c = 0; c < in.classes; ++c) weight_sum += weight[c];
-  }
-  const T divisor = in.reduction == Reduction::mean ? *static_cast<const T*>(args.total) : T{1};
+  const Gradient<T> gradient(in, args.grad_x, *static_cast<const T*>(args.total));
   parallel_for(in.rows, rows_per_task(in.classes), [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t n = begin; n < end; ++n) {
-      T* grad_x = static_cast<T*>(args.grad_x) + n * in.classes;
-      if (in.target[n] == in.ignore_index) {
-        std::fill_n(grad_x, in.classes, T{0});
-        continue;
-      }
-      gradient_row(in, grad_x, static_cast<const T*>(in.x) + n * in.classes, in.target[n],
-                   static_cast<const T*>(args.lse)[n],
-                   (in.reduction == Reduction::none ? grad[n] : *grad) / divisor, weight_sum);
-    }
+    for (std::int64_t n = begin; n < end; ++n) backward_row(args, gradient, n);
+    finish_stream();
   });
 }
 

@@ -31,6 +31,9 @@ struct CrossEntropy {
   void* lse;     // (rows,)
   void* loss;    // one element: mean or sum; unused for none
   void* total;   // one element: the sum of the weights of the targets
+  // (rows, classes): the gradient of x for a gradient of 1 of the loss, or null. Not for normalized
+  // scores, nor for the reduction none.
+  void* grad_x;
 };
 
 struct CrossEntropyBackward {

@@ -47,18 +47,15 @@ struct Taps {
   }
 };
 
-// A column of targets, one vector wide: where its results go and how many lanes of them count.
+// A column of targets, one vector wide, and where its results go. Lanes beyond the width of the
+// plane spill into the next row, which is written later; the last row has a place of its own.
 template <class T>
 struct Column {
   T* to;
-  Int pitch, rows, valid;
+  Int pitch, rows;
+  T* last;
 
-  // Invalid lanes may spill into the next row, which is written later, but not behind the last.
-  void put(Int row, Vec<T> value) const {
-    if (row == rows - 1 && valid < kLanes<T>)
-      std::memcpy(to + row * pitch, &value, static_cast<std::size_t>(valid) * sizeof(T));
-    else store(to + row * pitch, value);
-  }
+  T* at(Int row) const { return row == rows - 1 ? last : to + row * pitch; }
 };
 
 // Square filters of kSize rows with stride 1, down one column. Window rows outside [first, last)
@@ -66,7 +63,7 @@ struct Column {
 template <int kSize, class T>
 [[gnu::noinline]] static void roll(const T* window, Int pitch, Int column_step, Int first, Int last,
                                    const T* weight, Int weight_step, Vec<T> start,
-                                   const Column<T>& column) {
+                                   Column<T> column) {
   Vec<T> sum[kSize], kept[kSize * kSize];
 #pragma GCC unroll 7
   for (int i = 0; i < kSize; ++i) sum[i] = start;
@@ -75,7 +72,7 @@ template <int kSize, class T>
     for (int t = 0; t < 9; ++t) kept[t] = load(weight + t * weight_step);
   }
   const auto next_row = [&](Int row) {
-    if (row >= 0) column.put(row, sum[0]);
+    if (row >= 0) store(column.at(row), sum[0]);
 #pragma GCC unroll 7
     for (int i = 0; i + 1 < kSize; ++i) sum[i] = sum[i + 1];
     sum[kSize - 1] = start;
@@ -112,7 +109,7 @@ static inline void correlate(const T* window, Int pitch, const Int* offset, Int 
     for (int r = 0; r < kRowsAtOnce; ++r) sum[r] += factor * load(x + r * pitch);
   }
 #pragma GCC unroll 8
-  for (int r = 0; r < kRowsAtOnce; ++r) column.put(row + r, sum[r]);
+  for (int r = 0; r < kRowsAtOnce; ++r) store(column.at(row + r), sum[r]);
 }
 
 template <class T>
@@ -144,6 +141,7 @@ struct StripPass {
   const Conv2d& c;
   const Strips& s;
   const Taps& taps;
+  const RowBuilder<T>* builders;
   const T *source, *bias;
   T* target;
   Int targets;
@@ -154,20 +152,24 @@ struct StripPass {
   Int tap_step() const { return table_blocks() * s.lanes; }
   Int table_size() const { return (targets * taps.count + targets) * tap_step(); }  // bias first
 
-  void fill_table(Int strip, T* table) const {
+  [[gnu::noinline]] void fill_table(Int strip, T* table) const {
     const T* weight = static_cast<const T*>(c.weight);
+    const Int size = tap_step();
     for (Int j = 0; j < targets; ++j)
-      for (Int t = -1; t < taps.count; ++t)
-        for (Int i = 0; i < tap_step(); ++i) {
-          const Int plane = s.planes == 1 ? 0 : std::min(i / s.plane_pitch, s.planes - 1);
-          const Int filter = std::min(strip * s.planes + plane, s.channels - 1) * targets + j;
-          if (t < 0) *table++ = bias ? bias[filter] : T{0};
-          else *table++ = weight[filter * taps.count + taps.weight[t]];
-        }
+      for (Int p = 0; p < s.planes; ++p) {
+        const Int channel = std::min(strip * s.planes + p, s.channels - 1);
+        const Int filter = channel * targets + j;
+        T* to = table + j * (taps.count + 1) * size + p * s.plane_pitch;
+        const Int count = p + 1 < s.planes ? s.plane_pitch : size - p * s.plane_pitch;
+        std::fill_n(to, count, bias ? bias[filter] : T{0});
+        for (Int t = 0; t < taps.count; ++t)
+          std::fill_n(to += size, count, weight[filter * taps.count + taps.weight[t]]);
+      }
   }
 
   // Target rows [first, first + rows) of each phase, from the windows to `to`.
-  void compute(const T* window, const T* table, Int first, Int rows, T* to, Int to_pitch) const {
+  [[gnu::noinline]] void compute(const T* window, const T* table, Int first, Int rows, T* to,
+                                 Int to_pitch) const {
     const Int size = rolling_size(c, s), phases = s.y.target_phases() * s.x.target_step;
     const bool direct = s.is_direct();
     for (Int phase = 0; phase < phases; ++phase)
@@ -175,31 +177,37 @@ struct StripPass {
         const Int block = i == 0 ? s.blocks - 1 : i - 1;  // first the one that spills
         const Int at = block * s.lanes;
         const T* weight = table + (s.planes == 1 ? 0 : at);
-        const Vec<T> start = load(weight);
-        const Column<T> column = {to + phase * s.tile_size() + at, to_pitch, rows,
-                                  direct ? std::min(s.lanes, s.x.target - at) : s.lanes};
-        weight += tap_step();
-        if (size == 0) {
-          const Int begin = taps.begin[phase];
-          correlate_rows(window + at, s.pitch, taps.offset + begin, taps.begin[phase + 1] - begin,
-                         weight + begin * tap_step(), tap_step(), start, column);
-          continue;
-        }
-        const Int from = std::clamp<Int>(s.y.origin - first, 0, size - 1);
-        const Int last = std::clamp<Int>(s.y.source + s.y.origin - first, from, rows + size - 1);
-        const auto kernel = size == 3 ? roll<3, T> : size == 5 ? roll<5, T> : roll<7, T>;
-        kernel(window + at, s.pitch, c.dilation_x, from, last, weight, tap_step(), start, column);
+        const bool spills = direct && at + s.lanes > s.x.target;
+        alignas(64) T last_row[kLanes<T>];
+        Column<T> column = {to + phase * s.tile_size() + at, to_pitch, rows, last_row};
+        if (!spills) column.last = column.to + (rows - 1) * to_pitch;
+        convolve(size, phase, window + at, weight, first, column);
+        if (spills) std::copy_n(last_row, s.x.target - at, column.to + (rows - 1) * to_pitch);
       }
   }
 
-  void run_strip(Int image, Int strip, const T* table, T* window, T* tile) const {
+  void convolve(Int size, Int phase, const T* window, const T* weight, Int first,
+                const Column<T>& column) const {
+    const Int step = tap_step(), begin = taps.begin[phase];
+    const Vec<T> start = load(weight);
+    weight += step;
+    if (size == 0)
+      return correlate_rows(window, s.pitch, taps.offset + begin, taps.begin[phase + 1] - begin,
+                            weight + begin * step, step, start, column);
+    const Int from = std::clamp<Int>(s.y.origin - first, 0, size - 1);
+    const Int last = std::clamp<Int>(s.y.source + s.y.origin - first, from, column.rows + size - 1);
+    const auto kernel = size == 3 ? roll<3, T> : size == 5 ? roll<5, T> : roll<7, T>;
+    kernel(window, s.pitch, c.dilation_x, from, last, weight, step, start, column);
+  }
+
+  [[gnu::noinline]] void run_strip(Int image, Int strip, const T* table, T* window, T* tile) const {
     const Int in_plane = s.y.source * s.x.source, out_plane = s.y.target * s.x.target;
     const Int channel = strip * s.planes, planes = std::min(s.planes, s.channels - channel);
     const T* from = source + (image * s.channels + channel) * s.windows * in_plane;
     const T* end = source + c.batch * s.channels * s.windows * in_plane;
     for (Int first = 0; first < s.y.count; first += s.rows) {
       const Int rows = std::min(s.rows, s.y.count - first);
-      fill_windows(s, from, planes, s.windows * in_plane, first, end, window);
+      fill_windows(s, builders, from, planes, s.windows * in_plane, first, source, end, window);
       T* to = target + (image * s.channels + channel) * targets * out_plane;
       for (Int j = 0; j < targets; ++j, to += out_plane) {
         const T* weight = table + j * (taps.count + 1) * tap_step();
@@ -251,28 +259,28 @@ template <int kSize, int kColumns, class T>
       for (int s = 0; s < kColumns; ++s) visit(sum[r][s], total + (r * kSize + s) * total_step);
   };
   for_each_sum([](Vec<T>& value, T* at) { value = load(at); });
-  const auto add = [&](const T* row, int r) {
-#pragma GCC unroll 7
-    for (int s = 0; s < kColumns; ++s) sum[r][s] += of_row[r] * load(row + s * column_step);
-  };
 #pragma GCC unroll 7
   for (int r = 0; r < kSize; ++r)
     of_row[r] =
         first - 1 - r >= 0 && first - 1 - r < rows ? load(y + (first - 1 - r) * y_pitch) : Vec<T>{};
-  for (Int j = first; j < last; ++j) {
+  const auto next = [&](Int j, const auto& exists) {
 #pragma GCC unroll 7
     for (int r = kSize - 1; r > 0; --r) of_row[r] = of_row[r - 1];
-    if (j < rows) of_row[0] = load(y + j * y_pitch);
-    const T* row = window + j * pitch;
-    if (j >= kSize - 1 && j < rows) {
+    if (exists(0)) of_row[0] = load(y + j * y_pitch);
+    Vec<T> x[kColumns];
 #pragma GCC unroll 7
-      for (int r = 0; r < kSize; ++r) add(row, r);
-    } else {  // not all output rows exist
+    for (int s = 0; s < kColumns; ++s) x[s] = load(window + j * pitch + s * column_step);
 #pragma GCC unroll 7
-      for (int r = 0; r < kSize; ++r)
-        if (j - r >= 0 && j - r < rows) add(row, r);
-    }
-  }
+    for (int r = 0; r < kSize; ++r)
+      if (exists(r))
+#pragma GCC unroll 7
+        for (int s = 0; s < kColumns; ++s) sum[r][s] += of_row[r] * x[s];
+  };
+  Int j = first;  // near the edges not all output rows exist
+  const auto edge = [&](int r) { return j - r >= 0 && j - r < rows; };
+  for (; j < std::min<Int>(kSize - 1, last); ++j) next(j, edge);
+  for (; j < std::min(rows, last); ++j) next(j, [](int) { return true; });
+  for (; j < last; ++j) next(j, edge);
   for_each_sum([](const Vec<T>& value, T* at) { store(at, value); });
 }
 
@@ -301,6 +309,7 @@ struct WeightPass {
   const Conv2d& c;
   const Strips& s;
   const Taps& taps;
+  const RowBuilder<T>*builders, *output_builder;
 
   // The blocks of a wide plane share their sums, but for the last one: not all its lanes count.
   Int total_blocks() const { return s.planes == 1 ? std::min<Int>(s.blocks, 2) : s.blocks; }
@@ -346,20 +355,20 @@ struct WeightPass {
     }
   }
 
-  void run_strip(Int image, Int strip, T* total, T* window, T* tile) const {
+  [[gnu::noinline]] void run_strip(Int image, Int strip, T* total, T* window, T* tile) const {
     const Int in_plane = s.y.source * s.x.source, out_plane = s.y.target * s.x.target;
     const Int channel = strip * s.planes, planes = std::min(s.planes, s.channels - channel);
     const T *x = static_cast<const T*>(c.x), *x_end = x + c.batch * s.channels * in_plane;
     const T* y = static_cast<const T*>(c.y);
     const T* y_end = y + c.batch * s.channels * c.out_channels * out_plane;
-    x += (image * s.channels + channel) * in_plane;
-    y += (image * s.channels + channel) * c.out_channels * out_plane;
+    const T* x_first = x + (image * s.channels + channel) * in_plane;
+    const T* y_first = y + (image * s.channels + channel) * c.out_channels * out_plane;
     for (Int first = 0; first < s.y.count; first += s.rows) {
       const Int rows = std::min(s.rows, s.y.count - first);
-      fill_windows(s, x, planes, in_plane, first, x_end, window);
+      fill_windows(s, builders, x_first, planes, in_plane, first, x, x_end, window);
       for (Int j = 0; j < c.out_channels; ++j) {
         T* sum = total + j * taps.count * tap_step();
-        const T* from = y + j * out_plane + first * s.x.target;
+        const T* from = y_first + j * out_plane + first * s.x.target;
         const bool in_place =
             planes == 1 && s.planes == 1 &&
             y_end - from >= (rows - 1) * s.x.target + s.blocks * s.lanes;  // reads whole vectors
@@ -367,10 +376,8 @@ struct WeightPass {
           add(window, first, rows, from, s.x.target, sum);
           continue;
         }
-        for (Int row = 0; row < rows; ++row, from += s.x.target)
-          for (Int p = 0; p < planes; ++p)
-            put_row(tile + row * s.pitch + p * s.plane_pitch, from + p * c.out_channels * out_plane,
-                    s.x.target, y_end);
+        output_builder->build(tile, from, rows, s.x.target, planes, c.out_channels * out_plane, y,
+                              y_end);
         add(window, first, rows, tile, s.pitch, sum);
       }
     }
@@ -423,25 +430,33 @@ struct WeightPass {
 };
 
 template <class T>
+static void prepare_builders(const Strips& s, RowBuilder<T>* builders) {
+  for (Int f = 0; f < s.x.source_step; ++f)
+    builders[f].prepare(s, s.x.first(f), s.x.last(f), s.x.source_step, f - s.x.origin);
+}
+
+template <class T>
 static void run_depthwise(const Conv2d& c, bool grad) {
   const Strips s(c, grad, kLanes<T>);
   const Taps taps(s);
-  const T *x = static_cast<const T*>(c.x), *y = static_cast<const T*>(c.y);
-  StripPass<T>{c,
-               s,
-               taps,
-               grad ? y : x,
-               grad ? nullptr : static_cast<const T*>(c.bias),
-               const_cast<T*>(grad ? x : y),
-               grad ? 1 : c.out_channels}
-      .run();
+  RowBuilder<T> builders[4];
+  prepare_builders(s, builders);
+  StripPass<T> pass{c, s, taps, builders};
+  pass.source = static_cast<const T*>(grad ? c.y : c.x);
+  pass.bias = grad ? nullptr : static_cast<const T*>(c.bias);
+  pass.target = static_cast<T*>(grad ? c.x : c.y);
+  pass.targets = grad ? 1 : c.out_channels;
+  pass.run();
 }
 
 template <class T>
 static void run_weight(const Conv2d& c) {
   const Strips s(c, false, kLanes<T>);
   const Taps taps(s);
-  WeightPass<T>{c, s, taps}.run();
+  RowBuilder<T> builders[4], output_builder;
+  prepare_builders(s, builders);
+  output_builder.prepare(s, 0, s.x.target, 1, 0);
+  WeightPass<T>{c, s, taps, builders, &output_builder}.run();
 }
 
 void depthwise(const Conv2d& args) {

@@ -13,6 +13,7 @@
 #include "../elementary.h"
 #include "../few_rows.h"
 #include "../gemm.h"
+#include "../gemm_bf16.h"
 #include "../host_memory.h"
 #include "../visit.h"
 
@@ -217,6 +218,16 @@ static void multiply(const Matmul& args) {
   });
 }
 
+// bfloat16: as above, but that the sums of a block are finished before they are rounded.
+static void multiply_bf16(const Matmul& args) {
+  const Int batch = args.batch();
+  const Int work = std::max<Int>(1, args.rows * args.columns * args.inner);
+  const Int grain = work > kSmallWork ? batch : std::max<Int>(1, (1 << 17) / work);
+  parallel_for(batch, grain, [&](Int begin, Int end) {
+    for (Int i = begin; i < end; ++i) multiply_one_bf16(args, product_of_batch<BFloat16>(args, i));
+  });
+}
+
 // Integer products, in wrap-around arithmetic: plain loops.
 [[maybe_unused]] static void multiply_integers(const Matmul& args) {
   parallel_for(args.batch() * args.rows, 16, [&](Int begin, Int end) {
@@ -240,6 +251,7 @@ void matmul(const Matmul& args) {
   if (!is_floating(args.dtype)) return multiply_integers(args);
 #endif
   if (args.dtype == DType::float32) return multiply<float>(args);
+  if (args.dtype == DType::bfloat16) return multiply_bf16(args);
   multiply<double>(args);
 }
 

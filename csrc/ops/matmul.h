@@ -11,16 +11,18 @@ enum class MatmulActivation : std::uint8_t { none, relu, gelu };
 // y = activation(x @ other + bias). Strides count elements. y is row-major: (batch..., rows,
 // columns) without gaps.
 struct Matmul {
-  DType dtype;  // float32, float64, or int64 (other integers are widened by the caller)
+  // float32, float64, int64 (other integers are widened by the caller), or bfloat16, which is
+  // summed in float32 and rounded once
+  DType dtype;
   std::int64_t rows, columns, inner;
   const void* x;  // (batch..., rows, inner)
   std::int64_t x_row_stride, x_column_stride;
   const void* other;  // (batch..., inner, columns)
   std::int64_t other_row_stride, other_column_stride;
   void* y = nullptr;
-  const void* bias = nullptr;  // (columns), contiguous, or null
+  const void* bias = nullptr;  // (columns), contiguous, or null; float32 where y is bfloat16
   MatmulActivation activation = MatmulActivation::none;
-  void* x_sums = nullptr;  // (rows): the sums of x's rows; without batch dimensions only
+  void* x_sums = nullptr;  // (rows): the sums of x's rows; not with batch dimensions or bfloat16
 
   // Batch dimensions, innermost first; a stride of 0 broadcasts.
   int batch_ndim = 0;

@@ -1,141 +1,179 @@
 // Softmax: exp(x - max) / sum(exp(x - max)), so that nothing overflows.
 //
-// A row (inner == 1) is reduced in kLanes parts that are folded at the end; otherwise neighbouring
-// columns of the inner dimension are taken side by side. Each row or column belongs to one task.
+// A row (inner == 1) is reduced in vector lanes that are folded at the end; otherwise neighbouring
+// columns of the inner dimension are taken side by side, one per lane. What is left of them, fewer
+// than a vector, is gathered into rows. Each row or column belongs to one task.
 #include "softmax.h"
 
-#include <algorithm>
-#include <limits>
-
-#include "../elementary.h"
+#include "../host_memory.h"
+#include "../softmax_row.h"
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
-static constexpr std::int64_t kLanes = 32;
-
-// Folds x[0], x[1], ... with `combine`, kLanes elements at a time.
-template <class T, class Lift, class Combine>
-static T fold(std::int64_t count, T identity, const Lift& lift, const Combine& combine) {
-  T lanes[kLanes];
-  std::fill_n(lanes, kLanes, identity);
-  std::int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes)
-    for (std::int64_t j = 0; j < kLanes; ++j) lanes[j] = combine(lanes[j], lift(i + j));
-  for (std::int64_t j = 0; j < count - i; ++j) lanes[j] = combine(lanes[j], lift(i + j));
-  for (std::int64_t width = kLanes / 2; width > 0; width /= 2)
-    for (std::int64_t j = 0; j < width; ++j) lanes[j] = combine(lanes[j], lanes[j + width]);
-  return lanes[0];
-}
-
 template <class T>
-static T larger(T a, T b) {
-  return a > b ? a : b;  // a NaN is caught by the sum
-}
-
-template <class T>
-static void softmax_row(const Softmax& args, T* y, const T* x) {
-  const std::int64_t n = args.length;
-  const auto add = [](T a, T b) { return a + b; };
-  const T shift = fold<T>(
-      n, -std::numeric_limits<T>::infinity(), [=](std::int64_t i) { return x[i]; }, larger<T>);
-  if (args.log) {
-    const T sum = fold<T>(n, T{0}, [=](std::int64_t i) { return exponential(x[i] - shift); }, add);
-    const T log_sum = std::log(sum);
-    for (std::int64_t i = 0; i < n; ++i) y[i] = x[i] - shift - log_sum;
+[[gnu::noinline]] static void softmax_row(T* y, const T* x, std::int64_t count, bool log,
+                                          bool stream, T* scratch) {
+  const T shift = largest_of(x, count);
+  if (log) {
+    const T log_sum = std::log(sum_exponentials<T, false>(nullptr, x, count, shift));
+    write_row(y, count, stream, [=](auto at) { return at(x) - shift - log_sum; });
     return;
   }
-  for (std::int64_t i = 0; i < n; ++i) y[i] = exponential(x[i] - shift);
-  const T scale = T{1} / fold<T>(n, T{0}, [=](std::int64_t i) { return y[i]; }, add);
-  for (std::int64_t i = 0; i < n; ++i) y[i] *= scale;
-}
-
-// `width` neighbouring columns, at most kLanes.
-template <class T>
-static void softmax_columns(const Softmax& args, T* y, const T* x, std::int64_t width) {
-  const std::int64_t n = args.length, step = args.inner;
-  T shift[kLanes], sum[kLanes] = {};
-  std::fill_n(shift, kLanes, -std::numeric_limits<T>::infinity());
-  for (std::int64_t i = 0; i < n; ++i)
-    for (std::int64_t j = 0; j < width; ++j) shift[j] = larger(x[i * step + j], shift[j]);
-  for (std::int64_t i = 0; i < n; ++i)
-    for (std::int64_t j = 0; j < width; ++j) {
-      const T power = exponential(x[i * step + j] - shift[j]);
-      sum[j] += power;
-      y[i * step + j] = args.log ? x[i * step + j] - shift[j] : power;
-    }
-  for (std::int64_t j = 0; j < width; ++j) sum[j] = args.log ? std::log(sum[j]) : T{1} / sum[j];
-  for (std::int64_t i = 0; i < n; ++i)
-    for (std::int64_t j = 0; j < width; ++j) {
-      T& value = y[i * step + j];
-      value = args.log ? value - sum[j] : value * sum[j];
-    }
+  T* terms = stream ? scratch : y;
+  const T scale = T{1} / sum_exponentials<T, true>(terms, x, count, shift);
+  write_row(y, count, stream, [=](auto at) { return at(terms) * scale; });
 }
 
 // With s = sum(grad) for the logarithm, sum(grad * y) otherwise:
 //   log_softmax: grad_x = grad - exp(y) * s        softmax: grad_x = (grad - s) * y
 template <class T>
-static T slope(bool log, T grad, T y, T sum) {
-  return log ? grad - exponential(y) * sum : (grad - sum) * y;
+[[gnu::noinline]] static void backward_row(T* grad_x, const T* grad, const T* y, std::int64_t count,
+                                           bool log, bool stream) {
+  if (log) {
+    const T sum = sum_row<T>(count, [=](auto at) { return at(grad); });
+    write_row(grad_x, count, stream,
+              [=](auto at) { return at(grad) - exponential_below<T>(at(y)) * sum; });
+    return;
+  }
+  const T sum = sum_row<T>(count, [=](auto at) { return at(grad) * at(y); });
+  write_row(grad_x, count, stream, [=](auto at) { return (at(grad) - sum) * at(y); });
 }
 
-template <class T>
-static void backward_row(const SoftmaxBackward& args, T* grad_x, const T* grad, const T* y) {
-  const bool log = args.log;
-  const T sum = fold<T>(
-      args.length, T{0}, [=](std::int64_t i) { return log ? grad[i] : grad[i] * y[i]; },
-      [](T a, T b) { return a + b; });
-  for (std::int64_t i = 0; i < args.length; ++i) grad_x[i] = slope(log, grad[i], y[i], sum);
+// --- columns: kVectors vectors of neighbours, `step` elements apart along the reduced dimension
+// ---
+
+template <class T, int kVectors, class Body>
+TILEGRAD_INLINE void each_vector(std::int64_t length, std::int64_t step, const Body& body) {
+  for (std::int64_t i = 0; i < length; ++i)
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) body(v, i * step + v * kLanes<T>);
 }
 
-template <class T>
-static void backward_columns(const SoftmaxBackward& args, T* grad_x, const T* grad, const T* y,
-                             std::int64_t width) {
-  T sum[kLanes] = {};
-  for (std::int64_t i = 0; i < args.length; ++i)
-    for (std::int64_t j = 0; j < width; ++j) {
-      const std::int64_t at = i * args.inner + j;
-      sum[j] += args.log ? grad[at] : grad[at] * y[at];
-    }
-  for (std::int64_t i = 0; i < args.length; ++i)
-    for (std::int64_t j = 0; j < width; ++j) {
-      const std::int64_t at = i * args.inner + j;
-      grad_x[at] = slope(args.log, grad[at], y[at], sum[j]);
-    }
+template <class T, int kVectors>
+[[gnu::noinline]] static void softmax_columns(T* y, const T* x, std::int64_t length,
+                                              std::int64_t step, bool log) {
+  Vec<T> shift[kVectors], sum[kVectors], log_sum[kVectors];
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) {
+    shift[v] = splat(kMinusInfinity<T>);
+    sum[v] = Vec<T>{};
+  }
+  each_vector<T, kVectors>(length, step, [&](int v, std::int64_t at) {
+    const Vec<T> value = load(x + at);
+    shift[v] = value > shift[v] ? value : shift[v];  // a NaN is caught by the sum
+  });
+  each_vector<T, kVectors>(length, step, [&](int v, std::int64_t at) {
+    const Vec<T> term = exponential_below<T>(load(x + at) - shift[v]);
+    sum[v] += term;
+    if (!log) store(y + at, term);
+  });
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v)
+    for (int lane = 0; lane < kLanes<T>; ++lane) log_sum[v][lane] = std::log(sum[v][lane]);
+  each_vector<T, kVectors>(length, step, [&](int v, std::int64_t at) {
+    store(y + at, log ? load(x + at) - shift[v] - log_sum[v] : load(y + at) / sum[v]);
+  });
 }
 
-// Calls part(offset, width) for every row (width 1), or every group of neighbouring columns.
-template <class Args, class Part>
-static void for_each_part(const Args& args, const Part& part) {
-  const std::int64_t groups = (args.inner + kLanes - 1) / kLanes;
-  const std::int64_t work = std::max<std::int64_t>(1, args.length * std::min(args.inner, kLanes));
+template <class T, int kVectors>
+[[gnu::noinline]] static void backward_columns(T* grad_x, const T* grad, const T* y,
+                                               std::int64_t length, std::int64_t step, bool log) {
+  Vec<T> sum[kVectors]{};
+  each_vector<T, kVectors>(length, step, [&](int v, std::int64_t at) {
+    sum[v] += log ? load(grad + at) : load(grad + at) * load(y + at);
+  });
+  if (log)
+    each_vector<T, kVectors>(length, step, [&](int v, std::int64_t at) {
+      store(grad_x + at, load(grad + at) - exponential_below<T>(load(y + at)) * sum[v]);
+    });
+  else
+    each_vector<T, kVectors>(length, step, [&](int v, std::int64_t at) {
+      store(grad_x + at, (load(grad + at) - sum[v]) * load(y + at));
+    });
+}
+
+// --- tasks
+// ----------------------------------------------------------------------------------------
+
+// Calls run(offset, width) for every row (width 1), or every group of at most 4 vectors of
+// columns.
+template <class T, class Args, class Task>
+static void for_each_part(const Args& args, const Task& run) {
+  constexpr std::int64_t kGroup = 4 * kLanes<T>;
+  const std::int64_t groups = (args.inner + kGroup - 1) / kGroup;
+  const std::int64_t work = std::max<std::int64_t>(1, args.length * std::min(args.inner, kGroup));
   parallel_for(args.outer * groups, std::max<std::int64_t>(1, kGrain / 4 / work),
                [&](std::int64_t begin, std::int64_t end) {
                  for (std::int64_t task = begin; task < end; ++task) {
-                   const std::int64_t first = task % groups * kLanes;
-                   part(task / groups * args.length * args.inner + first,
-                        std::min(kLanes, args.inner - first));
+                   const std::int64_t first = task % groups * kGroup;
+                   run(task / groups * args.length * args.inner + first,
+                       std::min(kGroup, args.inner - first));
                  }
+                 finish_stream();
                });
 }
 
 template <class T>
+static bool streams(std::int64_t outer, std::int64_t length, std::int64_t inner) {
+  return inner == 1 && outer * length * static_cast<std::int64_t>(sizeof(T)) >= kStreamBytes;
+}
+
+// A column as a row, and back.
+template <class T>
+static const T* gather(T* row, const T* column, std::int64_t length, std::int64_t step) {
+  for (std::int64_t i = 0; i < length; ++i) row[i] = column[i * step];
+  return row;
+}
+template <class T>
+static void scatter(T* column, const T* row, std::int64_t length, std::int64_t step) {
+  for (std::int64_t i = 0; i < length; ++i) column[i * step] = row[i];
+}
+
+template <class T>
+static T* row_scratch(std::int64_t elements) {
+  return static_cast<T*>(thread_scratch(static_cast<std::size_t>(elements) * sizeof(T)));
+}
+
+template <class T>
 static void forward(const Softmax& args) {
-  T* y = static_cast<T*>(args.y);
-  const T* x = static_cast<const T*>(args.x);
-  for_each_part(args, [&](std::int64_t offset, std::int64_t width) {
-    if (args.inner == 1) softmax_row(args, y + offset, x + offset);
-    else softmax_columns(args, y + offset, x + offset, width);
+  const std::int64_t n = args.length, step = args.inner;
+  const bool stream = streams<T>(args.outer, n, step);
+  for_each_part<T>(args, [&](std::int64_t offset, std::int64_t width) {
+    T* y = static_cast<T*>(args.y) + offset;
+    const T* x = static_cast<const T*>(args.x) + offset;
+    if (step == 1)
+      return softmax_row(y, x, n, args.log, stream, stream ? row_scratch<T>(n) : nullptr);
+    if (width == 4 * kLanes<T>) return softmax_columns<T, 4>(y, x, n, step, args.log);
+    std::int64_t j = 0;
+    for (; j + kLanes<T> <= width; j += kLanes<T>)
+      softmax_columns<T, 1>(y + j, x + j, n, step, args.log);
+    T* row = j < width ? row_scratch<T>(n) : nullptr;
+    for (; j < width; ++j) {
+      softmax_row(row, gather(row, x + j, n, step), n, args.log, false, row);
+      scatter(y + j, row, n, step);
+    }
   });
 }
 
 template <class T>
 static void backward(const SoftmaxBackward& args) {
-  T* grad_x = static_cast<T*>(args.grad_x);
-  const T* grad = static_cast<const T*>(args.grad);
-  const T* y = static_cast<const T*>(args.y);
-  for_each_part(args, [&](std::int64_t offset, std::int64_t width) {
-    if (args.inner == 1) backward_row(args, grad_x + offset, grad + offset, y + offset);
-    else backward_columns(args, grad_x + offset, grad + offset, y + offset, width);
+  const std::int64_t n = args.length, step = args.inner;
+  const bool stream = streams<T>(args.outer, n, step);
+  for_each_part<T>(args, [&](std::int64_t offset, std::int64_t width) {
+    T* grad_x = static_cast<T*>(args.grad_x) + offset;
+    const T *grad = static_cast<const T*>(args.grad) + offset,
+            *y = static_cast<const T*>(args.y) + offset;
+    if (step == 1) return backward_row(grad_x, grad, y, n, args.log, stream);
+    if (width == 4 * kLanes<T>) return backward_columns<T, 4>(grad_x, grad, y, n, step, args.log);
+    std::int64_t j = 0;
+    for (; j + kLanes<T> <= width; j += kLanes<T>)
+      backward_columns<T, 1>(grad_x + j, grad + j, y + j, n, step, args.log);
+    T* row = j < width ? row_scratch<T>(2 * n) : nullptr;
+    for (; j < width; ++j) {
+      gather(row, grad + j, n, step);
+      backward_row(row, row, gather(row + n, y + j, n, step), n, args.log, false);
+      scatter(grad_x + j, row, n, step);
+    }
   });
 }
 

@@ -3,8 +3,10 @@
 from . import _C, autograd, backends, cuda
 from ._C import boolean as bool
 from ._C import (
+    bfloat16,
     device,
     dtype,
+    float16,
     float32,
     float64,
     get_default_dtype,
@@ -37,6 +39,7 @@ from .utils import data as _data  # isort: skip - makes utils.data known without
 
 float = float32
 double = float64
+half = float16
 long = int64
 int = int32
 short = int16

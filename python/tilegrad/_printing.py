@@ -69,7 +69,9 @@ def set_printoptions(
 
 def tensor_repr(tensor: Any) -> str:
     """``repr(tensor)``: the values, then whatever differs from a plain CPU tensor."""
-    array = _C.to_numpy(tensor.detach().cpu())
+    from .tensor import as_array
+
+    array = as_array(tensor)
     prefix = "tensor("
     suffixes = []
     if tensor.device.type != "cpu":

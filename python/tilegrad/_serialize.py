@@ -13,14 +13,23 @@ __all__ = ["rebuild"]
 
 
 def rebuild(
-    array: np.ndarray, device: str, requires_grad: bool, cls: type, attributes: dict | None = None
+    array: np.ndarray,
+    device: str,
+    requires_grad: bool,
+    cls: type,
+    attributes: dict | None = None,
+    dtype: Any = None,
 ) -> Any:
     """The tensor that ``Tensor.__reduce_ex__`` described.
 
     A result of recorded operations comes back without its history, as data. The array must have a
-    tensor dtype (TypeError); a device that this machine lacks raises RuntimeError.
+    tensor dtype (TypeError); a device that this machine lacks raises RuntimeError. With ``dtype``
+    the array holds the bits of such elements.
     """
-    output = _C.to_device(_C.clone(_C.from_numpy(array)), _C.device(device))
+    output = _C.clone(_C.from_numpy(array))
+    if dtype is not None:
+        output = _C.reinterpret(output, dtype)
+    output = _C.to_device(output, _C.device(device))
     if cls is not Tensor:
         output = _C.TensorBase.__new__(cls, output)
     output._requires_grad = requires_grad

@@ -15,7 +15,13 @@ from .autograd import backward
 from .autograd.graph import Node
 from .autograd.views import regenerate
 
-__all__ = ["Tensor"]
+__all__ = ["Tensor", "as_array"]
+
+
+def as_array(tensor: Any) -> np.ndarray:
+    """The values of any tensor as an array, of bfloat16 as float32; shares memory where it can."""
+    value = tensor.detach().cpu()
+    return _C.to_numpy(value.float() if value.dtype is _C.bfloat16 else value)
 
 
 class Tensor(_C.TensorBase):
@@ -233,12 +239,13 @@ class Tensor(_C.TensorBase):
 
     def tolist(self) -> Any:
         """Nested lists of Python numbers; a scalar gives a number."""
-        return _C.to_numpy(self.detach().cpu()).tolist()
+        return as_array(self).tolist()
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
         """A NumPy array that shares this CPU tensor's memory.
 
-        Raises RuntimeError if the tensor requires grad, TypeError if it is not on the CPU;
+        Raises RuntimeError if the tensor requires grad, TypeError if it is not on the CPU or of
+        dtype bfloat16, which NumPy lacks;
         ``force=True`` detaches and copies to the CPU first.
         """
         if force:
@@ -307,12 +314,15 @@ class Tensor(_C.TensorBase):
     def __reduce_ex__(self, protocol: Any) -> tuple:
         from ._serialize import rebuild
 
+        value = self.detach().cpu()
+        is_bfloat16 = self.dtype is _C.bfloat16  # NumPy lacks it: its bits travel
         return rebuild, (
-            self.detach().cpu().numpy(),
+            (_C.reinterpret(value, _C.int16) if is_bfloat16 else value).numpy(),
             str(self.device),
             self.requires_grad and self.is_leaf,
             type(self),
             dict(self.__dict__),
+            *((self.dtype,) if is_bfloat16 else ()),
         )
 
     def __deepcopy__(self, memo: dict) -> Tensor:

@@ -5,6 +5,7 @@
 
 #include "bind.h"
 #include "dispatch.h"
+#include "halves.h"
 #include "loop.h"
 
 namespace tilegrad {
@@ -75,6 +76,7 @@ void bind_compare(py::module_& module) {
   TILEGRAD_BIND(logical_xor, ne)
 #undef TILEGRAD_BIND
   module.def("equal", &equal, py::arg("input"), py::arg("other"));
+  rounds_numbers({"eq", "ne", "lt", "le", "gt", "ge"});
 }
 
 }  // namespace tilegrad

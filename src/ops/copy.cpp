@@ -4,6 +4,7 @@
 #include "bind.h"
 #include "device.h"
 #include "dispatch.h"
+#include "halves.h"
 #include "loop.h"
 
 namespace tilegrad {
@@ -71,6 +72,7 @@ void bind_copy(py::module_& module) {
         copy_into(y, expand(x, y.shape, "copy_"));
       },
       py::arg("input"), py::arg("src"));
+  takes_every_dtype({"clone", "contiguous", "to_dtype", "to_device", "copy_"});
 }
 
 }  // namespace tilegrad

@@ -75,10 +75,12 @@ Problem prepare(const char* op, const Tensor& x, const Tensor& target,
   return p;
 }
 
-// (loss, log-sum-exp of each row, sum of the weights of the targets)
+// (loss, log-sum-exp of each row, sum of the weights of the targets, gradient of the input for a
+// gradient of 1 of the loss, or None)
 py::tuple cross_entropy(const char* op, const Tensor& x, const Tensor& target,
                         const std::optional<Tensor>& weight, std::int64_t ignore_index,
-                        const std::string& reduction, double label_smoothing, bool normalized) {
+                        const std::string& reduction, double label_smoothing, bool normalized,
+                        bool wants_grad) {
   const Problem p =
       prepare(op, x, target, weight, ignore_index, reduction, label_smoothing, normalized);
   const Dims rows{x.shape[0]};
@@ -88,9 +90,16 @@ py::tuple cross_entropy(const char* op, const Tensor& x, const Tensor& target,
                     .losses = losses.bytes(),
                     .lse = lse.bytes(),
                     .loss = loss.bytes(),
-                    .total = total.bytes()};
+                    .total = total.bytes(),
+                    .grad_x = nullptr};
+  py::object gradient = py::none();
+  if (wants_grad && !normalized && p.rows.reduction != Reduction::none && x.numel() > 0) {
+    Tensor grad_x = empty(x.shape, x.dtype, x.device(), op);
+    args.grad_x = grad_x.bytes();
+    gradient = py::cast(std::move(grad_x));
+  }
   run(cross_entropy_kernel, x.device(), args, 4 * x.numel());
-  return py::make_tuple(p.rows.reduction == Reduction::none ? losses : loss, lse, total);
+  return py::make_tuple(p.rows.reduction == Reduction::none ? losses : loss, lse, total, gradient);
 }
 
 Tensor cross_entropy_backward(const char* op, const Tensor& grad, const Tensor& lse,
@@ -123,7 +132,7 @@ Tensor cross_entropy_backward(const char* op, const Tensor& grad, const Tensor& 
 void bind_cross_entropy(py::module_& module) {
   module.def("cross_entropy", &cross_entropy, py::arg("op"), py::arg("input"), py::arg("target"),
              py::arg("weight"), py::arg("ignore_index"), py::arg("reduction"),
-             py::arg("label_smoothing"), py::arg("normalized"));
+             py::arg("label_smoothing"), py::arg("normalized"), py::arg("wants_grad"));
   module.def("cross_entropy_backward", &cross_entropy_backward, py::arg("op"), py::arg("grad"),
              py::arg("lse"), py::arg("total"), py::arg("input"), py::arg("target"),
              py::arg("weight"), py::arg("ignore_index"), py::arg("reduction"),

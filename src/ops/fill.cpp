@@ -2,10 +2,12 @@
 #include "ops/fill.h"
 
 #include <cmath>
+#include <limits>
 
 #include "bind.h"
 #include "device.h"
 #include "dispatch.h"
+#include "halves.h"
 #include "loop.h"
 
 namespace tilegrad {
@@ -17,8 +19,11 @@ void check_fits(const Scalar& value, DType dtype, const char* op) {
   if (dtype == DType::boolean) return;
   const double number = value.as_double();
   bool fits = true;
-  if (dtype == DType::float32) {
-    fits = !std::isfinite(number) || std::isfinite(static_cast<float>(number));
+  if (is_floating(dtype) && dtype != DType::float64) {
+    const double largest = dtype == DType::float16    ? 65504
+                           : dtype == DType::bfloat16 ? 0x1.fep127
+                                                      : std::numeric_limits<float>::max();
+    fits = !std::isfinite(number) || std::abs(number) <= largest;
   } else if (!is_floating(dtype)) {
     const double reach = std::ldexp(1.0, static_cast<int>(8 * size_of(dtype)));  // of all values
     const bool is_unsigned = dtype == DType::uint8;
@@ -93,6 +98,7 @@ void bind_fill(py::module_& module) {
         fill(y, value, "fill_");
       },
       py::arg("input"), py::arg("value"));
+  takes_every_dtype({"empty", "full", "fill_"});
 }
 
 }  // namespace tilegrad

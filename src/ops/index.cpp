@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "dispatch.h"
+#include "halves.h"
 #include "indexing.h"
 #include "loop.h"
 
@@ -386,6 +387,7 @@ void bind_index(py::module_& module) {
   module.def(
       "nonzero", [](const Tensor& x) { return transpose(true_positions(x), 0, 1); },
       py::arg("input"));
+  takes_every_dtype({"basic_index", "index", "index_select", "gather"});
 }
 
 }  // namespace tilegrad

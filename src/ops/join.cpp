@@ -1,6 +1,7 @@
 // join: cat, stack, and their inverses split and unbind. Data moves through the copy kernel.
 #include "bind.h"
 #include "dispatch.h"
+#include "halves.h"
 #include "loop.h"
 #include "ops/copy.h"
 
@@ -182,6 +183,7 @@ void bind_join(py::module_& module) {
   module.def("unbind", &unbind, py::arg("input"), py::arg("dim"));
   module.def("split", &split, py::arg("input"), py::arg("lengths"), py::arg("dim"));
   module.def("flip", &flip, py::arg("input"), py::arg("dims"));
+  takes_every_dtype({"cat", "stack", "unbind", "split", "flip"});
 }
 
 }  // namespace tilegrad

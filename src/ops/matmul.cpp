@@ -3,6 +3,7 @@
 
 #include "bind.h"
 #include "dispatch.h"
+#include "halves.h"
 
 namespace tilegrad {
 namespace {
@@ -16,9 +17,11 @@ void check_operands(const char* op, const Tensor& x, const Tensor& other) {
                  other.device().str());
 }
 
-// The kernel knows two floating dtypes and int64; the other integers are computed in int64.
+// The kernel knows float32, float64, bfloat16 and int64; float16 is computed in float32, the other
+// integers in int64.
 DType kernel_dtype(DType dtype, const char* op) {
   TILEGRAD_CHECK(dtype != DType::boolean, runtime, op, ": not implemented for dtype bool");
+  if (dtype == DType::float16) return DType::float32;
   return is_floating(dtype) ? dtype : DType::int64;
 }
 
@@ -116,9 +119,9 @@ MatmulActivation matmul_activation(const std::string& name) {
   return MatmulActivation::none;
 }
 
-// activation(x (..., in) @ weight (out, in)^T + bias (out))
-Tensor linear(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias,
-              const std::string& activation) {
+// activation(x (..., in) @ weight (out, in)^T + bias (out)), for any dtype but float16
+Tensor linear_of_kernel_dtype(const Tensor& x, const Tensor& weight,
+                              const std::optional<Tensor>& bias, const std::string& activation) {
   check_operands("linear", x, weight);
   TILEGRAD_CHECK(is_floating(x.dtype), runtime, "linear: expected a floating dtype, got ",
                  info(x.dtype).name);
@@ -137,7 +140,8 @@ Tensor linear(const Tensor& x, const Tensor& weight, const std::optional<Tensor>
     TILEGRAD_CHECK(bias->ndim() == 1 && bias->shape[0] == weight.shape[0], runtime,
                    "linear: argument 'bias': expected shape (", weight.shape[0], ",), got ",
                    bias->shape.str());
-    contiguous_bias = contiguous(*bias);
+    contiguous_bias =
+        contiguous(x.dtype == DType::bfloat16 ? to_dtype(*bias, DType::float32) : *bias);
   }
   const std::int64_t in = weight.shape[1];
   std::int64_t rows = 1;
@@ -150,6 +154,18 @@ Tensor linear(const Tensor& x, const Tensor& weight, const std::optional<Tensor>
   Dims shape = x.shape;
   shape[shape.n - 1] = weight.shape[0];
   return reshape(y, shape);
+}
+
+Tensor linear(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias,
+              const std::string& activation) {
+  const auto is_float16 = [](const Tensor& each) { return each.dtype == DType::float16; };
+  if (!is_float16(x) || !is_float16(weight) || (bias && !is_float16(*bias)))
+    return linear_of_kernel_dtype(x, weight, bias, activation);
+  std::optional<Tensor> wide_bias;
+  if (bias) wide_bias = to_dtype(*bias, DType::float32);
+  return to_dtype(linear_of_kernel_dtype(to_dtype(x, DType::float32),
+                                         to_dtype(weight, DType::float32), wide_bias, activation),
+                  DType::float16);
 }
 
 // The gradients of weight and bias, grad^T @ x and the column sums of grad, from grad (n, out) and
@@ -173,6 +189,7 @@ void bind_matmul(py::module_& module) {
   module.def("linear", &linear, py::arg("input"), py::arg("weight"), py::arg("bias"),
              py::arg("activation") = "none");
   module.def("linear_grad_weight", &linear_grad_weight, py::arg("grad"), py::arg("input"));
+  takes_every_dtype({"matmul", "linear"});
 }
 
 }  // namespace tilegrad

@@ -5,6 +5,7 @@
 
 #include "bind.h"
 #include "dispatch.h"
+#include "halves.h"
 
 namespace tilegrad {
 namespace {
@@ -70,7 +71,7 @@ class Step {
     entries_.reserve(pending_.size());
     for (const Pending& pending : pending_) {
       OptimizerEntry entry{};
-      entry.dtype = pending.parameter->dtype;
+      entry.dtype = computed_in(*pending.parameter);
       entry.size = pending.parameter->numel();
       entry.parameter = writable(*pending.parameter);
       entry.grad = readable(*pending.grad);
@@ -118,23 +119,26 @@ class Step {
                    device.str(), ", ", x.device().str(), " and ", other.device().str());
   }
   void check_step(const Tensor& steps) const {
-    TILEGRAD_CHECK(steps.numel() == 1 && is_floating(steps.dtype) && steps.device().is_cpu(),
+    TILEGRAD_CHECK(steps.numel() == 1 && is_floating(steps.dtype) && !is_half(steps.dtype) &&
+                       steps.device().is_cpu(),
                    runtime, op_,
-                   ": expected 'step' to be a floating-point CPU tensor with one "
-                   "element, got ",
+                   ": expected 'step' to be a float32 or float64 CPU tensor with one element, got ",
                    info(steps.dtype).name, " of shape ", steps.shape.str());
   }
+
+  // Halves are stepped in float32 and rounded once.
+  static DType computed_in(const Tensor& x) { return is_half(x.dtype) ? DType::float32 : x.dtype; }
 
   // Kernels want contiguous arrays: others are copied, and copied back if they were written.
   void* writable(const Tensor& x) {
     begin_write(x, op_);
-    if (x.is_contiguous()) return x.bytes();
-    copies_.emplace_back(&x, contiguous(x));
+    if (x.is_contiguous() && !is_half(x.dtype)) return x.bytes();
+    copies_.emplace_back(&x, contiguous(to_dtype(x, computed_in(x))));
     return copies_.back().second.bytes();
   }
   const void* readable(const Tensor& x) {
-    if (x.is_contiguous()) return x.bytes();
-    kept_.push_back(contiguous(x));
+    if (x.is_contiguous() && !is_half(x.dtype)) return x.bytes();
+    kept_.push_back(contiguous(to_dtype(x, computed_in(x))));
     return kept_.back().bytes();
   }
   double count_step(const Tensor& steps) {
@@ -220,6 +224,7 @@ void bind_optimizer(py::module_& module) {
       },
       py::arg("parameters"), py::arg("state"), py::arg("lr"), py::arg("alpha"), py::arg("eps"),
       py::arg("weight_decay"), py::arg("momentum"), py::arg("centered"), py::arg("maximize"));
+  takes_every_dtype({"sgd_step", "adam_step", "rmsprop_step"});
 }
 
 }  // namespace tilegrad

@@ -2,6 +2,7 @@
 #include "ops/scatter.h"
 
 #include "dispatch.h"
+#include "halves.h"
 #include "indexing.h"
 #include "loop.h"
 
@@ -165,6 +166,7 @@ void bind_scatter(py::module_& module) {
       [](const Tensor& x, std::int64_t dim, const Tensor& index, const Operand& source,
          const std::string& reduce) { scatter_write(x, dim, index, source, mode_of(reduce)); },
       py::arg("input"), py::arg("dim"), py::arg("index"), py::arg("source"), py::arg("reduce"));
+  takes_every_dtype({"basic_assign"});
 }
 
 }  // namespace tilegrad

@@ -1,5 +1,6 @@
 // Views: new sizes and strides over the same storage. Every result remembers its base.
 #include "bind.h"
+#include "halves.h"
 
 namespace tilegrad {
 namespace {
@@ -203,6 +204,10 @@ void bind_view(py::module_& module) {
       "shares_storage",
       [](const Tensor& x, const Tensor& y) { return x.storage.get() == y.storage.get(); },
       py::arg("src"), py::arg("input"));
+  takes_every_dtype({"view", "try_view", "permute", "transpose", "expand", "unsqueeze", "squeeze",
+                     "slice", "select", "diagonal", "as_strided", "detach", "stride",
+                     "storage_offset", "is_contiguous", "numel", "data_ptr", "has_overlap",
+                     "shares_storage"});
 }
 
 }  // namespace tilegrad

@@ -3,6 +3,7 @@
 
 #include "bind.h"
 #include "dispatch.h"
+#include "halves.h"
 #include "loop.h"
 
 namespace tilegrad {
@@ -52,6 +53,7 @@ void bind_where(py::module_& module) {
   module.def("where", &where, py::arg("condition"), py::arg("input"), py::arg("other"));
   module.def("masked_fill_", &masked_fill_in_place, py::arg("input"), py::arg("mask"),
              py::arg("value"));
+  takes_every_dtype({"where", "masked_fill_"});
 }
 
 }  // namespace tilegrad

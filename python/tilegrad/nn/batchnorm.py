@@ -76,6 +76,10 @@ class _BatchNorm(Module):
         raise NotImplementedError
 
     def forward(self, input: Any) -> Any:
+        return self._normalize(F.batch_norm, input)
+
+    def _normalize(self, batch_norm: Any, input: Any) -> Any:
+        """``batch_norm(input, ...)`` with this layer's tensors; counts the batch in training."""
         self._check_input_dim(input)
         factor = 0.0 if self.momentum is None else self.momentum
         if self.training and self.track_running_stats and self.num_batches_tracked is not None:
@@ -83,7 +87,7 @@ class _BatchNorm(Module):
             if self.momentum is None:  # the plain average of all batches
                 factor = 1.0 / float(self.num_batches_tracked)
         keeps = not self.training or self.track_running_stats
-        return F.batch_norm(
+        return batch_norm(
             input,
             self.running_mean if keeps else None,
             self.running_var if keeps else None,

@@ -382,12 +382,12 @@ class Module(StateDictMixin):
         return self.to(_C.float64)
 
     def half(self: Self) -> Self:
-        """Raises NotImplementedError: no kernel takes float16 yet."""
-        raise NotImplementedError("Module.half: float16 is not supported yet")
+        """Converts floating-point parameters and buffers to float16."""
+        return self.to(_C.float16)
 
     def bfloat16(self: Self) -> Self:
-        """Raises NotImplementedError: no kernel takes bfloat16 yet."""
-        raise NotImplementedError("Module.bfloat16: bfloat16 is not supported yet")
+        """Converts floating-point parameters and buffers to bfloat16."""
+        return self.to(_C.bfloat16)
 
     def cpu(self: Self) -> Self:
         """Moves all parameters and buffers to host memory."""

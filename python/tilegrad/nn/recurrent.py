@@ -308,6 +308,10 @@ class RNNCellBase(Module):
     """What the cells share: ``weight_ih`` (gates * hidden, in), ``weight_hh`` (gates * hidden,
     hidden), ``bias_ih``, ``bias_hh`` (gates * hidden), all uniform in ±1/sqrt(hidden_size)."""
 
+    bias_ih: Any
+    bias_hh: Any
+    nonlinearity = "tanh"
+
     def __init__(
         self,
         input_size: int,
@@ -373,7 +377,7 @@ class RNNCellBase(Module):
         text = f"{self.input_size}, {self.hidden_size}"
         if not self.bias:
             text += f", bias={self.bias}"
-        if getattr(self, "nonlinearity", "tanh") != "tanh":
+        if self.nonlinearity != "tanh":
             text += f", nonlinearity={self.nonlinearity}"
         return text
 

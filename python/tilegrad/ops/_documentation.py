@@ -32,6 +32,8 @@ _RULES = {
     f"RuntimeError for sizes and counts that do not fit, {_NOT_A_TENSOR}.",
     "sort": "Any shape; values keep their dtype, positions are int64. Raises IndexError for a "
     f"dimension out of range, RuntimeError for counts that do not fit, {_NOT_A_TENSOR}.",
+    "topk": "Any shape; values keep their dtype, positions are int64. Raises IndexError for a "
+    f"dimension out of range, RuntimeError for counts that do not fit, {_NOT_A_TENSOR}.",
     "index": "Any dtype, which is kept; indices are integers. Raises IndexError or RuntimeError, "
     f"as PyTorch, for an index out of range, {_NOT_A_TENSOR}.",
     "scatter": "The dtype of ``input``; indices are int64. Raises IndexError or RuntimeError, as "

@@ -145,6 +145,8 @@ def _attach_dtype_methods() -> None:
     for name, dtype in {
         "float": _C.float32,
         "double": _C.float64,
+        "half": _C.float16,
+        "bfloat16": _C.bfloat16,
         "long": _C.int64,
         "int": _C.int32,
         "short": _C.int16,

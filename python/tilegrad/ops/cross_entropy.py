@@ -129,18 +129,29 @@ def _index_loss(
 
 def _row_loss(op: str, input: Any, target: Any, weight: Any, *options: Any) -> Any:
     normalized = op == "nll_loss"
-    loss, lse, total = _C.cross_entropy(op, input, target, weight, *options, normalized)
-    if needs_grad(input):
-        saved = (op, lse, total, input, target, weight, *options, normalized)
+    wants_grad = needs_grad(input)
+    loss, lse, total, grad_input = _C.cross_entropy(
+        op, input, target, weight, *options, normalized, wants_grad
+    )
+    if wants_grad:
+        # In a list, from which backward takes it: it must not be changed and used again.
+        ready = [] if grad_input is None else [grad_input]
+        saved = (ready, op, lse, total, input, target, weight, *options, normalized)
         backward = nll_loss_backward if normalized else cross_entropy_backward
         record(loss, backward, (input,), saved)
     return loss
 
 
 def cross_entropy_backward(node: Any, grad: Any) -> Any:
-    op, lse, total, input, target, weight, *options = node.saved
+    ready, op, lse, total, input, target, weight, *options = node.saved
     if needs_grad(grad, input):  # to be differentiated again
         return _composed_backward(grad, total, input, target, weight, *options)
+    scale = grad.item() if ready else math.nan
+    if math.isfinite(scale):  # times infinity, rows of zeros would not stay zero
+        grad_input = ready.pop()
+        if scale != 1:
+            _C.mul_(grad_input, grad)
+        return grad_input
     return _C.cross_entropy_backward(
         f"{op}_backward", grad, lse, total, input, target, weight, *options
     )

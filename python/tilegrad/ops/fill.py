@@ -9,7 +9,7 @@ import numpy as np
 from .. import _C
 from ..autograd.graph import needs_grad, record
 from ..autograd.views import in_place
-from ..tensor import Tensor
+from ..tensor import Tensor, as_array
 from ._register import method, put_out, takes_tensors
 
 __all__ = [
@@ -149,7 +149,7 @@ def _holds_integers(array: np.ndarray) -> bool:
 def _without_tensors(data: Any) -> Any:
     """Nested sequences with each tensor replaced by its numbers."""
     if isinstance(data, Tensor):
-        return data.detach().cpu().numpy()
+        return as_array(data)
     if isinstance(data, (list, tuple)) and any(isinstance(x, (list, tuple, Tensor)) for x in data):
         return [_without_tensors(x) for x in data]
     return data

@@ -84,7 +84,8 @@ def _linear_gradients(node: Any, grad: Any, input: Any, weight: Any) -> tuple:
         grad = grad.reshape(-1, weight.shape[0])
         input = input.reshape(-1, weight.shape[1])
     both = node.needs(1) and node.needs(2) and not needs_grad(grad, input)
-    if both and grad.numel() and input.numel():
+    # bfloat16 sums in a reduction of its own: its products are packed in pairs.
+    if both and grad.dtype is not _C.bfloat16 and grad.numel() and input.numel():
         grad_weight, grad_bias = _C.linear_grad_weight(grad, input)
     else:
         if node.needs(1):

@@ -15,6 +15,7 @@ from typing import Any
 from .. import _C
 from ..autograd.graph import needs_grad, record
 from ..tensor import Tensor
+from ._register import takes_tensors
 from .activation import relu, sigmoid, tanh
 from .dropout import dropout as _dropout
 from .join import cat, chunk, split, stack
@@ -215,6 +216,7 @@ def _run(cell: str, args: tuple, single_state: bool) -> tuple:
     return y.transpose(0, 1) if batch_first else y, *finals
 
 
+@takes_tensors
 def lstm(
     input: Any,
     hx: Any,
@@ -261,7 +263,7 @@ def _single_state_function(cell: str, summary: str) -> Any:
     The arguments are those of :func:`lstm`, but ``hx`` is h_0 alone. Raises RuntimeError for shapes
     and dtypes that do not match and for sequences without a step.
     """
-    return function
+    return takes_tensors(function)
 
 
 gru = _single_state_function("gru", "Gated recurrent units: what :class:`nn.GRU` computes.")
@@ -269,6 +271,7 @@ rnn_tanh = _single_state_function("rnn_tanh", "The recurrent layer of Elman (199
 rnn_relu = _single_state_function("rnn_relu", "The recurrent layer of Elman (1990), with ReLU.")
 
 
+@takes_tensors
 def lstm_cell(
     input: Any, hx: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None
 ) -> tuple[Any, Any]:

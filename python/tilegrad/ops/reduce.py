@@ -473,6 +473,8 @@ def logsumexp(
 def _logsumexp(input: Any, dim: Any, keepdim: bool) -> Any:
     if _C.numel(input) == 0:
         return _C.log(_C.sum(input, dim, keepdim, None))
+    if input.dtype.itemsize == 2:  # halves: rounded once
+        return _C.to_dtype(_logsumexp(_C.to_dtype(input, _C.float32), dim, keepdim), input.dtype)
     limit = 1.7976931348623157e308 if input.dtype is _C.float64 else 3.4028234663852886e38
     largest = _C.amax(input, dim, True)
     largest = _C.minimum(_C.maximum(largest, -limit), limit)  # inf - inf would be NaN

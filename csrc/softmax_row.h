@@ -1,0 +1,216 @@
+// What softmax, cross-entropy and attention share: exp of vectors of numbers that are not positive,
+// the maximum and the sum of exponentials of a row, and writing rows past the caches. Included once
+// per instruction set.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <limits>
+
+#include "row_sums.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
+
+template <class T>
+static constexpr T kMinusInfinity = -std::numeric_limits<T>::infinity();
+
+// (exp(r) - 1 - r) / r^2 for |r| <= ln(2) / 2.
+TILEGRAD_INLINE Vec<float> exponential_tail(Vec<float> r) {
+  Vec<float> y = r * 1.381460184e-03f + 8.368715219e-03f;
+  y = y * r + 4.166838789e-02f;
+  y = y * r + 1.666652065e-01f;
+  return y * r + 4.999999345e-01f;
+}
+TILEGRAD_INLINE Vec<double> exponential_tail(Vec<double> r) {  // the series: 1 / n! from the 13th
+  constexpr double kFactorials[] = {479001600., 39916800., 3628800., 362880., 40320., 5040.,
+                                    720.,       120.,      24.,      6.,      2.};
+  Vec<double> y = splat(1.0 / 6227020800.);
+#pragma GCC unroll 11
+  for (double factorial : kFactorials) y = y * r + 1.0 / factorial;
+  return y;
+}
+
+template <class T>
+struct ExponentialParts;
+template <>
+struct ExponentialParts<float> {
+  static constexpr float kLeast = -87.0f, kRound = 12582912.0f;  // 1.5 * 2^23
+  static constexpr float kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f;
+  static constexpr std::int32_t kFractionBits = 23, kBias = 127;
+};
+template <>
+struct ExponentialParts<double> {
+  static constexpr double kLeast = -708.0, kRound = 6755399441055744.0;  // 1.5 * 2^52
+  static constexpr double kLn2High = 0x1.62e42feep-1, kLn2Low = 0x1.a39ef35793c76p-33;
+  static constexpr std::int64_t kFractionBits = 52, kBias = 1023;
+};
+
+// exp(x) for x <= 0 (and for small positive x): as `exponential`, but 0 where the result would not
+// be a normal number, so that 2^n is one factor. Within 1 ulp; NaN stays.
+template <class T>
+TILEGRAD_INLINE Vec<T> exponential_below(Vec<T> x) {
+  using Parts = ExponentialParts<T>;
+  using Integer = std::remove_cvref_t<decltype(VecInt<T>{}[0])>;
+  constexpr T kLog2E = static_cast<T>(1.44269504088896340736);
+  const VecInt<T> tiny = x < Parts::kLeast;
+  const Vec<T> bounded = tiny ? splat(Parts::kLeast) : x;
+  const Vec<T> shifted = bounded * kLog2E + Parts::kRound, whole = shifted - Parts::kRound;
+  const Vec<T> r = (bounded - whole * Parts::kLn2High) - whole * Parts::kLn2Low;
+  const Vec<T> y = exponential_tail(r) * (r * r) + r + T{1};
+  constexpr Integer kOffset = Parts::kBias - std::bit_cast<Integer>(Parts::kRound);
+  const VecInt<T> power = (std::bit_cast<VecInt<T>>(shifted) + kOffset) << Parts::kFractionBits;
+  return keep<T>(~tiny, y * std::bit_cast<Vec<T>>(power));
+}
+
+// The first `count` < kLanes elements; zeros beyond.
+#if defined(__AVX512F__)
+TILEGRAD_INLINE Vec<float> load_part(const float* row, std::int64_t count) {
+  return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), row);
+}
+TILEGRAD_INLINE Vec<double> load_part(const double* row, std::int64_t count) {
+  return _mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << count) - 1), row);
+}
+TILEGRAD_INLINE void store_part(float* row, Vec<float> value, std::int64_t count) {
+  _mm512_mask_storeu_ps(row, static_cast<__mmask16>((1u << count) - 1), value);
+}
+TILEGRAD_INLINE void store_part(double* row, Vec<double> value, std::int64_t count) {
+  _mm512_mask_storeu_pd(row, static_cast<__mmask8>((1u << count) - 1), value);
+}
+#else
+template <class T>
+TILEGRAD_INLINE Vec<T> load_part(const T* row, std::int64_t count) {
+  Vec<T> value{};
+  for (std::int64_t k = 0; k < count; ++k) value[k] = row[k];
+  return value;
+}
+template <class T>
+TILEGRAD_INLINE void store_part(T* row, Vec<T> value, std::int64_t count) {
+  for (std::int64_t k = 0; k < count; ++k) row[k] = value[k];
+}
+#endif
+
+// Writes an aligned register to memory without reading the line into the caches first.
+template <class T>
+TILEGRAD_INLINE void store_past_caches(T* to, Vec<T> value) {
+#if defined(__AVX512F__)
+  _mm512_stream_si512(reinterpret_cast<__m512i*>(to), std::bit_cast<__m512i>(value));
+#elif defined(__AVX2__)
+  _mm256_stream_si256(reinterpret_cast<__m256i*>(to), std::bit_cast<__m256i>(value));
+#elif defined(__x86_64__)
+  _mm_stream_si128(reinterpret_cast<__m128i*>(to), std::bit_cast<__m128i>(value));
+#else
+  store(to, value);
+#endif
+}
+
+// Results of this size leave nothing in the caches for their reader anyway.
+static constexpr std::int64_t kStreamBytes = std::int64_t{16} << 20;
+
+static inline void finish_stream() {
+#if defined(__x86_64__)
+  _mm_sfence();
+#endif
+}
+
+// A place in a row, as in row_sums.h: part(x) loads the elements of row x that stand there.
+template <class T>
+struct Part {
+  std::int64_t begin, count;
+  Vec<T> operator()(const T* row) const { return load_part(row + begin, count); }
+};
+
+// y[i] = element(at) for a row, in order, each place once: y may be among the rows that are read.
+template <class T, class Element>
+TILEGRAD_INLINE void write_row(T* y, std::int64_t count, bool stream, const Element& element) {
+  constexpr std::int64_t lanes = kLanes<T>;
+  std::int64_t i = 0;
+  if (stream) {
+    const auto beyond = reinterpret_cast<std::uintptr_t>(y) % TILEGRAD_VECTOR_BYTES / sizeof(T);
+    const std::int64_t head = std::min<std::int64_t>((lanes - beyond) % lanes, count);
+    if (head > 0) store_part(y, element(Part<T>{0, head}), head);
+    for (i = head; i + lanes <= count; i += lanes) store_past_caches(y + i, element(Whole<T>{i}));
+  } else {
+    for (; i + lanes <= count; i += lanes) store(y + i, element(Whole<T>{i}));
+  }
+  if (i < count) store_part(y + i, element(Part<T>{i, count - i}), count - i);
+}
+
+// sum(term(at)) of a row, whose term is 0 where it reads zeros. The last argument only tells the
+// type.
+template <class T, class Term>
+TILEGRAD_INLINE T sum_row(std::int64_t count, const Term& term) {
+  constexpr std::int64_t lanes = kLanes<T>;
+  Vec<T> sum[4]{};
+  std::int64_t i = 0;
+  for (; i + 4 * lanes <= count; i += 4 * lanes)
+#pragma GCC unroll 4
+    for (int part = 0; part < 4; ++part) sum[part] += term(Whole<T>{i + part * lanes});
+  for (; i + lanes <= count; i += lanes) sum[0] += term(Whole<T>{i});
+  if (i < count) sum[1] += term(Part<T>{i, count - i});
+  return sum_lanes<T>((sum[0] + sum[1]) + (sum[2] + sum[3]));
+}
+
+template <class T>
+TILEGRAD_INLINE T largest_lane(Vec<T> value) {
+#pragma GCC unroll 4
+  for (int step = kLanes<T> / 2; step > 0; step /= 2) {
+    const Vec<T> other = __builtin_shuffle(value, lane_numbers<T>() + step);
+    value = other > value ? other : value;
+  }
+  return value[0];
+}
+
+// The largest element; those that are NaN do not count. Minus infinity for an empty row.
+template <class T>
+TILEGRAD_INLINE T largest_of(const T* x, std::int64_t count) {
+  constexpr std::int64_t lanes = kLanes<T>;
+  Vec<T> largest[4];
+#pragma GCC unroll 4
+  for (Vec<T>& part : largest) part = splat(kMinusInfinity<T>);
+  const auto include = [](Vec<T>& part, Vec<T> value) { part = value > part ? value : part; };
+  std::int64_t i = 0;
+  for (; i + 4 * lanes <= count; i += 4 * lanes)
+#pragma GCC unroll 4
+    for (int part = 0; part < 4; ++part) include(largest[part], load(x + i + part * lanes));
+  for (; i + lanes <= count; i += lanes) include(largest[0], load(x + i));
+  if (i < count)
+    include(largest[1], lane_numbers<T>() < static_cast<int>(count - i)
+                            ? load_part(x + i, count - i)
+                            : splat(kMinusInfinity<T>));
+  include(largest[0], largest[1]);
+  include(largest[2], largest[3]);
+  include(largest[0], largest[2]);
+  return largest_lane<T>(largest[0]);
+}
+
+// sum(exp(x - shift)); with kKeep the terms go to y. Meanwhile the row behind x is asked for: the
+// next one, which comes from memory while this one keeps the arithmetic busy.
+template <class T, bool kKeep>
+TILEGRAD_INLINE T sum_exponentials(T* y, const T* x, std::int64_t count, T shift) {
+  constexpr std::int64_t lanes = kLanes<T>;
+  Vec<T> sum[2]{};
+  const auto add = [&](int part, std::int64_t at) {
+    __builtin_prefetch(x + count + at, 0, 2);
+    const Vec<T> term = exponential_below<T>(load(x + at) - shift);
+    if constexpr (kKeep) store(y + at, term);
+    sum[part] += term;
+  };
+  std::int64_t i = 0;
+  for (; i + 2 * lanes <= count; i += 2 * lanes) {
+    add(0, i);
+    add(1, i + lanes);
+  }
+  for (; i + lanes <= count; i += lanes) add(0, i);
+  if (i < count) {
+    const Vec<T> term = exponential_below<T>(load_part(x + i, count - i) - shift);
+    if constexpr (kKeep) store_part(y + i, term, count - i);
+    sum[1] += keep<T>(lane_numbers<T>() < static_cast<int>(count - i), term);
+  }
+  return sum_lanes<T>(sum[0] + sum[1]);
+}
+
+}  // namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE
