@@ -33,6 +33,7 @@ from ..ops.activation import (
 from ..ops.batchnorm import batch_norm
 from ..ops.conv2d import conv2d
 from ..ops.dropout import dropout, dropout1d, dropout2d, dropout3d, feature_dropout
+from ..ops.layer_norm import layer_norm, rms_norm
 from ..ops.matmul import linear
 from ..ops.pool import (
     adaptive_avg_pool1d,
@@ -103,6 +104,7 @@ __all__ = [
     "huber_loss",
     "kl_div",
     "l1_loss",
+    "layer_norm",
     "leaky_relu",
     "linear",
     "log_softmax",
@@ -123,6 +125,7 @@ __all__ = [
     "relu",
     "relu6",
     "relu_",
+    "rms_norm",
     "selu",
     "selu_",
     "sigmoid",

@@ -15,6 +15,7 @@ from .dropout import *  # noqa: F403
 from .fill import *  # noqa: F403
 from .index import *  # noqa: F403
 from .join import *  # noqa: F403
+from .layer_norm import *  # noqa: F403
 from .matmul import *  # noqa: F403
 from .optimizer import *  # noqa: F403
 from .pool import *  # noqa: F403
