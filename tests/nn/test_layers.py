@@ -10,6 +10,7 @@ import tilegrad as tg
 from support import as_array, assert_same, check_error, randn
 
 IMAGE = randn(3, 4, 8, 7, dtype=np.float32)
+VOLUME = randn(2, 4, 3, 5, 4, dtype=np.float32)
 TABLE = randn(5, 6, dtype=np.float32)
 SEQUENCE = randn(3, 4, 9, dtype=np.float32)
 
@@ -40,6 +41,32 @@ LAYERS = [
     (lambda nn: nn.BatchNorm2d(4, momentum=None, affine=False), IMAGE),
     (lambda nn: nn.BatchNorm2d(4, track_running_stats=False), IMAGE),
     (lambda nn: nn.BatchNorm1d(6, bias=False), TABLE),
+    (lambda nn: nn.BatchNorm3d(4), VOLUME),
+    (lambda nn: nn.LayerNorm(6), TABLE),
+    (lambda nn: nn.LayerNorm(IMAGE.shape[2:], eps=0.1, bias=False), IMAGE),
+    (lambda nn: nn.LayerNorm([6], elementwise_affine=False), TABLE),
+    (lambda nn: nn.RMSNorm(6), TABLE),
+    (lambda nn: nn.RMSNorm((6,), eps=0.1, elementwise_affine=False), TABLE),
+    (lambda nn: nn.GroupNorm(2, 4), IMAGE),
+    (lambda nn: nn.GroupNorm(4, 4, affine=False), SEQUENCE),
+    (lambda nn: nn.GroupNorm(1, 4, eps=0.1, bias=False), VOLUME),
+    (lambda nn: nn.InstanceNorm1d(4), SEQUENCE),
+    (lambda nn: nn.InstanceNorm2d(4, affine=True, track_running_stats=True), IMAGE),
+    (lambda nn: nn.InstanceNorm2d(3, momentum=0.5, track_running_stats=True), IMAGE[0, :3]),
+    (lambda nn: nn.InstanceNorm3d(4, affine=True, bias=False), VOLUME),
+    (lambda nn: nn.LocalResponseNorm(2), IMAGE),
+    (lambda nn: nn.LocalResponseNorm(3, alpha=0.5, beta=0.3, k=2.0), SEQUENCE),
+    (lambda nn: nn.MaxPool1d(2), SEQUENCE),
+    (lambda nn: nn.MaxPool3d(2, padding=1), VOLUME),
+    (lambda nn: nn.AvgPool1d(2, padding=1), SEQUENCE),
+    (lambda nn: nn.AvgPool3d((1, 2, 2), divisor_override=3), VOLUME),
+    (lambda nn: nn.AdaptiveAvgPool1d(2), SEQUENCE),
+    (lambda nn: nn.AdaptiveAvgPool3d((2, None, 1)), VOLUME),
+    (lambda nn: nn.AdaptiveMaxPool1d(2), SEQUENCE),
+    (lambda nn: nn.AdaptiveMaxPool3d(2), VOLUME),
+    (lambda nn: nn.LPPool1d(2, 3, ceil_mode=True), SEQUENCE),
+    (lambda nn: nn.LPPool2d(2, (2, 3), stride=1), IMAGE),
+    (lambda nn: nn.LPPool3d(4, 2), VOLUME),
     (lambda nn: nn.ReLU(), TABLE),
     (lambda nn: nn.ReLU6(), 4 * TABLE),
     (lambda nn: nn.Sigmoid(), TABLE),

@@ -24,7 +24,11 @@ def test_values_and_gradients(shape, ndim, dtype):
     x, last = randn(*shape, dtype=dtype), shape[-ndim:]
     weight, bias = randn(*last, dtype=dtype, seed=1), randn(*last, dtype=dtype, seed=2)
     tolerance = {"rtol": 1e-4, "atol": 1e-4} if dtype is np.float32 else {"atol": 1e-10}
-    check(lambda m, x, w, b: functional(m).layer_norm(x, last, w, b, 1e-3), x, weight, bias, **tolerance)  # fmt: skip
+    check(
+        lambda m, x, w, b: functional(m).layer_norm(x, last, w, b, 1e-3),
+        *(x, weight, bias),
+        **tolerance,
+    )
     check(lambda m, x, w: functional(m).layer_norm(x, last, w), x, weight, **tolerance)
     check(lambda m, x, b: functional(m).layer_norm(x, last, None, b), x, bias, **tolerance)
     check(lambda m, x: functional(m).layer_norm(x, last), x, **tolerance)

@@ -33,6 +33,7 @@ from ..ops.activation import (
 from ..ops.batchnorm import batch_norm
 from ..ops.conv2d import conv2d
 from ..ops.dropout import dropout, dropout1d, dropout2d, dropout3d, feature_dropout
+from ..ops.group_norm import group_norm
 from ..ops.layer_norm import layer_norm, rms_norm
 from ..ops.matmul import linear
 from ..ops.pool import (
@@ -63,6 +64,7 @@ from .loss_functions import (
     nll_loss,
     smooth_l1_loss,
 )
+from .normalization_functions import instance_norm, local_response_norm
 from .pooling_functions import (
     lp_pool1d,
     lp_pool2d,
@@ -98,15 +100,18 @@ __all__ = [
     "feature_dropout",
     "gelu",
     "glu",
+    "group_norm",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
     "huber_loss",
+    "instance_norm",
     "kl_div",
     "l1_loss",
     "layer_norm",
     "leaky_relu",
     "linear",
+    "local_response_norm",
     "log_softmax",
     "logsigmoid",
     "lp_pool1d",

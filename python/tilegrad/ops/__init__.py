@@ -13,6 +13,7 @@ from .cross_entropy import *  # noqa: F403
 from .cumsum import *  # noqa: F403
 from .dropout import *  # noqa: F403
 from .fill import *  # noqa: F403
+from .group_norm import *  # noqa: F403
 from .index import *  # noqa: F403
 from .join import *  # noqa: F403
 from .layer_norm import *  # noqa: F403
