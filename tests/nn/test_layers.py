@@ -290,3 +290,35 @@ def test_softmax_without_dim_warns():
     with pytest.warns(UserWarning, match="Implicit dimension choice for softmax"):
         y = tg.nn.Softmax()(tg.ones(2, 4))
     assert y.tolist() == [[0.25] * 4] * 2
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_unpooling_puts_the_maxima_back(ndim):
+    shape = (2, 3, 9, 8, 8)[: 2 + ndim]
+    results = []
+    for m in (tg, torch):
+        x = m.from_numpy(randn(*shape)).requires_grad_()
+        pool = getattr(m.nn, f"MaxPool{ndim}d")(2, stride=2, return_indices=True)
+        back = getattr(m.nn, f"MaxUnpool{ndim}d")(2)
+        y, indices = pool(x)
+        small = back(y, indices)
+        same = back(y, indices, output_size=x.shape)
+        last = back(y, indices, output_size=list(x.shape[2:]))
+        (same * same).sum().backward()
+        results.append([small, same, last, x.grad, back(y[0], indices[0])])
+    for i, (a, b) in enumerate(zip(*results, strict=True)):
+        assert_same(a, b, 0, 0, f"result {i}")
+
+
+def test_unpooling_refuses_what_does_not_fit():
+    y, places = tg.zeros(1, 1, 2, 2), tg.zeros(1, 1, 2, 2, dtype=tg.int64)
+    back = tg.nn.MaxUnpool2d(2)
+    for exception, pattern, call in (
+        (ValueError, "invalid output_size", lambda: back(y, places, output_size=(8, 4))),
+        (ValueError, "output_size should be", lambda: back(y, places, output_size=(8,))),
+        (RuntimeError, "shape of indices", lambda: back(y, places[:, :, :1])),
+        (RuntimeError, "3D or 4D", lambda: back(y[0, 0], places[0, 0])),
+        (RuntimeError, "out of bounds|out of range", lambda: back(y, places + 16)),
+    ):
+        with pytest.raises(exception, match=pattern):
+            call()
