@@ -25,7 +25,16 @@ struct DealtRows {
         slices(slot_count(p.depth)),
         slots(slices * rows),
         held(reinterpret_cast<std::int64_t*>(memory)),
-        data(reinterpret_cast<T*>(memory + align(slots * 8))) {}
+        bounds(held + slots),
+        data(reinterpret_cast<T*>(memory + align((slots + 2 * p.width.stride) * 8))) {
+    const std::int64_t stride = p.width.stride, pad = p.width.pad;
+    for (std::int64_t phase = 0; phase < stride; ++phase) {
+      const std::int64_t first = phase >= pad ? 0 : (pad - phase + stride - 1) / stride;
+      const std::int64_t last = (p.width.in + pad - phase + stride - 1) / stride;
+      bounds[2 * phase] = std::min(length, first);
+      bounds[2 * phase + 1] = std::clamp(last, bounds[2 * phase], length);
+    }
+  }
 
   // At least the windows' span, and a power of two: a mask finds the slot.
   static std::int64_t slot_count(const PoolAxis& axis) {
@@ -40,7 +49,7 @@ struct DealtRows {
   }
   static std::int64_t bytes(const Pool& p) {
     const std::int64_t slots = slot_count(p.depth) * slot_count(p.height);
-    return align(slots * 8) +
+    return align((slots + 2 * p.width.stride) * 8) +
            slots * p.width.stride * dealt_length(p) * static_cast<std::int64_t>(sizeof(T));
   }
 
@@ -64,20 +73,17 @@ struct DealtRows {
 
   const Pool& pool;
   std::int64_t length, rows, slices, slots;
-  std::int64_t* held;
+  std::int64_t *held, *bounds;  // which rows are dealt; of a dealt row, what is not padding
   T* data;
   const T* plane = nullptr;
 
  private:
   [[gnu::noinline]] void deal(const T* x, T* to) const {
-    const std::int64_t stride = pool.width.stride, pad = pool.width.pad, in = pool.width.in;
+    const std::int64_t stride = pool.width.stride, pad = pool.width.pad;
     constexpr T kNothing = -std::numeric_limits<T>::infinity();
     for (std::int64_t phase = 0; phase < stride; ++phase, to += length) {
       // to[i] is x[i * stride + phase - pad].
-      const std::int64_t begin =
-          std::min(length, phase >= pad ? 0 : (pad - phase + stride - 1) / stride);
-      const std::int64_t end =
-          std::clamp<std::int64_t>((in + pad - phase + stride - 1) / stride, begin, length);
+      const std::int64_t begin = bounds[2 * phase], end = bounds[2 * phase + 1];
       const T* from = x + phase - pad;
       std::fill_n(to, begin, kNothing);
       if (stride == 1) std::copy_n(from + begin, end - begin, to + begin);
