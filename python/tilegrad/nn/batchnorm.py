@@ -11,7 +11,7 @@ from . import init
 from .linear import new_parameter
 from .module import Module
 
-__all__ = ["BatchNorm1d", "BatchNorm2d"]
+__all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d"]
 
 
 def _ndim(input: Any) -> int:
@@ -138,3 +138,11 @@ class BatchNorm2d(_BatchNorm):
     def _check_input_dim(self, input: Any) -> None:
         if _ndim(input) != 4:
             raise ValueError(f"expected 4D input (got {input.ndim}D input)")
+
+
+class BatchNorm3d(_BatchNorm):
+    """Normalizes each channel of (batch, channels, depth, height, width); see BatchNorm1d."""
+
+    def _check_input_dim(self, input: Any) -> None:
+        if _ndim(input) != 5:
+            raise ValueError(f"expected 5D input (got {input.ndim}D input)")

@@ -36,6 +36,8 @@ from ..ops.conv import conv1d, conv3d, conv_transpose1d, conv_transpose2d, conv_
 from ..ops.conv2d import conv2d
 from ..ops.dropout import dropout, dropout1d, dropout2d, dropout3d, feature_dropout
 from ..ops.embedding import embedding, embedding_bag, one_hot
+from ..ops.group_norm import group_norm
+from ..ops.layer_norm import layer_norm, rms_norm
 from ..ops.matmul import linear
 from ..ops.pool import (
     adaptive_avg_pool1d,
@@ -65,11 +67,26 @@ from .loss_functions import (
     nll_loss,
     smooth_l1_loss,
 )
+from .normalization_functions import instance_norm, local_response_norm
+from .pooling_functions import (
+    lp_pool1d,
+    lp_pool2d,
+    lp_pool3d,
+    max_unpool1d,
+    max_unpool2d,
+    max_unpool3d,
+)
 
 __all__ = [
+    "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
+    "adaptive_max_pool1d",
     "adaptive_max_pool2d",
+    "adaptive_max_pool3d",
+    "avg_pool1d",
     "avg_pool2d",
+    "avg_pool3d",
     "batch_norm",
     "bilinear",
     "binary_cross_entropy",
@@ -93,17 +110,29 @@ __all__ = [
     "feature_dropout",
     "gelu",
     "glu",
+    "group_norm",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
     "huber_loss",
+    "instance_norm",
     "kl_div",
     "l1_loss",
+    "layer_norm",
     "leaky_relu",
     "linear",
+    "local_response_norm",
     "log_softmax",
     "logsigmoid",
+    "lp_pool1d",
+    "lp_pool2d",
+    "lp_pool3d",
+    "max_pool1d",
     "max_pool2d",
+    "max_pool3d",
+    "max_unpool1d",
+    "max_unpool2d",
+    "max_unpool3d",
     "mish",
     "mse_loss",
     "nll_loss",
@@ -112,6 +141,7 @@ __all__ = [
     "relu",
     "relu6",
     "relu_",
+    "rms_norm",
     "scaled_dot_product_attention",
     "selu",
     "selu_",
