@@ -35,6 +35,7 @@ from ..ops.conv import conv1d, conv3d, conv_transpose1d, conv_transpose2d, conv_
 from ..ops.conv2d import conv2d
 from ..ops.dropout import dropout, dropout1d, dropout2d, dropout3d, feature_dropout
 from ..ops.matmul import linear
+from ..ops.pad import pad
 from ..ops.pool2d import adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, max_pool2d
 from ..ops.softmax import log_softmax as _log_softmax
 from ..ops.softmax import softmax as _softmax
@@ -90,6 +91,7 @@ __all__ = [
     "mish",
     "mse_loss",
     "nll_loss",
+    "pad",
     "prelu",
     "relu",
     "relu6",

@@ -18,6 +18,7 @@ from .index import *  # noqa: F403
 from .join import *  # noqa: F403
 from .matmul import *  # noqa: F403
 from .optimizer import *  # noqa: F403
+from .pad import *  # noqa: F403
 from .pool2d import *  # noqa: F403
 from .random import *  # noqa: F403
 from .reduce import *  # noqa: F403
