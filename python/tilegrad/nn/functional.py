@@ -40,6 +40,7 @@ from ..ops.pool2d import adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, m
 from ..ops.softmax import log_softmax as _log_softmax
 from ..ops.softmax import softmax as _softmax
 from ..ops.where import where
+from .interpolation import interpolate
 from .loss_functions import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -51,6 +52,7 @@ from .loss_functions import (
     nll_loss,
     smooth_l1_loss,
 )
+from .sliding import channel_shuffle, fold, pixel_shuffle, pixel_unshuffle, unfold
 
 __all__ = [
     "adaptive_avg_pool2d",
@@ -62,6 +64,7 @@ __all__ = [
     "binary_cross_entropy_with_logits",
     "celu",
     "celu_",
+    "channel_shuffle",
     "conv1d",
     "conv2d",
     "conv3d",
@@ -75,12 +78,14 @@ __all__ = [
     "dropout3d",
     "elu",
     "feature_dropout",
+    "fold",
     "gelu",
     "glu",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
     "huber_loss",
+    "interpolate",
     "kl_div",
     "l1_loss",
     "leaky_relu",
@@ -92,6 +97,8 @@ __all__ = [
     "mse_loss",
     "nll_loss",
     "pad",
+    "pixel_shuffle",
+    "pixel_unshuffle",
     "prelu",
     "relu",
     "relu6",
@@ -108,6 +115,7 @@ __all__ = [
     "tanh",
     "tanhshrink",
     "threshold",
+    "unfold",
 ]
 
 
