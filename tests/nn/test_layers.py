@@ -283,7 +283,6 @@ def test_own_complaints():
     check_error(ValueError, "'kernel_size': expected an int or two", lambda: conv(1, 1, (3, 3, 3)))
     check_error(ValueError, "'stride': expected positive", lambda: conv(1, 1, 3, stride=0))
     check_error(ValueError, "'padding': expected no negative", lambda: conv(1, 1, 3, padding=-1))
-    check_error(NotImplementedError, "reflect", lambda: conv(1, 1, 3, padding_mode="reflect"))
 
 
 def test_softmax_without_dim_warns():

@@ -39,6 +39,7 @@ from ..ops.embedding import embedding, embedding_bag, one_hot
 from ..ops.group_norm import group_norm
 from ..ops.layer_norm import layer_norm, rms_norm
 from ..ops.matmul import linear
+from ..ops.pad import pad
 from ..ops.pool import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -56,6 +57,7 @@ from ..ops.pool import (
 from ..ops.softmax import log_softmax as _log_softmax
 from ..ops.softmax import softmax as _softmax
 from ..ops.where import where
+from .interpolation import interpolate
 from .loss_functions import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -76,6 +78,7 @@ from .pooling_functions import (
     max_unpool2d,
     max_unpool3d,
 )
+from .sliding import channel_shuffle, fold, pixel_shuffle, pixel_unshuffle, unfold
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -93,6 +96,7 @@ __all__ = [
     "binary_cross_entropy_with_logits",
     "celu",
     "celu_",
+    "channel_shuffle",
     "conv1d",
     "conv2d",
     "conv3d",
@@ -108,6 +112,7 @@ __all__ = [
     "embedding",
     "embedding_bag",
     "feature_dropout",
+    "fold",
     "gelu",
     "glu",
     "group_norm",
@@ -116,6 +121,7 @@ __all__ = [
     "hardtanh",
     "huber_loss",
     "instance_norm",
+    "interpolate",
     "kl_div",
     "l1_loss",
     "layer_norm",
@@ -137,6 +143,9 @@ __all__ = [
     "mse_loss",
     "nll_loss",
     "one_hot",
+    "pad",
+    "pixel_shuffle",
+    "pixel_unshuffle",
     "prelu",
     "relu",
     "relu6",
@@ -155,6 +164,7 @@ __all__ = [
     "tanh",
     "tanhshrink",
     "threshold",
+    "unfold",
 ]
 
 

@@ -22,6 +22,7 @@ from .join import *  # noqa: F403
 from .layer_norm import *  # noqa: F403
 from .matmul import *  # noqa: F403
 from .optimizer import *  # noqa: F403
+from .pad import *  # noqa: F403
 from .pool import *  # noqa: F403
 from .random import *  # noqa: F403
 from .recurrent import *  # noqa: F403
