@@ -17,7 +17,7 @@ help:
 	@echo "make demo    build, install and train the digit classifier (.venv)"
 	@echo "make test    the C++ tests through ctest, then the Python tests through pytest (.venv-test)"
 	@echo "make lint    ruff, clang-format, mypy (.venv-lint); make format mends what can be mended"
-	@echo "make bench   costs beside PyTorch's, as ratios"
+	@echo "make bench   kernels, training steps and small costs beside PyTorch's (BENCH=--quick: short)"
 	@echo "make wheel   the wheel, in dist/"
 	@echo "make asan    the C++ tests under the address and undefined-behaviour sanitizers"
 	@echo "make tsan    the same under the thread sanitizer"
@@ -69,6 +69,7 @@ test: install-for-tests
 	.venv-test/bin/python -m pytest
 
 bench: install-for-tests
+	.venv-test/bin/python benchmarks/suite.py $(BENCH)
 	@for script in benchmarks/bench_*.py; do .venv-test/bin/python $$script || exit 1; done
 
 .venv-lint/tools: .venv-lint/made

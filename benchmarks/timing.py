@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+Program = Callable[[], object]
+Clock = Callable[[], float]
 
 
-def per_call(function: Callable[[], object], calls: int) -> float:
+def per_call(function: Program, calls: int, clock: Clock = time.perf_counter) -> float:
     """Seconds per call over one round."""
-    start = time.perf_counter()
+    start = clock()
     for _ in range(calls):
         function()
-    return (time.perf_counter() - start) / calls
+    return (clock() - start) / calls
 
 
 def compare(
-    ours: Callable[[], object], theirs: Callable[[], object], rounds: int = 15, budget: float = 0.02
+    ours: Program, theirs: Program, rounds: int = 15, budget: float = 0.02
 ) -> tuple[float, float, float]:
     """Median seconds per call of both, and the median over rounds of theirs / ours.
 
@@ -26,9 +29,31 @@ def compare(
         for _ in range(20):
             function()
     calls = [max(1, int(budget / per_call(f, 20))) for f in (ours, theirs)]
-    mine, others = [], []
-    for _ in range(rounds):
-        mine.append(per_call(ours, calls[0]))
-        others.append(per_call(theirs, calls[1]))
+    mine, others = rounds_in_turns((ours, theirs), calls, rounds)
     ratios = [b / a for a, b in zip(mine, others, strict=True)]
     return statistics.median(mine), statistics.median(others), statistics.median(ratios)
+
+
+def rounds_in_turns(
+    programs: Sequence[Program],
+    calls: Sequence[int],
+    rounds: int,
+    clock: Clock = time.perf_counter,
+) -> list[list[float]]:
+    """Seconds per call of each program in each round; a round runs all, one after the other."""
+    times: list[list[float]] = [[] for _ in programs]
+    for _ in range(rounds):
+        for program, count, found in zip(programs, calls, times, strict=True):
+            found.append(per_call(program, count, clock))
+    return times
+
+
+def compare_many(programs: Sequence[Program], seconds: float, clock: Clock) -> list[list[float]]:
+    """The same for programs of any length: about ``seconds`` in all, in 3 to 15 rounds."""
+    estimates = []
+    for program in programs:
+        per_call(program, 2)  # warm caches, allocators and code
+        estimates.append(per_call(program, 1))
+    calls = [max(1, int(0.02 / max(estimate, 1e-7))) for estimate in estimates]
+    one_round = sum(n * t for n, t in zip(calls, estimates, strict=True))
+    return rounds_in_turns(programs, calls, max(3, min(15, int(seconds / one_round))), clock)

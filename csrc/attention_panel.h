@@ -9,8 +9,8 @@
 #include <algorithm>
 #include <limits>
 
-#include "elementary.h"
 #include "ops/attention.h"
+#include "softmax_row.h"
 #include "transpose.h"
 #include "vec.h"
 
@@ -153,7 +153,7 @@ static void add_mask(const AttentionMask& mask, const PanelPlace& place, std::in
     if (mask.boolean) {
       const bool* seen = static_cast<const bool*>(mask.data) + from;
       for (std::int64_t j = 0; j < keys; ++j)
-        row[j] = seen[j * mask.key_stride] ? T{0} : -std::numeric_limits<T>::infinity();
+        row[j] = seen[j * mask.key_stride] ? T{0} : kMinusInfinity<T>;
     } else {
       const T* bias = static_cast<const T*>(mask.data) + from;
       for (std::int64_t j = 0; j < keys; ++j) row[j] = bias[j * mask.key_stride];
@@ -170,7 +170,7 @@ static void hide_later_keys(const PanelPlace& place, std::int64_t first_key, std
                             T* scores) {
   for (std::int64_t key = std::max(first_key, place.first + 1); key < first_key + keys; ++key)
     std::fill_n(scores + (key - first_key) * kPanel<T>, std::min(kPanel<T>, key - place.first),
-                -std::numeric_limits<T>::infinity());
+                kMinusInfinity<T>);
 }
 
 // scores (keys, kPanel) of one block, masked. `query` is (features, kPanel), scaled already.

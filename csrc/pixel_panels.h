@@ -13,45 +13,55 @@
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
-static constexpr Int kBandPixels = 256;  // outputs of one task
+static constexpr Int kBandPixels = 256;  // the most outputs of one task
 static constexpr Int kBlockTaps = 320;   // rows of the panels that are multiplied at once
 
-// Stretches of a panel's pixels that lie evenly spaced in the window.
+// Pixels of a band that lie evenly spaced in the window and side by side in one panel.
 struct Stretch {
   Int offset, place, length;
 };
 
-// Copies the patches of the pixels [first, first + count) of a band to panel[t * kTileColumns].
+// Elements from one panel of that many taps to the next.
 template <class T>
-static void pack_patches(const T* window, const Int* pixel_offset, Int count, Int step,
-                         const Int* tap_offset, Int taps, T* panel) {
-  constexpr int width = kTileColumns<T>, lanes = kLanes<T>;
-  Stretch stretches[width];
-  int n = 0;
+static inline Int panel_stride(Int taps) {
+  return taps * kTileColumns<T> + kLanes<T>;
+}
+
+// Where the `count` pixels of a band, `step` apart in their rows, lie in window and panels.
+template <class T>
+static Int find_stretches(const Int* pixel_offset, Int count, Int step, Int taps,
+                          Stretch* stretches) {
+  constexpr Int width = kTileColumns<T>;
+  Int n = 0;
   for (Int i = 0; i < count; ++i) {
-    const bool continues = i > 0 && pixel_offset[i] == pixel_offset[i - 1] + step;
-    if (continues) ++stretches[n - 1].length;
-    else stretches[n++] = {pixel_offset[i], i, 1};
+    if (i % width > 0 && pixel_offset[i] == pixel_offset[i - 1] + step) ++stretches[n - 1].length;
+    else stretches[n++] = {pixel_offset[i], i / width * panel_stride<T>(taps) + i % width, 1};
   }
-  const Stretch* end = stretches + n;
-  // A stretch is copied in whole vectors; what is too much, the next one overwrites.
-  if (step == 1) {
-    for (Int t = 0; t < taps; ++t, panel += width)
-      for (const Stretch* s = stretches; s < end; ++s) {
-        const T* from = window + tap_offset[t] + s->offset;
-        __builtin_prefetch(from + width);  // the next panel's
-        for (Int i = 0; i < s->length; i += lanes) store(panel + s->place + i, load(from + i));
-      }
-  } else if (step == 2) {
-    for (Int t = 0; t < taps; ++t, panel += width)
-      for (const Stretch* s = stretches; s < end; ++s) {
-        const T* from = window + tap_offset[t] + s->offset;
+  return n;
+}
+
+// Copies the patches of a band to panels: tap t of a panel's pixel i goes to [t * kTileColumns +
+// i]. A stretch is copied in whole vectors; what is too much is overwritten by the next one.
+template <class T>
+static void pack_patches(const Window<T>& window, Int taps, T* panels) {
+  constexpr Int width = kTileColumns<T>, lanes = kLanes<T>;
+  Stretch stretches[kBandPixels];
+  const Int step = window.x.out_step;
+  const Stretch* end =
+      stretches + find_stretches<T>(window.pixel_offset, window.pixels, step, taps, stretches);
+  for (Int t = 0; t < taps; ++t, panels += width) {
+    const T* inputs = window.data + window.tap_offset[t];
+    for (const Stretch* s = stretches; s < end; ++s) {
+      const T* from = inputs + s->offset;
+      T* to = panels + s->place;
+      if (step == 1)
+        for (Int i = 0; i < s->length; i += lanes) store(to + i, load(from + i));
+      else if (step == 2)
         for (Int i = 0; i < s->length; i += lanes)
-          store(panel + s->place + i, every_other(load(from + 2 * i), load(from + 2 * i + lanes)));
-      }
-  } else {
-    for (Int t = 0; t < taps; ++t, panel += width)
-      for (Int i = 0; i < count; ++i) panel[i] = window[tap_offset[t] + pixel_offset[i]];
+          store(to + i, every_other(load(from + 2 * i), load(from + 2 * i + lanes)));
+      else
+        for (Int i = 0; i < s->length; ++i) to[i] = from[i * step];
+    }
   }
 }
 
@@ -98,7 +108,7 @@ struct DirectPass {
     const bool direct = in_place(band);
     Pass block = p;
     block.in_channels = channels;
-    const Int patches = row * depth + kTileColumns<T>;
+    const Int patches = panels * panel_stride<T>(depth);
     const Int sums = direct ? 0 : round_up(end - first, kTileRows) * row;
     const Int bytes = (patches + sums) * Int{sizeof(T)} + Window<T>(block, band).bytes();
     T* packed = static_cast<T*>(thread_scratch(static_cast<std::size_t>(bytes)));
@@ -111,10 +121,7 @@ struct DirectPass {
       block.in_channels = std::min(channels, p.in_channels - c);
       Window<T> window(block, band);
       window.show(block, band, group * p.in_channels + c, packed + patches + sums);
-      for (Int j = 0; j < band.pixels(); j += kTileColumns<T>)
-        pack_patches(window.data, window.pixel_offset + j,
-                     std::min<Int>(kTileColumns<T>, band.pixels() - j), window.x.out_step,
-                     window.tap_offset, block.taps(), packed + j * block.taps());
+      pack_patches(window, block.taps(), packed);
       multiply(filters + (group * p.in_channels + c) * kernel() * padded_filters(), first, end,
                block.taps(), packed, band.pixels(), y, y_stride, accumulate || c > 0, direct);
     }
@@ -141,7 +148,8 @@ struct DirectPass {
         const Int rows = std::min<Int>(kTileRows, end - k);
         const Int columns = std::min<Int>(kTileColumns<T>, pixels - j);
         T* to = y + (k - first) * y_stride + j;
-        const T *left = filter + k * depth, *right = patches + j * depth;
+        const T *left = filter + k * depth,
+                *right = patches + j / kTileColumns<T> * panel_stride<T>(depth);
         if (exact)
           multiply_panels(rows, columns, depth, left, right, kTileColumns<T>, to, y_stride,
                           accumulate);
@@ -224,10 +232,12 @@ static void direct_forward(const Pass& p, const T* weight, Int across, Int along
                            Int group_stride, const T* bias, T* target, T* workspace) {
   pack_filters(p, weight, across, along, row, group_stride, workspace);
   const DirectPass<T> pass{p, workspace, bias, target};
-  const Bands bands(p, 0, p.batch, kBandPixels);
+  // Bands of up to 256 outputs, fewer if there would be less than eight.
+  const Int pixels = p.batch * p.y.out * p.x.out / 8;
+  const Bands bands(p, 0, p.batch, std::clamp<Int>(pixels, 2 * kTileColumns<T>, kBandPixels));
   // With few bands, several tasks share one and each takes some of the filters.
   const Int panels = (p.out_channels + kTileRows - 1) / kTileRows;
-  const Int shares = std::clamp<Int>(8 / (bands.count * p.groups), 1, panels);
+  const Int shares = std::clamp<Int>(4 / (bands.count * p.groups), 1, panels);
   parallel_for(bands.count * p.groups * shares, 1, [&](Int begin, Int end) {
     for (Int task = begin; task < end; ++task) {
       const Int share = task % shares, rest = task / shares;

@@ -187,12 +187,14 @@ TILEGRAD_INLINE T largest_of(const T* x, std::int64_t count) {
   return largest_lane<T>(largest[0]);
 }
 
-// sum(exp(x - shift)); the terms go to `y` unless it is null.
+// sum(exp(x - shift)); with kKeep the terms go to y. Meanwhile the row behind x is asked for: the
+// next one, which comes from memory while this one keeps the arithmetic busy.
 template <class T, bool kKeep>
 TILEGRAD_INLINE T sum_exponentials(T* y, const T* x, std::int64_t count, T shift) {
   constexpr std::int64_t lanes = kLanes<T>;
   Vec<T> sum[2]{};
   const auto add = [&](int part, std::int64_t at) {
+    __builtin_prefetch(x + count + at, 0, 2);
     const Vec<T> term = exponential_below<T>(load(x + at) - shift);
     if constexpr (kKeep) store(y + at, term);
     sum[part] += term;

@@ -7,6 +7,7 @@
 #include "host_memory.h"
 #include "isa.h"
 #include "ops/isa_probe.h"
+#include "ops/machine_probe.h"
 #include "parallel.h"
 #include "tilegrad_build.h"  // written by CMake
 
@@ -19,6 +20,28 @@ static py::dict as_dict(const Stats& stats) {
   result["cached"] = stats.cached;
   result["peak"] = stats.peak;
   return result;
+}
+
+// Float32 operations of multiply-adds on all threads; the caller takes the time.
+static double fma_probe(std::int64_t tasks, std::int64_t steps) {
+  TILEGRAD_CHECK(tasks > 0 && steps > 0, value, "fma_probe: expected positive counts, got ", tasks,
+                 " and ", steps);
+  std::vector<float> sums(static_cast<std::size_t>(tasks));
+  double operations = 0;
+  run(fma_probe_kernel, Device{}, FmaProbe{tasks, steps, sums.data(), &operations}, tasks * steps);
+  return operations;
+}
+
+// The bytes moved by y = x + 0.5 * other, or by reading x alone.
+static double memory_probe(const Tensor& y, const Tensor& x, const Tensor& other, bool reads_only) {
+  for (const Tensor* t : {&y, &x, &other})
+    TILEGRAD_CHECK(t->dtype == DType::float32 && t->is_contiguous() && t->device().is_cpu() &&
+                       t->numel() == x.numel(),
+                   value, "memory_probe: expected contiguous float32 tensors of one size");
+  run(memory_probe_kernel, Device{},
+      MemoryProbe{y.data<float>(), x.data<float>(), other.data<float>(), x.numel(), reads_only},
+      x.numel());
+  return static_cast<double>(sizeof(float)) * static_cast<double>(x.numel()) * (reads_only ? 1 : 3);
 }
 
 // Reads the environment. Apart from the module's own start, where every error would become an
@@ -49,6 +72,9 @@ void bind_config(py::module_& module) {
     run(isa_probe_kernel, Device{}, IsaProbe{&name}, 1);
     return name;
   });
+  module.def("fma_probe", &fma_probe, py::arg("tasks"), py::arg("steps"));
+  module.def("memory_probe", &memory_probe, py::arg("y"), py::arg("x"), py::arg("other"),
+             py::arg("reads_only"));
   module.def("compiled_isas", [] {
     std::vector<std::string> names;
     for (int i = 0; i < kIsaCount; ++i) names.emplace_back(isa_name(static_cast<Isa>(i)));

@@ -6,10 +6,11 @@
 namespace tilegrad {
 
 // The elements that an index names, as two tensors of the result's shape: `x` has stride 0 along
-// the dimensions that come from indices, and `offsets` holds the byte offsets to add there.
+// the dimensions that come from indices, and `offsets` times `scale` are the byte offsets to add.
 struct IndexedView {
   Tensor x;
   Tensor offsets;  // int64
+  std::int64_t scale = 1;
 };
 
 // One index tensor for one dimension of x.
@@ -35,8 +36,13 @@ IndexedView indexed_view(const char* op, const Tensor& x, const py::sequence& in
 // x with dimension `dim` replaced by `index` (0- or 1-dimensional).
 IndexedView indexed_along(const Tensor& x, int dim, const Tensor& index, const IndexRules& rules);
 
-// The elements x[i][index[i][j]][...] of gather and scatter: `index` names positions along `dim`.
-IndexedView gathered_view(const char* op, const Tensor& x, int dim, const Tensor& index);
+// The elements x[i][index[i][j]][...] of gather and scatter: `index` names positions along `dim`,
+// which are not checked yet: the index itself serves as offsets.
+IndexedView gathered_view(const Tensor& x, int dim, const Tensor& index);
+// Complains of an index out of range, if there is one.
+void check_gathered(const char* op, const Tensor& x, int dim, const IndexedView& view);
+[[noreturn]] void complain_of_gathered(const char* op, const Tensor& x, int dim,
+                                       const IndexedView& view);
 
 // RuntimeError unless the index is int32 or int64.
 void check_index_dtype(const char* op, const Tensor& index);

@@ -16,8 +16,9 @@ TOP = {
     "LICENSE", "Makefile", "README.md", "benchmarks", "csrc", "cuda", "docs", "examples",
     "pyproject.toml", "python", "src", "tests",
 }  # fmt: skip
-# Kernels without an operation: isa_probe tells which instruction set runs; conv2d calls depthwise.
-WITHOUT_OPERATION = {"depthwise", "isa_probe"}
+# Kernels without an operation: which instruction set runs, how fast the machine is at best; conv2d
+# calls depthwise.
+WITHOUT_OPERATION = {"depthwise", "isa_probe", "machine_probe"}
 
 STEMS = dict(re.findall(r"^OP\((\w+), (\w+)\)$", (ROOT / "src/ops.def").read_text(), re.M))
 

@@ -38,35 +38,45 @@ struct RunningSoftmax {
 // output (features, kPanel) to it. Where no key was seen yet, the maximum counts as 0: weights of
 // excluded keys are then exp(-inf) = 0.
 template <class T>
-[[gnu::noinline]] static void advance(RunningSoftmax<T>& running, std::int64_t keys,
-                                      T* __restrict scores, std::int64_t features,
-                                      T* __restrict output) {
-  constexpr std::int64_t kWidth = kPanel<T>;
-  T largest[kWidth], shift[kWidth], factor[kWidth], sum[kWidth];
-  std::copy_n(running.largest, kWidth, largest);
-  for (std::int64_t i = 0; i < keys; ++i)
-    for (std::int64_t j = 0; j < kWidth; ++j) {
-      const T score = scores[i * kWidth + j];
-      largest[j] = score > largest[j] ? score : largest[j];  // a NaN is caught by the sum
-    }
+[[gnu::noinline]] static void advance(RunningSoftmax<T>& running, std::int64_t keys, T* scores,
+                                      std::int64_t features, T* output) {
+  Vec<T> largest[2], shift[2], factor[2], sum[2];
   bool moved = false;
-  for (std::int64_t j = 0; j < kWidth; ++j) {
-    shift[j] = largest[j] == -std::numeric_limits<T>::infinity() ? T{0} : largest[j];
-    factor[j] = exponential(running.largest[j] - shift[j]);
-    sum[j] = running.sum[j] * factor[j];
-    moved = moved || factor[j] != T{1};
+#pragma GCC unroll 2
+  for (int v = 0; v < 2; ++v) largest[v] = load(running.largest + v * kLanes<T>);
+  for (std::int64_t i = 0; i < keys; ++i)
+#pragma GCC unroll 2
+    for (int v = 0; v < 2; ++v) {
+      const Vec<T> score = load(scores + i * kPanel<T> + v * kLanes<T>);
+      largest[v] = score > largest[v] ? score : largest[v];  // a NaN is caught by the sum
+    }
+#pragma GCC unroll 2
+  for (int v = 0; v < 2; ++v) {
+    shift[v] = largest[v] == kMinusInfinity<T> ? Vec<T>{} : largest[v];
+    factor[v] = exponential_below<T>(load(running.largest + v * kLanes<T>) - shift[v]);
+    sum[v] = load(running.sum + v * kLanes<T>) * factor[v];
+    for (int lane = 0; lane < kLanes<T>; ++lane) moved = moved || factor[v][lane] != T{1};
   }
   for (std::int64_t i = 0; i < keys; ++i)
-    for (std::int64_t j = 0; j < kWidth; ++j) {
-      const T weight = exponential(scores[i * kWidth + j] - shift[j]);
-      scores[i * kWidth + j] = weight;
-      sum[j] += weight;
+#pragma GCC unroll 2
+    for (int v = 0; v < 2; ++v) {
+      T* at = scores + i * kPanel<T> + v * kLanes<T>;
+      const Vec<T> weight = exponential_below<T>(load(at) - shift[v]);
+      store(at, weight);
+      sum[v] += weight;
     }
   if (moved)
     for (std::int64_t i = 0; i < features; ++i)
-      for (std::int64_t j = 0; j < kWidth; ++j) output[i * kWidth + j] *= factor[j];
-  std::copy_n(largest, kWidth, running.largest);
-  std::copy_n(sum, kWidth, running.sum);
+#pragma GCC unroll 2
+      for (int v = 0; v < 2; ++v) {
+        T* at = output + i * kPanel<T> + v * kLanes<T>;
+        store(at, load(at) * factor[v]);
+      }
+#pragma GCC unroll 2
+  for (int v = 0; v < 2; ++v) {
+    store(running.largest + v * kLanes<T>, largest[v]);
+    store(running.sum + v * kLanes<T>, sum[v]);
+  }
 }
 
 // Divides by the sums and writes rows of y and their log-sum-exp.
@@ -227,25 +237,20 @@ static void prefetch_panel(const AttentionBackward& args, const PanelPlace& plac
 template <class T>
 [[gnu::noinline]] static void differentiate(const BackwardPanel<T>& panel, std::int64_t keys,
                                             bool dropout) {
-  T* __restrict weights = panel.weights;
-  T* __restrict slopes = panel.slopes;
-  const T* __restrict factors = panel.factors;
-  T lse[kPanel<T>], delta[kPanel<T>];
-  std::copy_n(panel.lse, kPanel<T>, lse);
-  std::copy_n(panel.delta, kPanel<T>, delta);
-  for (std::int64_t i = 0; i < keys * kPanel<T>; i += kPanel<T>) {
-    if (dropout) {
-      for (std::int64_t j = 0; j < kPanel<T>; ++j) {
-        const T weight = exponential(weights[i + j] - lse[j]);
-        slopes[i + j] = weight * (slopes[i + j] * factors[i + j] - delta[j]);
-        weights[i + j] = weight * factors[i + j];
+  for (int v = 0; v < 2; ++v) {
+    const Vec<T> lse = load(panel.lse + v * kLanes<T>), delta = load(panel.delta + v * kLanes<T>);
+    for (std::int64_t i = 0; i < keys; ++i) {
+      const std::int64_t at = i * kPanel<T> + v * kLanes<T>;
+      const Vec<T> weight = exponential_below<T>(load(panel.weights + at) - lse);
+      const Vec<T> slope = load(panel.slopes + at);
+      if (dropout) {
+        const Vec<T> factor = load(panel.factors + at);
+        store(panel.slopes + at, weight * (slope * factor - delta));
+        store(panel.weights + at, weight * factor);
+      } else {
+        store(panel.slopes + at, weight * (slope - delta));
+        store(panel.weights + at, weight);
       }
-      continue;
-    }
-    for (std::int64_t j = 0; j < kPanel<T>; ++j) {
-      const T weight = exponential(weights[i + j] - lse[j]);
-      slopes[i + j] = weight * (slopes[i + j] - delta[j]);
-      weights[i + j] = weight;
     }
   }
 }

@@ -13,6 +13,7 @@
 #include <numeric>
 
 #include "../host_memory.h"
+#include "../narrow_panels.h"
 #include "../parallel.h"
 #include "../patches.h"
 #include "../pixel_panels.h"
@@ -22,7 +23,6 @@
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
 static constexpr Int kBlockSteps = 256;  // a block of a panel stays in L1
-static constexpr Int kNarrow = 4;        // so few output channels have a path of their own
 
 static Pass forward_pass(const Conv2d& c) {
   return {
@@ -115,97 +115,6 @@ static T* scratch_of(Int elements, Int bytes) {
   return static_cast<T*>(thread_scratch(static_cast<std::size_t>(all)));
 }
 
-// With few output channels they would leave most of a vector empty. Where neighbouring outputs see
-// neighbouring inputs, pixels can fill it instead: for every tap their inputs are a vector of the
-// window, shifted. The window is wider than the output, so a few results are of no use.
-static bool is_narrow(const Pass& p) {
-  return p.out_channels <= kNarrow && p.y.stride == 1 && p.x.stride == 1;
-}
-
-// Outputs of a band whose window fits L2.
-static Int narrow_pixels(const Pass& p) {
-  return std::clamp<Int>((1 << 17) / std::max<Int>(p.in_channels, 1), 32, 128);
-}
-
-// y_tile = sum over taps t of weight[t] outer window[tap_offset[t] + (0 .. kTileColumns)].
-template <class T>
-static void multiply_shifted(const T* window, const Int* tap_offset, Int taps, const T* weight,
-                             T* y_tile, Int y_stride) {
-  Vec<T> sum[kNarrow][2];
-#pragma GCC unroll 4
-  for (int i = 0; i < kNarrow; ++i)
-#pragma GCC unroll 2
-    for (int v = 0; v < 2; ++v) sum[i][v] = Vec<T>{};
-  for (Int t = 0; t < taps; ++t, weight += kNarrow) {
-    const T* pixels = window + tap_offset[t];
-#pragma GCC unroll 2
-    for (int v = 0; v < 2; ++v) {
-      const Vec<T> x = load(pixels + v * kLanes<T>);
-#pragma GCC unroll 4
-      for (int i = 0; i < kNarrow; ++i) sum[i][v] += weight[i] * x;
-    }
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < kNarrow; ++i)
-#pragma GCC unroll 2
-    for (int v = 0; v < 2; ++v) store(y_tile + i * y_stride + v * kLanes<T>, sum[i][v]);
-}
-
-template <class T>
-static void narrow_band(const Pass& p, const Band& band, Int group, const T* weight, const T* bias,
-                        T* target) {
-  Window<T> window(p, band);
-  const Int row_size = window.x.size, image_size = p.in_channels * window.y.size * row_size;
-  const Int length = round_up((band.rows - 1) * row_size + band.columns, kTileColumns<T>);
-  T* y = scratch_of<T>(kNarrow * length, window.bytes());
-  window.fill(p, band, group * p.in_channels, y + kNarrow * length);
-  for (Int image = 0; image < band.images; ++image) {
-    for (Int at = 0; at < length; at += kTileColumns<T>)
-      multiply_shifted(window.data + image * image_size + at, window.tap_offset, p.taps(), weight,
-                       y + at, length);
-    for (Int c = 0; c < p.out_channels; ++c) {
-      const Int channel = group * p.out_channels + c, channels = p.groups * p.out_channels;
-      const T shift = bias ? bias[channel] : T{0};
-      for (Int row = 0; row < band.rows; ++row) {
-        const Int to_y = p.y.out_first + (band.y + row) * p.y.out_step;
-        T* to = target + p.x.out_first + band.x * p.x.out_step +
-                (((band.image + image) * channels + channel) * p.y.size + to_y) * p.x.size;
-        const T* from = y + c * length + row * row_size;
-        for (Int i = 0; i < band.columns; ++i) to[i * p.x.out_step] = from[i] + shift;
-      }
-    }
-  }
-}
-
-// The filters as (groups, panels, taps, width). In `weight` the output channels of the pass lie
-// `across` elements apart, its input channels `along`.
-template <class T>
-static void pack_weight(const Conv2d& c, const Pass& p, Int width, Int across, Int along,
-                        T* packed) {
-  const Int panels = (p.out_channels + width - 1) / width;
-  parallel_for(p.groups * panels, 1, [&](Int begin, Int end) {
-    for (Int task = begin; task < end; ++task) {
-      const Int channel = task % panels * width, valid = std::min(width, p.out_channels - channel);
-      const T* from = static_cast<const T*>(c.weight) + channel * across +
-                      task / panels * c.out_channels * c.taps();
-      T* to = packed + task * p.taps() * width;
-      if (p.x.tap_step > 0) {  // the filters as they are
-        if (valid < width) std::fill_n(to, p.taps() * width, T{0});
-        transpose(from, across, valid, p.taps(), to, width);
-        continue;
-      }
-      for (Int i = 0; i < p.in_channels; ++i, from += along)
-        for (Int y = 0; y < p.y.taps; ++y)
-          for (Int x = 0; x < p.x.taps; ++x, to += width) {
-            const Int tap = (p.y.tap_first + y * p.y.tap_step) * c.kernel_width + p.x.tap_first +
-                            x * p.x.tap_step;
-            for (Int j = 0; j < valid; ++j) to[j] = from[j * across + tap];
-            std::fill(to + valid, to + width, T{0});
-          }
-    }
-  });
-}
-
 template <class T>
 static void run_pass(const Conv2d& c, const Pass& p, Int across, Int along, const void* bias,
                      void* target) {
@@ -225,15 +134,8 @@ static void run_pass(const Conv2d& c, const Pass& p, Int across, Int along, cons
   if (!is_narrow(p))
     return direct_forward(p, weight, across, along, c.kernel_width, group_stride,
                           static_cast<const T*>(bias), static_cast<T*>(target), packed);
-  pack_weight(c, p, kNarrow, across, along, packed);
-  const Bands bands(p, 0, p.batch, narrow_pixels(p));
-  parallel_for(bands.count * p.groups, 1, [&](Int begin, Int end) {
-    for (Int task = begin; task < end; ++task) {
-      const Int group = task / bands.count;
-      narrow_band(p, bands.at(task % bands.count), group, packed + group * kNarrow * p.taps(),
-                  static_cast<const T*>(bias), static_cast<T*>(target));
-    }
-  });
+  narrow_forward(p, weight, across, along, c.kernel_width, group_stride,
+                 static_cast<const T*>(bias), static_cast<T*>(target), packed);
 }
 
 template <class T>
@@ -276,7 +178,7 @@ static void grad_weight_block(const Conv2d& c, const Pass& p, Int group, Int par
   const Int filters = std::min(kWeightBlock<T>, p.out_channels - filter), taps = p.taps();
   const Int width = panel_width<T>(filters), all = round_up(filters, width);
   const Int rows = round_up(taps, kRows);
-  const Bands bands(p, c.batch * part / c.parts, c.batch * (part + 1) / c.parts, narrow_pixels(p));
+  const Bands bands(p, c.batch * part / c.parts, c.batch * (part + 1) / c.parts, window_pixels(p));
   const Band largest = bands.at(0);
   T* sum = scratch_of<T>((rows + largest.pixels()) * all, Window<T>(p, largest).bytes());
   T* packed = sum + rows * all;

@@ -49,7 +49,7 @@ TILEGRAD_INLINE void gradient_row(const CrossEntropyRows& in, const Gradient<T>&
   const std::int64_t target = in.target[n];
   const T smoothing = static_cast<T>(in.label_smoothing);
   const T hard = factor * (1 - smoothing) * (weight ? weight[target] : T{1});
-  const T soft = factor * smoothing / static_cast<T>(in.classes);
+  const T soft = smoothing == 0 ? T{0} : factor * smoothing / static_cast<T>(in.classes);
   const T slope = (hard + soft * g.weight_sum) / sum;
   T* row = g.grad_x + n * in.classes;
   const auto at_target = [=](auto at, Vec<T> value) {

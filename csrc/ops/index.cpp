@@ -13,6 +13,13 @@ void index_offsets(const IndexOffsets& args) {
       const std::int64_t* index = args.index[k];
       const std::int64_t size = args.sizes[k], stride = args.strides[k];
       const std::int64_t lowest = args.wrap ? -size : 0;
+      if (args.offsets == nullptr) {
+        std::int64_t outside = 0;
+        for (std::int64_t i = begin; i < end; ++i)
+          outside |= (index[i] < lowest) | (index[i] >= size);
+        bad |= outside != 0;
+        continue;
+      }
       for (std::int64_t i = begin; i < end; ++i) {
         const std::int64_t at = index[i];
         bad |= (at < lowest) | (at >= size);
@@ -23,32 +30,69 @@ void index_offsets(const IndexOffsets& args) {
         args.offsets[i] = static_cast<std::int64_t>(before + offset);
       }
     }
-    if (args.count == 0)
+    if (args.count == 0 && args.offsets != nullptr)
       for (std::int64_t i = begin; i < end; ++i) args.offsets[i] = 0;
     if (bad) args.out_of_range->store(true, std::memory_order_relaxed);
   });
 }
 
+static bool all_within(const char* index, std::int64_t stride, std::int64_t count,
+                       std::int64_t size) {
+  std::int64_t outside = 0;
+  if (stride == sizeof(std::int64_t)) {
+    const std::int64_t* at = reinterpret_cast<const std::int64_t*>(index);
+    for (std::int64_t i = 0; i < count; ++i) outside |= (at[i] < 0) | (at[i] >= size);
+  } else {
+    for (std::int64_t i = 0; i < count; ++i) {
+      const std::int64_t at = *reinterpret_cast<const std::int64_t*>(index + i * stride);
+      outside |= (at < 0) | (at >= size);
+    }
+  }
+  return outside == 0;
+}
+
+// A row that lies in one piece of x.
 template <class T>
-static void get_rows(const StridedLoop<3>& loop) {
-  const std::int64_t sy = loop.inner_stride(0), sx = loop.inner_stride(1),
-                     so = loop.inner_stride(2);
-  walk_rows(loop, [=](char** pointers, std::int64_t count) {
-    char* y = pointers[0];
-    const char *x = pointers[1], *offsets = pointers[2];
-    if (so == 0) {  // the row lies in one piece of x
-      x += *reinterpret_cast<const std::int64_t*>(offsets);
-      if (sy == sizeof(T) && sx == sizeof(T)) {
-        std::memcpy(y, x, static_cast<std::size_t>(count) * sizeof(T));
+static void copy_row(char* y, std::int64_t sy, const char* x, std::int64_t sx, std::int64_t count) {
+  if (sy == sizeof(T) && sx == sizeof(T)) {
+    std::memcpy(y, x, static_cast<std::size_t>(count) * sizeof(T));
+    return;
+  }
+  for (std::int64_t i = 0; i < count; ++i)
+    *reinterpret_cast<T*>(y + i * sy) = *reinterpret_cast<const T*>(x + i * sx);
+}
+
+template <class T>
+static void get_rows(const IndexGet& args) {
+  constexpr std::int64_t kPiece = 1024;  // its offsets stay in the cache between check and use
+  const std::int64_t sy = args.loop.inner_stride(0), sx = args.loop.inner_stride(1),
+                     so = args.loop.inner_stride(2);
+  walk_rows(args.loop, [&, sy, sx, so, scale = args.scale](char** pointers, std::int64_t count) {
+    for (std::int64_t first = 0; first < count; first += kPiece) {
+      const std::int64_t size = count - first < kPiece ? count - first : kPiece;
+      char* y = pointers[0] + first * sy;
+      const char *x = pointers[1] + first * sx, *offsets = pointers[2] + first * so;
+      if (args.out_of_range && !all_within(offsets, so, so == 0 ? 1 : size, args.size)) {
+        args.out_of_range->store(true, std::memory_order_relaxed);
         return;
       }
-      for (std::int64_t i = 0; i < count; ++i)
-        *reinterpret_cast<T*>(y + i * sy) = *reinterpret_cast<const T*>(x + i * sx);
-      return;
-    }
-    for (std::int64_t i = 0; i < count; ++i) {
-      const std::int64_t offset = *reinterpret_cast<const std::int64_t*>(offsets + i * so);
-      *reinterpret_cast<T*>(y + i * sy) = *reinterpret_cast<const T*>(x + i * sx + offset);
+      if (so == 0) {
+        x += *reinterpret_cast<const std::int64_t*>(offsets) * scale;
+        copy_row<T>(y, sy, x, sx, size);
+        continue;
+      }
+      if (sy == sizeof(T) && sx == 0 && so == sizeof(std::int64_t)) {
+        const std::int64_t* at = reinterpret_cast<const std::int64_t*>(offsets);
+        T* to = reinterpret_cast<T*>(y);
+#pragma GCC unroll 4
+        for (std::int64_t i = 0; i < size; ++i)
+          to[i] = *reinterpret_cast<const T*>(x + at[i] * scale);
+        continue;
+      }
+      for (std::int64_t i = 0; i < size; ++i) {
+        const std::int64_t at = *reinterpret_cast<const std::int64_t*>(offsets + i * so);
+        *reinterpret_cast<T*>(y + i * sy) = *reinterpret_cast<const T*>(x + i * sx + at * scale);
+      }
     }
   });
 }
@@ -56,13 +100,13 @@ static void get_rows(const StridedLoop<3>& loop) {
 void index_get(const IndexGet& args) {
   switch (args.element_size) {
     case 1:
-      return get_rows<std::uint8_t>(args.loop);
+      return get_rows<std::uint8_t>(args);
     case 2:
-      return get_rows<std::int16_t>(args.loop);
+      return get_rows<std::int16_t>(args);
     case 4:
-      return get_rows<std::int32_t>(args.loop);
+      return get_rows<std::int32_t>(args);
     default:
-      return get_rows<std::int64_t>(args.loop);
+      return get_rows<std::int64_t>(args);
   }
 }
 

@@ -11,7 +11,7 @@ namespace tilegrad {
 // offsets[i] = sum over k of index[k][i] * strides[k]. An index outside [-sizes[k], sizes[k]), or
 // outside [0, sizes[k]) without `wrap`, raises `out_of_range`; the offsets then must not be used.
 struct IndexOffsets {
-  std::int64_t* offsets;  // (size)
+  std::int64_t* offsets;  // (size), or null: only check
   std::int64_t size;
   int count;                            // of indexed dimensions
   const std::int64_t* index[kMaxDims];  // each (size), contiguous
@@ -21,10 +21,14 @@ struct IndexOffsets {
   std::atomic<bool>* out_of_range;
 };
 
-// y[i] = element of x at its loop position plus offsets[i] bytes.
+// y[i] = element of x at its loop position plus offsets[i] * scale bytes. With `out_of_range`, the
+// offsets are checked: one outside [0, size) raises it, and y is then not worth reading.
 struct IndexGet {
   std::int64_t element_size;  // 1, 2, 4 or 8 bytes
-  StridedLoop<3> loop;        // operands: y, x (stride 0 along indexed dimensions), offsets
+  std::int64_t scale = 1;
+  std::int64_t size = 0;
+  std::atomic<bool>* out_of_range = nullptr;
+  StridedLoop<3> loop;  // operands: y, x (stride 0 along indexed dimensions), offsets
 };
 
 struct CountNonzero {

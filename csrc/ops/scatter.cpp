@@ -7,14 +7,16 @@
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
 template <class T, class Combine>
-static void scatter_rows(const StridedLoop<3>& loop, const Combine& combine) {
+static void scatter_rows(const Scatter& args, const Combine& combine) {
+  const StridedLoop<3>& loop = args.loop;
+  const std::int64_t scale = args.scale;
   const std::int64_t sx = loop.inner_stride(0), ss = loop.inner_stride(1),
                      so = loop.inner_stride(2);
   const auto row = [=](char** pointers, std::int64_t count) {
     char* x = pointers[0];
     const char *source = pointers[1], *offsets = pointers[2];
     if (so == 0) {  // the row lies in one piece of x
-      x += *reinterpret_cast<const std::int64_t*>(offsets);
+      x += *reinterpret_cast<const std::int64_t*>(offsets) * scale;
       if (sx == sizeof(T) && ss == sizeof(T)) {
         T* to = reinterpret_cast<T*>(x);
         const T* from = reinterpret_cast<const T*>(source);
@@ -29,7 +31,7 @@ static void scatter_rows(const StridedLoop<3>& loop, const Combine& combine) {
       return;
     }
     for (std::int64_t i = 0; i < count; ++i) {
-      const std::int64_t offset = *reinterpret_cast<const std::int64_t*>(offsets + i * so);
+      const std::int64_t offset = *reinterpret_cast<const std::int64_t*>(offsets + i * so) * scale;
       T& to = *reinterpret_cast<T*>(x + i * sx + offset);
       to = combine(to, *reinterpret_cast<const T*>(source + i * ss));
     }
@@ -39,7 +41,7 @@ static void scatter_rows(const StridedLoop<3>& loop, const Combine& combine) {
 
 template <class T>
 static void assign(const Scatter& args) {
-  scatter_rows<T>(args.loop, [](T, T value) { return value; });
+  scatter_rows<T>(args, [](T, T value) { return value; });
 }
 
 // Integers wrap around: computed in an unsigned type, where that is defined.
@@ -58,13 +60,13 @@ template <class T>
 static void reduce(const Scatter& args) {
   switch (args.mode) {
     case ScatterMode::add:
-      return scatter_rows<T>(args.loop, [](T a, T b) { return sum(a, b); });
+      return scatter_rows<T>(args, [](T a, T b) { return sum(a, b); });
     case ScatterMode::multiply:
-      return scatter_rows<T>(args.loop, [](T a, T b) { return product(a, b); });
+      return scatter_rows<T>(args, [](T a, T b) { return product(a, b); });
     case ScatterMode::maximum:  // NaN wins
-      return scatter_rows<T>(args.loop, [](T a, T b) { return a > b || a != a ? a : b; });
+      return scatter_rows<T>(args, [](T a, T b) { return a > b || a != a ? a : b; });
     default:
-      return scatter_rows<T>(args.loop, [](T a, T b) { return a < b || a != a ? a : b; });
+      return scatter_rows<T>(args, [](T a, T b) { return a < b || a != a ? a : b; });
   }
 }
 

@@ -8,11 +8,12 @@ namespace tilegrad {
 
 enum class ScatterMode : std::uint8_t { assign, add, multiply, maximum, minimum };
 
-// x[position i + offsets[i] bytes] = mode(that element, source[i]), in row-major order: where
-// indices repeat, the last one wins and sums have one order.
+// x[position i + offsets[i] * scale bytes] = mode(that element, source[i]), in row-major order:
+// where indices repeat, the last one wins and sums have one order.
 struct Scatter {
   ScatterMode mode;
-  DType dtype;          // of x and source
+  DType dtype;  // of x and source
+  std::int64_t scale = 1;
   StridedLoop<3> loop;  // operands: x (stride 0 along indexed dimensions), source, offsets
 };
 

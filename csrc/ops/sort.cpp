@@ -42,20 +42,23 @@ void sort(const Sort& args) {
 // NaN is the largest value and equal to itself.
 template <class T>
 static bool less(T a, T b) {
-  if constexpr (std::is_floating_point_v<T>) return a < b || (b != b && a == a);
+  if constexpr (std::is_floating_point_v<T>) return (a < b) | ((b != b) & (a == a));
   else return a < b;
 }
 
+// Binary search by halving a span, without branches that depend on the values.
 template <class T>
 static std::int64_t find_place(const T* sorted, std::int64_t size, T value, bool right) {
-  std::int64_t low = 0, high = size;
-  while (low < high) {
-    const std::int64_t middle = low + (high - low) / 2;
-    const bool above = right ? !less(value, sorted[middle]) : less(sorted[middle], value);
-    if (above) low = middle + 1;
-    else high = middle;
+  const T* first = sorted;
+  const auto above = [=](T boundary) {
+    return right ? !less(value, boundary) : less(boundary, value);
+  };
+  while (size > 1) {
+    const std::int64_t half = size / 2;
+    first += half & -static_cast<std::int64_t>(above(first[half - 1]));
+    size -= half;
   }
-  return low;
+  return first - sorted + (size == 1 && above(*first));
 }
 
 void search_sorted(const SearchSorted& args) {

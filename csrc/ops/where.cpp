@@ -3,6 +3,14 @@
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
+// With bits instead of a branch: conditions are often as unpredictable as a coin, and this way the
+// loops are vectorized.
+template <class T>
+static inline T select(bool condition, T x, T other) {
+  const T mask = static_cast<T>(-static_cast<T>(condition));
+  return static_cast<T>((x & mask) | (other & static_cast<T>(~mask)));
+}
+
 template <class T>
 static void choose(const Where& args) {
   const std::int64_t sy = args.loop.inner_stride(0), sc = args.loop.inner_stride(1),
@@ -15,15 +23,15 @@ static void choose(const Where& args) {
     const T* other = reinterpret_cast<const T*>(pointers[3]);
     if (sy == unit && sc == 1 && sx == unit && so == unit) {
 #pragma GCC ivdep
-      for (std::int64_t i = 0; i < count; ++i) y[i] = condition[i] ? x[i] : other[i];
+      for (std::int64_t i = 0; i < count; ++i) y[i] = select(condition[i], x[i], other[i]);
     } else if (sy == unit && sc == 1 && sx == 0 && so == unit) {
       const T value = *x;
 #pragma GCC ivdep
-      for (std::int64_t i = 0; i < count; ++i) y[i] = condition[i] ? value : other[i];
+      for (std::int64_t i = 0; i < count; ++i) y[i] = select(condition[i], value, other[i]);
     } else if (sy == unit && sc == 1 && sx == unit && so == 0) {
       const T value = *other;
 #pragma GCC ivdep
-      for (std::int64_t i = 0; i < count; ++i) y[i] = condition[i] ? x[i] : value;
+      for (std::int64_t i = 0; i < count; ++i) y[i] = select(condition[i], x[i], value);
     } else {
       for (std::int64_t i = 0; i < count; ++i) {
         const char* chosen = *reinterpret_cast<const bool*>(pointers[1] + i * sc)

@@ -211,7 +211,7 @@ void push_own(IndexedView& view, const Tensor& x, int dim) {
 }
 
 IndexedView start_view(const Tensor& x, const Tensor& offsets) {
-  IndexedView view{x, offsets};
+  IndexedView view{x, offsets, 1};
   view.x.shape.n = view.x.strides.n = view.offsets.shape.n = view.offsets.strides.n = 0;
   return view;
 }
@@ -269,7 +269,7 @@ IndexedView indexed_along(const Tensor& x, int dim, const Tensor& index, const I
   if (x.ndim() == 0) {  // acts as one element along dimension 0
     const Tensor row = as_strided(x, {1}, {1}, x.offset);
     const Tensor offsets = checked_offsets(row, &pair, 1, {}, rules);
-    return {x, offsets};
+    return {x, offsets, 1};
   }
   const Tensor offsets = checked_offsets(x, &pair, 1, {index.numel()}, rules);
   IndexedView view = start_view(x, offsets);
@@ -279,16 +279,37 @@ IndexedView indexed_along(const Tensor& x, int dim, const Tensor& index, const I
   return view;
 }
 
-IndexedView gathered_view(const char* op, const Tensor& x, int dim, const Tensor& index) {
+IndexedView gathered_view(const Tensor& x, int dim, const Tensor& index) {
   const Tensor self = x.ndim() == 0 ? as_strided(x, {1}, {1}, x.offset) : x;
   const Tensor wide = to_dtype(index, DType::int64);
-  const DimIndex pair{&wide, dim};
-  IndexedView view{self,
-                   checked_offsets(self, &pair, 1, wide.shape, {op, false, ErrorKind::runtime})};
+  // The index itself serves as offsets: as long as the result, it is not worth a copy.
+  IndexedView view{self, wide, 1};
+  if (self.ndim() > 0) view.scale = self.strides[dim] * static_cast<std::int64_t>(size_of(x.dtype));
   view.x.shape = index.shape;
   view.x.strides.n = index.ndim();
   if (index.ndim() > 0) view.x.strides[dim] = 0;
   return view;
+}
+
+void check_gathered(const char* op, const Tensor& x, int dim, const IndexedView& view) {
+  const Tensor self = x.ndim() == 0 ? as_strided(x, {1}, {1}, x.offset) : x;
+  const Tensor positions = contiguous(view.offsets);
+  std::atomic<bool> out_of_range{false};
+  IndexOffsets args{.offsets = nullptr,
+                    .size = positions.numel(),
+                    .count = 1,
+                    .index = {positions.data<std::int64_t>()},
+                    .sizes = {self.shape[dim]},
+                    .strides = {},
+                    .wrap = false,
+                    .out_of_range = &out_of_range};
+  run(index_offsets_kernel, x.device(), args, args.size);
+  if (out_of_range) complain_of_gathered(op, self, dim, view);
+}
+
+void complain_of_gathered(const char* op, const Tensor& x, int dim, const IndexedView& view) {
+  const DimIndex index{&view.offsets, dim};
+  complain(x, &index, 1, {op, false, ErrorKind::runtime});
 }
 
 void check_index_dtype(const char* op, const Tensor& index) {
@@ -298,11 +319,16 @@ void check_index_dtype(const char* op, const Tensor& index) {
 
 namespace {
 
-Tensor read(const IndexedView& view) {
+// With `out_of_range`, indices outside [0, size) raise it.
+Tensor read(const IndexedView& view, std::int64_t size = 0,
+            std::atomic<bool>* out_of_range = nullptr) {
   Tensor y = empty(view.x.shape, view.x.dtype, view.x.device(), "index");
   const std::int64_t count = y.numel();
   if (count == 0) return y;
   IndexGet args{.element_size = static_cast<std::int64_t>(size_of(y.dtype)),
+                .scale = view.scale,
+                .size = size,
+                .out_of_range = out_of_range,
                 .loop = make_loop<3>(y.shape, {&y, &view.x, &view.offsets})};
   run(index_get_kernel, y.device(), args, count);
   return y;
@@ -330,7 +356,12 @@ Tensor gather(const Tensor& x, std::int64_t dim, const Tensor& index) {
     TILEGRAD_CHECK(d == at || index.shape[d] <= x.shape[d], runtime,
                    "Size does not match at dimension ", d, " expected index ", index.shape.str(),
                    " to be no larger than self ", x.shape.str(), " apart from dimension ", at);
-  return read(gathered_view("gather", x, at, index));
+  const Tensor self = x.ndim() == 0 ? as_strided(x, {1}, {1}, x.offset) : x;
+  const IndexedView view = gathered_view(self, at, index);
+  std::atomic<bool> out_of_range{false};
+  const Tensor y = read(view, self.shape[at], &out_of_range);
+  if (out_of_range) complain_of_gathered("gather", self, at, view);
+  return y;
 }
 
 }  // namespace

@@ -30,6 +30,7 @@ void write(const char* op, const Tensor& x, const IndexedView& view, const Tenso
   }
   Scatter args{.mode = mode,
                .dtype = x.dtype,
+               .scale = view.scale,
                .loop = make_loop<3>(view.x.shape, {&view.x, &from, &view.offsets})};
   run(scatter_kernel, x.device(), args, view.x.numel());
 }
@@ -123,7 +124,14 @@ void scatter_write(const Tensor& x, std::int64_t dim, const Tensor& index, const
     from.shape = index.shape;
     from.strides.n = index.ndim();
   }
-  write(op, x, gathered_view(op, x, at, index), from, mode);
+  IndexedView view = gathered_view(x, at, index);
+  check_gathered(op, x, at, view);
+  if (may_overlap(x, view.offsets)) {
+    Tensor copy = empty_like(view.offsets);
+    copy_into(copy, view.offsets);
+    view.offsets = copy;
+  }
+  write(op, x, view, from, mode);
 }
 
 ScatterMode mode_of(const std::string& reduce) {

@@ -246,3 +246,32 @@ def test_complaints_of_composed_losses() -> None:
     )
     check_error(RuntimeError, "delta", lambda: losses.huber_loss(x, x, delta=0))
     check_error(ValueError, "q is not a valid", lambda: losses.l1_loss(x, x, reduction="q"))
+
+
+def test_rows_that_are_written_past_the_caches() -> None:
+    """The gradient is larger than 16 MiB, and rows are not aligned to vectors."""
+    rows, classes = 70, 70001
+    x, target = randn(rows, classes, dtype=np.float32), labels(rows, classes=classes, ignored=-100)
+    for smoothing in (0.0, 0.1):
+        check(
+            lambda m, x, y, s=smoothing: functional(m).cross_entropy(x, y, label_smoothing=s),
+            x,
+            target,
+            atol=1e-8,
+        )
+    check(lambda m, x: m.softmax(x, 1), x, atol=1e-9)
+    check(lambda m, x: m.log_softmax(x, 1), x, rtol=1e-4)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("factor", [1.0, -0.37, 0.0, np.inf, np.nan], ids=str)
+def test_gradient_of_a_scaled_loss_taken_twice(reduction: str, factor: float) -> None:
+    def twice(m, x, target, weight):
+        x = x.detach().requires_grad_()
+        loss = functional(m).cross_entropy(x, target, weight.detach(), reduction=reduction) * factor
+        loss.backward(retain_graph=True)
+        first = x.grad.clone()
+        loss.backward()
+        return first, x.grad
+
+    check(twice, randn(5, 7), labels(5, classes=7), np.abs(randn(7, seed=1)), grad=False)

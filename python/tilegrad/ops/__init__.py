@@ -8,6 +8,7 @@ from .attention import *  # noqa: F403
 from .batchnorm import *  # noqa: F403
 from .binary import *  # noqa: F403
 from .compare import *  # noqa: F403
+from .conv import *  # noqa: F403
 from .conv2d import *  # noqa: F403
 from .copy import *  # noqa: F403
 from .cross_entropy import *  # noqa: F403
@@ -18,7 +19,7 @@ from .index import *  # noqa: F403
 from .join import *  # noqa: F403
 from .matmul import *  # noqa: F403
 from .optimizer import *  # noqa: F403
-from .pool2d import *  # noqa: F403
+from .pool import *  # noqa: F403
 from .random import *  # noqa: F403
 from .recurrent import *  # noqa: F403
 from .reduce import *  # noqa: F403

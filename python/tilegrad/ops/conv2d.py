@@ -61,7 +61,7 @@ def conv2d_backward(node: Any, grad: Any) -> tuple:
 def bias_gradient(grad: Any, weight: Any) -> Any:
     if weight.shape[1] == 0:  # the output had no channels
         return grad.new_zeros(weight.shape[0])
-    return grad.sum((0, 2, 3))
+    return grad.sum((0, *range(2, grad.ndim)))
 
 
 def conv2d_grad_input(grad_output: Any, weight: Any, input_shape: Any, options: tuple) -> Any:

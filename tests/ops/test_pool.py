@@ -6,7 +6,7 @@ import torch
 from tests.support import as_array, check, check_error, randn
 
 import tilegrad as tg
-from tilegrad.ops import pool2d as ours
+from tilegrad.ops import pool as ours
 
 
 def functional(m):
@@ -57,6 +57,58 @@ def test_ties_nan_and_infinity_choose_the_same_element():
     check(lambda m, x: functional(m).adaptive_max_pool2d(x, 4, return_indices=True), x)
 
 
+OTHER_CASES = {  # number of dimensions, shape, arguments
+    "1-d": (1, (2, 3, 17), (2,), {}),
+    "1-d overlapping, padded": (1, (3, 20), (5,), {"stride": 2, "padding": 2}),
+    "1-d ceil_mode": (1, (1, 2, 10), (3,), {"stride": 4, "ceil_mode": True}),
+    "1-d long windows": (1, (1, 2, 900), (300,), {"stride": 100}),
+    "2-d large windows": (2, (1, 2, 40, 41), (20,), {"stride": 7, "padding": 9}),
+    "2-d pairs beside other sizes": (2, (2, 3, 35, 71), (2,), {}),
+    "2-d pairs, one column": (2, (2, 3, 4, 3), (2,), {}),
+    "3-d": (3, (2, 3, 4, 6, 8), (2,), {}),
+    "3-d slices": (3, (1, 2, 3, 8, 34), ((1, 2, 2),), {}),
+    "3-d all options": (
+        3, (2, 7, 8, 9), ((2, 3, 4),), {"stride": (1, 2, 3), "padding": (1, 0, 2), "ceil_mode": True}),
+    "3-d unbatched": (3, (2, 5, 5, 5), (3,), {"stride": 1}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", OTHER_CASES.values(), ids=OTHER_CASES)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["float64", "float32"])
+def test_other_dimensions(case, dtype):
+    ndim, shape, args, options = case
+    x = randn(*shape, dtype=dtype)
+    pools = [getattr(functional(m), f"max_pool{ndim}d") for m in (tg, torch)]
+    pick = {tg: pools[0], torch: pools[1]}
+    check(lambda m, x: pick[m](x, *args, **options, return_indices=True), x)
+    averages = {m: getattr(functional(m), f"avg_pool{ndim}d") for m in (tg, torch)}
+    check(lambda m, x: averages[m](x, *args, **options), x)
+    check(lambda m, x: averages[m](x, *args, **options, count_include_pad=False), x)
+
+
+def test_dilated_maxima_in_other_dimensions():
+    check(lambda m, x: functional(m).max_pool1d(x, 3, 2, 1, 3, True, True), randn(2, 3, 31))
+    check(lambda m, x: functional(m).max_pool3d(x, 2, 1, 1, (1, 2, 3), False, True),
+          randn(2, 6, 7, 8))  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_adaptive_in_other_dimensions(size):
+    line, volume = randn(2, 3, 10), randn(2, 4, 6, 5)
+    check(lambda m, x: functional(m).adaptive_avg_pool1d(x, size), line)
+    check(lambda m, x: functional(m).adaptive_max_pool1d(x, size, return_indices=True), line)
+    check(lambda m, x: functional(m).adaptive_avg_pool3d(x, (size, None, 2)), volume)
+    check(lambda m, x: functional(m).adaptive_max_pool3d(x, size, return_indices=True), volume)
+
+
+def test_rows_of_every_length():
+    for width in range(2, 70):
+        x = randn(3, 4, width, dtype=np.float32, seed=width)
+        check(lambda m, x: functional(m).max_pool2d(x, 2, return_indices=True), x)
+        check(lambda m, x: functional(m).max_pool2d(x, 3, 2, 1, return_indices=True), x)
+        check(lambda m, x: functional(m).avg_pool2d(x, 2), x)
+
+
 AVG_CASES = {
     "plain": ((2, 3, 8, 6), (2,), {}),
     "overlapping": ((2, 2, 9, 7), (3,), {"stride": (1, 2)}),
@@ -103,8 +155,9 @@ def test_adaptive_zero_sizes(shape, size):
         lambda f, x: f.avg_pool2d(x, 3, 2, 1, count_include_pad=False),
         lambda f, x: f.adaptive_avg_pool2d(x, (3, 4)),
         lambda f, x: f.adaptive_max_pool2d(x, (3, 4)),
+        lambda f, x: f.max_pool2d(x, 2),
     ],
-    ids=["max", "avg", "adaptive avg", "adaptive max"],
+    ids=["max", "avg", "adaptive avg", "adaptive max", "pairs"],
 )
 def test_second_derivatives(function):
     results = []
@@ -128,6 +181,8 @@ def test_any_strides():
 
 
 F, X = ours, (1, 3, 5, 5)
+TAPS = z(1, 1, 1, dtype=tg.uint8)
+WINDOWS = ours._windows("max_pool2d", 2, 2, None, 0, 1, False)
 ERRORS = {
     "kernel 0": (RuntimeError, "kernel_size", lambda: F.max_pool2d(z(*X), 0)),
     "stride 0": (RuntimeError, "stride", lambda: F.max_pool2d(z(*X), 2, 0)),
@@ -153,13 +208,24 @@ ERRORS = {
         RuntimeError, "output_size", lambda: F.adaptive_max_pool2d(z(*X), -1)),
     "adaptive max: empty": (
         RuntimeError, "but got", lambda: F.adaptive_max_pool2d(z(1, 3, 0, 5), 1)),
-    "indices out of range": (
-        IndexError, "out of range",
-        lambda: tg._C.max_pool2d_backward(z(1, 1, 1), z(1, 1, 1, dtype=tg.int64) + 4, (1, 2, 2))),
-    "indices of another shape": (
-        RuntimeError, "indices",
-        lambda: tg._C.max_pool2d_backward(z(1, 1, 1), z(1, 1, 1, dtype=tg.int64), (2, 2, 2))),
+    "gradient of another shape": (
+        RuntimeError, "gradient of shape",
+        lambda: tg._C.max_pool_backward(z(1, 2, 1), TAPS, (1, 2, 2), WINDOWS)),
+    "taps of another shape": (
+        RuntimeError, "taps", lambda: tg._C.max_pool_backward(z(1, 1, 1), TAPS, (2, 2, 2), WINDOWS)),
+    "taps of another dtype": (
+        RuntimeError, "int64",
+        lambda: tg._C.max_pool_indices(TAPS.to(tg.int64), (1, 2, 2), WINDOWS)),
 }  # fmt: skip
+
+
+def test_taps_that_no_maximum_has_do_not_lead_out_of_the_plane():
+    for kernel, wrong in ((2, 200), (3, 8), (3, 0)):
+        windows = ours._windows("max_pool2d", 2, kernel, None, kernel // 2, 1, True)
+        shape = tg._C.max_pool(z(1, 3, 3), windows, True)[1].shape
+        taps = z(*shape, dtype=tg.uint8) + wrong
+        grad = tg._C.max_pool_backward(z(*shape) + 1, taps.to(tg.uint8), (1, 3, 3), windows)
+        assert grad.shape == (1, 3, 3) and as_array(grad).sum() <= shape.numel()
 
 
 @pytest.mark.parametrize("case", ERRORS.values(), ids=ERRORS)

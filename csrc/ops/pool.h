@@ -1,0 +1,71 @@
+// Contract of pooling over one to three dimensions: maxima and averages over windows, and their
+// gradients.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "../dtype.h"
+#include "../kernel.h"
+
+namespace tilegrad {
+
+// The windows along one direction. A plain window starts every `stride` elements, `pad` before the
+// first one; adaptive windows share `in` elements out evenly, overlapping where it does not divide.
+struct PoolAxis {
+  std::int64_t in = 1, out = 1;
+  std::int64_t kernel = 1, stride = 1, pad = 0, dilation = 1;
+  bool adaptive = false;
+
+  std::int64_t start(std::int64_t o) const {  // may lie in the padding, below 0
+    return adaptive ? o / out * in + o % out * in / out : o * stride - pad;
+  }
+  std::int64_t end(std::int64_t o) const {  // one after the last element; may lie in the padding
+    if (!adaptive) return start(o) + span();
+    const std::int64_t next = o + 1;  // rounded up
+    return next / out * in + (next % out * in + out - 1) / out;
+  }
+  // The first tap inside the input: its number, its place.
+  std::int64_t first_tap(std::int64_t o) const {
+    const std::int64_t at = start(o);
+    return at >= 0 ? 0 : (-at + dilation - 1) / dilation;
+  }
+  std::int64_t first(std::int64_t o) const { return start(o) + first_tap(o) * dilation; }
+  std::int64_t last(std::int64_t o) const { return std::min(end(o), in); }
+  std::int64_t span() const { return (kernel - 1) * dilation + 1; }
+  bool trivial() const { return in == out && kernel == 1 && stride == 1 && pad == 0 && !adaptive; }
+  // Neighbouring pairs, all inside the input.
+  bool halves() const {
+    return kernel == 2 && stride == 2 && pad == 0 && dilation == 1 && 2 * out <= in && !adaptive;
+  }
+  bool whole() const { return out == 1 && first(0) == 0 && last(0) == in && dilation == 1; }
+};
+
+// One struct serves all kernels; each uses the arrays named beside it. All are contiguous.
+struct Pool {
+  DType dtype;                    // float32 or float64
+  std::int64_t planes;            // batch * channels
+  PoolAxis depth, height, width;  // directions that there are not have one element
+  void* x = nullptr;              // (planes, depth.in, height.in, width.in)
+  void* y = nullptr;              // (planes, depth.out, height.out, width.out)
+  // Like y, where in its window each maximum lies: the number of the tap, which is below 256.
+  std::uint8_t* taps = nullptr;
+  std::int64_t* indices = nullptr;  // like y: where in its plane of x each maximum lies
+  // Averages only: what a window's sum is divided by.
+  bool count_include_pad = true;
+  std::int64_t divisor = 0;  // 0: the size of the window
+
+  std::int64_t in_size() const { return depth.in * height.in * width.in; }
+  std::int64_t out_size() const { return depth.out * height.out * width.out; }
+  std::int64_t window_size() const { return depth.kernel * height.kernel * width.kernel; }
+};
+
+}  // namespace tilegrad
+
+// y from x, and where the maxima lie: in indices for any windows, else in taps, unless null, for
+// windows that are not adaptive.
+TILEGRAD_CPU_KERNEL(max_pool, Pool)
+TILEGRAD_CPU_KERNEL(max_pool_grad, Pool)     // x from y and taps: y at each maximum, 0 elsewhere
+TILEGRAD_CPU_KERNEL(max_pool_indices, Pool)  // indices from taps
+TILEGRAD_CPU_KERNEL(avg_pool, Pool)          // y from x
+TILEGRAD_CPU_KERNEL(avg_pool_grad, Pool)     // x from y: each window's share added up

@@ -1,0 +1,162 @@
+// Pooling over 2 x 2 neighbours, the commonest windows: every element belongs to one window, so
+// each row of the result comes from two rows in whole registers. Included once per instruction set.
+#pragma once
+
+#include <algorithm>
+#include <type_traits>
+
+#include "ops/pool.h"
+#include "row_sums.h"
+
+namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
+
+// kCount numbers in a register or a part of one: short rows fill only part of a register.
+template <class T, int kCount>
+struct Pack {
+  typedef T type __attribute__((vector_size(kCount * sizeof(T))));
+  typedef VecInt<T> Lane;
+  typedef std::remove_reference_t<decltype(Lane{}[0])> Int;
+  typedef Int Mask __attribute__((vector_size(kCount * sizeof(T))));
+  typedef std::uint8_t Bytes __attribute__((vector_size(kCount)));
+
+  template <int... k>
+  static constexpr Mask even(std::integer_sequence<int, k...>) {
+    return Mask{2 * k...};
+  }
+  template <int... k>
+  static constexpr Mask odd(std::integer_sequence<int, k...>) {
+    return Mask{2 * k + 1 ...};
+  }
+  template <int... k>  // of a0 b0 a1 b1 ... the numbers from `begin` on
+  static constexpr Mask zipped(int begin, std::integer_sequence<int, k...>) {
+    return Mask{((begin + k) / 2 + (begin + k) % 2 * kCount)...};
+  }
+  using Numbers = std::make_integer_sequence<int, kCount>;
+
+  static type load(const T* address) {
+    type value;
+    std::memcpy(&value, address, sizeof(value));
+    return value;
+  }
+  static void store(T* address, type value) { std::memcpy(address, &value, sizeof(value)); }
+};
+
+// The elements of one window in kCount windows side by side: first row, second row.
+template <class T, int kCount>
+struct Quads {
+  using P = Pack<T, kCount>;
+  typename P::type value[4];
+
+  Quads(const T* upper, const T* lower) {
+    const T* rows[2] = {upper, lower};
+    constexpr typename P::Mask even = P::even(typename P::Numbers{});
+    constexpr typename P::Mask odd = P::odd(typename P::Numbers{});
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i) {
+      const auto left = P::load(rows[i]), right = P::load(rows[i] + kCount);
+      value[2 * i] = __builtin_shuffle(left, right, even);
+      value[2 * i + 1] = __builtin_shuffle(left, right, odd);
+    }
+  }
+};
+
+// Writes a0 b0 a1 b1 ...
+template <class T, int kCount>
+TILEGRAD_INLINE void store_zipped(T* address, typename Pack<T, kCount>::type a,
+                                  typename Pack<T, kCount>::type b, bool past_caches) {
+  using P = Pack<T, kCount>;
+  constexpr typename P::Mask low = P::zipped(0, typename P::Numbers{});
+  constexpr typename P::Mask high = P::zipped(kCount, typename P::Numbers{});
+  if constexpr (kCount == kLanes<T>) {
+    if (past_caches) {
+      stream<T>(address, __builtin_shuffle(a, b, low));
+      stream<T>(address + kCount, __builtin_shuffle(a, b, high));
+      return;
+    }
+  }
+  P::store(address, __builtin_shuffle(a, b, low));
+  P::store(address + kCount, __builtin_shuffle(a, b, high));
+}
+
+// Calls visit(first output) for registers of kCount outputs that cover a row; the last may overlap.
+template <int kCount, class Visit>
+TILEGRAD_INLINE void for_each_pack(std::int64_t count, const Visit& visit) {
+  for (std::int64_t i = 0; i + kCount <= count; i += kCount) visit(i);
+  if (count % kCount != 0) visit(count - kCount);
+}
+
+// NaN wins; of equal maxima the first one, of several NaN the last one, as in PyTorch.
+template <class T, int kCount>
+TILEGRAD_INLINE void max_pairs_row(const T* upper, const T* lower, std::int64_t count, T* y,
+                                   std::uint8_t* taps) {
+  using P = Pack<T, kCount>;
+  for_each_pack<kCount>(count, [=](std::int64_t i) {
+    const Quads<T, kCount> quads(upper + 2 * i, lower + 2 * i);
+    typename P::type best = quads.value[0];
+    typename P::Mask tap{};
+#pragma GCC unroll 3
+    for (int k = 1; k < 4; ++k) {
+      const auto value = quads.value[k];
+      const typename P::Mask wins = (value > best) | (value != value);
+      best = wins ? value : best;
+      tap = wins ? typename P::Mask{} + static_cast<typename P::Int>(k) : tap;
+    }
+    P::store(y + i, best);
+    if (taps == nullptr) return;
+    const auto bytes = __builtin_convertvector(tap, typename P::Bytes);
+    std::memcpy(taps + i, &bytes, sizeof(bytes));
+  });
+}
+
+template <class T, int kCount>
+TILEGRAD_INLINE void max_pairs_grad_row(const T* y, const std::uint8_t* taps, std::int64_t count,
+                                        T* upper, T* lower, bool past_caches) {
+  using P = Pack<T, kCount>;
+  for_each_pack<kCount>(count, [=](std::int64_t i) {
+    const typename P::type grad = P::load(y + i), zero{};
+    typename P::Bytes bytes;
+    std::memcpy(&bytes, taps + i, sizeof(bytes));
+    const auto tap = __builtin_convertvector(bytes, typename P::Mask);
+    store_zipped<T, kCount>(upper + 2 * i, tap == 0 ? grad : zero, tap == 1 ? grad : zero,
+                            past_caches);
+    store_zipped<T, kCount>(lower + 2 * i, tap == 2 ? grad : zero, tap == 3 ? grad : zero,
+                            past_caches);
+  });
+}
+
+template <class T, int kCount>
+TILEGRAD_INLINE void avg_pairs_row(const T* upper, const T* lower, std::int64_t count, T share,
+                                   T* y) {
+  using P = Pack<T, kCount>;
+  for_each_pack<kCount>(count, [=](std::int64_t i) {
+    const Quads<T, kCount> quads(upper + 2 * i, lower + 2 * i);
+    P::store(y + i,
+             ((quads.value[0] + quads.value[1]) + (quads.value[2] + quads.value[3])) * share);
+  });
+}
+
+template <class T, int kCount>
+TILEGRAD_INLINE void avg_pairs_grad_row(const T* y, std::int64_t count, T share, T* upper, T* lower,
+                                        bool past_caches) {
+  using P = Pack<T, kCount>;
+  for_each_pack<kCount>(count, [=](std::int64_t i) {
+    const typename P::type part = P::load(y + i) * share;
+    store_zipped<T, kCount>(upper + 2 * i, part, part, past_caches);
+    store_zipped<T, kCount>(lower + 2 * i, part, part, past_caches);
+  });
+}
+
+// Calls visit(std::integral_constant) with the widest pack that a row of `count` outputs fills.
+template <class T, class Visit>
+TILEGRAD_INLINE void with_pack(std::int64_t count, const Visit& visit) {
+  constexpr int lanes = kLanes<T>;
+  constexpr int least = std::max(2, 16 / static_cast<int>(sizeof(T)));
+  if (count >= lanes) return visit(std::integral_constant<int, lanes>{});
+  if constexpr (lanes / 2 >= least)
+    if (count >= lanes / 2) return visit(std::integral_constant<int, lanes / 2>{});
+  if constexpr (lanes / 4 >= least)
+    if (count >= lanes / 4) return visit(std::integral_constant<int, lanes / 4>{});
+  visit(std::integral_constant<int, 1>{});
+}
+
+}  // namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE

@@ -1,0 +1,77 @@
+"""The benchmark suite: its cases, and what it says of those that cannot run."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import tilegrad as tg
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+
+import cases
+import report
+import suite
+from cases import networks
+from machine import Machine
+
+
+@pytest.fixture
+def machine():
+    ticks = iter(range(1000))
+    return Machine(lambda: float(next(ticks)), megabytes=1)
+
+
+def test_names_are_unique_and_goals_positive():
+    found = cases.all_cases()
+    assert len({case.name for case in found}) == len(found) > 40
+    assert all(case.goal > 0 and case.flops >= 0 and case.bytes >= 0 for case in found)
+
+
+@pytest.mark.parametrize(
+    ("build", "parameters"), [(networks.resnet20, 272_474), (networks.resnet18, 11_173_962)]
+)
+def test_networks_are_the_published_ones(build, parameters):
+    for m in (tg, torch):
+        assert sum(p.numel() for p in build(m).parameters()) == parameters
+
+
+def test_a_missing_operation_does_not_stop_the_run(machine):
+    def make(m, convert):
+        return m.operation_of_the_future
+
+    result = suite.measure(cases.Case("future", make, 2.0), machine, 0.01)
+    assert result.ours is None and "operation_of_the_future" in result.missing
+    run = {"flops": 1e9, "bandwidth": 1e9, "isa": "avx2", "torch": "2", "results": [result]}
+    text = report.markdown({1: run}, {"tilegrad": 10.0, "torch": 20.0})
+    assert "| future | missing: AttributeError" in text and "0 of 1 goals" in text
+    assert "tilegrad 10 MB, PyTorch 20 MB" in text
+
+
+def test_a_case_is_measured_and_reported(machine):
+    calls = []
+
+    def make(m, convert):
+        x = m.ones(4)
+        return lambda: calls.append(m) or x + x
+
+    case = cases.Case("sum", make, 0.5, flops=8.0, images=False)
+    result = suite.measure(case, machine, 0.01)
+    assert {tg, torch} == set(calls)
+    # Every reading of the clock is a second later, so both take the same time per round.
+    assert result.ours > 0 and result.torch > 0 and result.ratio > 0
+    result.set_shares(flops=16.0 / result.ours, bandwidth=1.0)
+    assert result.share == pytest.approx(0.5) and result.share_of == "FMA"
+    run = {"flops": 1e9, "bandwidth": 1e9, "isa": "avx2", "torch": "2", "results": [result]}
+    assert "50 % FMA" in report.markdown({1: run, 2: run}, None)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(1.234e-6, "1.23 us"), (45.6e-6, "45.6 us"), (0.789, "789 ms"), (None, "")],
+)
+def test_durations_have_three_digits(seconds, text):
+    assert report.duration(seconds) == text
