@@ -70,6 +70,7 @@ from .padding import (
     ZeroPad1d,
     ZeroPad2d,
     ZeroPad3d,
+)
 from .parameter import Buffer, Parameter
 from .pooling import (
     AdaptiveAvgPool1d,
@@ -101,6 +102,7 @@ from .upsampling import (
     Upsample,
     UpsamplingBilinear2d,
     UpsamplingNearest2d,
+)
 
 __all__ = [
     "CELU",
@@ -148,9 +150,9 @@ __all__ = [
     "Embedding",
     "EmbeddingBag",
     "Flatten",
+    "Fold",
     "GRUCell",
     "GroupNorm",
-    "Fold",
     "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
@@ -187,12 +189,12 @@ __all__ = [
     "Parameter",
     "ParameterDict",
     "ParameterList",
+    "PixelShuffle",
+    "PixelUnshuffle",
     "RMSNorm",
     "RNNBase",
     "RNNCell",
     "RNNCellBase",
-    "PixelShuffle",
-    "PixelUnshuffle",
     "ReLU",
     "ReLU6",
     "ReflectionPad1d",
