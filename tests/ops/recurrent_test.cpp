@@ -50,7 +50,7 @@ struct Layer {
         candidate(rows * c.hidden),
         h_n(batch * c.hidden),
         c_n(batch * c.hidden),
-        packed(recurrent_packed_size(c.cell, c.hidden)) {
+        packed(recurrent_packed_size(c.cell, 0, c.hidden)) {
     for (std::int64_t i = 0; i < weight.size; ++i) weight[i] /= static_cast<T>(c.hidden);
     for (std::int64_t size : c.batch_sizes)
       offsets.push_back(offsets.empty() ? 0 : offsets.back() + last), last = size;
@@ -225,7 +225,8 @@ TEST(Recurrent, Backward) {
                                .grad_c = grad_c.data(),
                                .grad_gates = grad_gates.data(),
                                .grad_product = product.data(),
-                               .h_previous = h_previous.data()});
+                               .h_previous = h_previous.data(),
+                               .h_previous_stride = c.hidden});
       for (std::int64_t i = 0; i < 5; ++i) {  // a few elements of each, spread out
         const std::int64_t state = (i * states) / 5, gate = (i * l.rows * l.width) / 5;
         EXPECT_NEAR(grad_h[state], slope('h', state), 1e-6);
