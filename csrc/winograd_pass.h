@@ -58,8 +58,8 @@ struct Tiles {
   }
 };
 
-// Tiles for one chunk, for so many channels at 36 points: few enough that they stay in L2, enough to
-// use each filter often. (Tile rows of the micro-kernel divide these numbers.)
+// Tiles for one chunk, for so many channels at 36 points: few enough that they stay in L2, enough
+// to use each filter often. (Tile rows of the micro-kernel divide these numbers.)
 static inline Int chunk_tiles(Int channels) { return std::clamp<Int>(192 / channels, 2, 12) * 12; }
 
 // Room for the pixels of kLanes channels that a chunk reads or writes.
