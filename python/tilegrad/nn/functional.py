@@ -37,18 +37,10 @@ from ..ops.conv2d import conv2d
 from ..ops.dropout import dropout, dropout1d, dropout2d, dropout3d, feature_dropout
 from ..ops.matmul import linear
 from ..ops.pool import (
-    adaptive_avg_pool1d,
     adaptive_avg_pool2d,
-    adaptive_avg_pool3d,
-    adaptive_max_pool1d,
     adaptive_max_pool2d,
-    adaptive_max_pool3d,
-    avg_pool1d,
     avg_pool2d,
-    avg_pool3d,
-    max_pool1d,
     max_pool2d,
-    max_pool3d,
 )
 from ..ops.softmax import log_softmax as _log_softmax
 from ..ops.softmax import softmax as _softmax
