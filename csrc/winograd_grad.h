@@ -9,6 +9,7 @@ namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 // the products of transformed inputs and transformed output gradients over the tiles of its part.
 struct WinogradGradWeight {
   Pass p;
+  Scheme scheme;
   Images<const float> x, grad;
   Tiles tiles;
   Int parts, shares;
@@ -26,7 +27,7 @@ struct WinogradGradWeight {
   void add_part(Int group, Int share, Int part) const {
     const Int input_matrix = tiles.most() * p.in_channels + kGap;
     const Int grad_matrix = tiles.most() * row_size() + kGap, slack = kTileRows;
-    const Int pixels = pixels_below(tiles, kPoints - tiles.outputs);
+    const Int pixels = chunk_pixels(tiles, scheme);
     auto* inputs = static_cast<float*>(
         thread_scratch((kSquare * (input_matrix + grad_matrix) + slack + pixels) * sizeof(float)));
     float* grads = inputs + kSquare * input_matrix + slack;
@@ -34,15 +35,15 @@ struct WinogradGradWeight {
     const Int begin = tiles.chunks() * part / parts, end = tiles.chunks() * (part + 1) / parts;
     for (Int index = begin; index < end; ++index) {
       const Chunk chunk = tiles.at(index);
-      transform_chunk(x, tiles, chunk, group * p.in_channels, p.in_channels, kPoints, p.y.pad,
-                      p.x.pad, p.in_channels, inputs, buffer,
+      transform_chunk(x, tiles, chunk, group * p.in_channels, p.in_channels, scheme.in_step,
+                      scheme.in_size, p.y.pad, p.x.pad, p.in_channels, inputs, buffer,
                       [&](const Pixels<const float>& tile, float* to) {
-                        transform_input(tile, to, input_matrix);
+                        scheme.transform_input(tile, to, input_matrix);
                       });
-      const auto evaluate_tile =
-          tiles.outputs == 4 ? transform_evaluate<4, false> : transform_evaluate<2, false>;
+      const auto evaluate_tile = tiles.outputs == 4 ? transform_pixels<Evaluate<4, false>>
+                                                    : transform_pixels<Evaluate<2, false>>;
       transform_chunk(grad, tiles, chunk, group * p.out_channels + first_filter(share),
-                      filters(share), tiles.outputs, 0, 0, row_size(), grads, buffer,
+                      filters(share), tiles.outputs, tiles.outputs, 0, 0, row_size(), grads, buffer,
                       [&](const Pixels<const float>& tile, float* to) {
                         evaluate_tile(tile, to, grad_matrix);
                       });
@@ -82,8 +83,9 @@ struct WinogradGradWeight {
           for (Int part = 1; part < parts; ++part) total += load(from + part * kSquare * matrix());
           store(sum + point * kLaneCount, total);
         }
-        transform_interpolate<r, true>(sum, kLaneCount, Vec<float>{},
-                                       {taps + c * r * r * kLaneCount, r * kLaneCount, kLaneCount});
+        transform_to_pixels<Interpolate<r, true>>(
+            sum, kLaneCount, Vec<float>{},
+            {taps + c * r * r * kLaneCount, r * kLaneCount, kLaneCount});
       }
       valid = valid && !any_invalid(taps, kLaneCount, count);
       scatter_lanes(taps, count, count,
@@ -95,12 +97,12 @@ struct WinogradGradWeight {
 
 // The gradient of the filters, (groups * out_channels, in_channels, r, r); false if one is infinite
 // or NaN. `sums` holds what Conv2d::workspace_of_grad_weight says.
-static bool winograd_grad_weight(const Pass& p, const Images<const float>& x,
+static bool winograd_grad_weight(const Pass& p, const Scheme& scheme, const Images<const float>& x,
                                  const Images<const float>& grad, Int parts, Int shares,
                                  float* sums, float* weight) {
   const Int channels = p.in_channels + p.out_channels / shares;
-  const Tiles tiles(p, chunk_tiles(channels));
-  const WinogradGradWeight pass{p, x, grad, tiles, parts, shares, sums, weight};
+  const Tiles tiles(p, scheme, chunk_tiles(channels));
+  const WinogradGradWeight pass{p, scheme, x, grad, tiles, parts, shares, sums, weight};
   parallel_for(p.groups * shares * parts, 1, [&](Int begin, Int end) {
     for (Int task = begin; task < end; ++task)
       pass.add_part(task / parts / shares, task / parts % shares, task % parts);

@@ -17,9 +17,6 @@ namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 static constexpr int kLaneCount = kLanes<float>;
 static constexpr Int kGap = kLaneCount;  // between matrices, lest their rows share a cache set
 
-// Outputs in one direction of a tile.
-static inline Int tile_outputs(const Pass& p) { return kPoints + 1 - p.y.taps; }
-
 // Some rows of tiles, counted through all images, and some columns of each.
 struct Chunk {
   Int row, rows, column, columns;
@@ -31,8 +28,8 @@ struct Tiles {
   Int outputs, down, across, all_rows;  // tiles of an image are `down` x `across`
   Int rows, columns, stacks, segments;  // of a full chunk, and how many chunks lie each way
 
-  Tiles(const Pass& p, Int target)
-      : outputs(tile_outputs(p)),
+  Tiles(const Pass& p, const Scheme& scheme, Int target)
+      : outputs(scheme.outputs),
         down((p.y.out + outputs - 1) / outputs),
         across((p.x.out + outputs - 1) / outputs),
         all_rows(p.batch * down) {
@@ -61,14 +58,16 @@ struct Tiles {
   }
 };
 
-// Tiles for one chunk: few enough that they stay in L2, enough to use each filter often.
-static inline Int chunk_tiles(Int channels) { return std::clamp<Int>(6144 / channels, 4, 12) * 12; }
+// Tiles for one chunk, for so many channels at 36 points: few enough that they stay in L2, enough to
+// use each filter often. (Tile rows of the micro-kernel divide these numbers.)
+static inline Int chunk_tiles(Int channels) { return std::clamp<Int>(192 / channels, 2, 12) * 12; }
 
-// What x needs of memory while it is transformed: the pixels below some tiles, kLanes channels.
-static inline Int pixels_below(const Tiles& tiles, Int overlap) {
-  const Int width = tiles.columns * tiles.outputs + overlap;
-  return (tiles.rows * tiles.outputs + overlap * (tiles.rows / tiles.down + 2)) * width *
-         kLaneCount;
+// Room for the pixels of kLanes channels that a chunk reads or writes.
+static inline Int chunk_pixels(const Tiles& tiles, const Scheme& scheme) {
+  const Int step = std::max(scheme.in_step, scheme.outputs);
+  const Int overlap = std::max(scheme.in_size - scheme.in_step, 0);
+  return (tiles.rows * step + overlap * (tiles.rows / tiles.down + 2)) *
+         (tiles.columns * step + overlap) * kLaneCount;
 }
 
 // Whether one of `count` vectors holds an infinity or NaN.
@@ -80,7 +79,7 @@ static inline bool any_invalid(const float* vectors, Int stride, Int count) {
   return !(total == 0);
 }
 
-// The 6 x 6 (or n x n) pixels at (y, x), rows and columns counted in `inside`; those that lie
+// The n x n pixels at (y, x), rows and columns counted in `inside`; those that lie
 // outside it are zeros, put together with the others in `patch`.
 static inline Pixels<const float> tile_at(const Pixels<const float>& from, const Region& inside,
                                           Int y, Int x, Int n, float* patch) {
@@ -101,10 +100,11 @@ static inline Pixels<const float> tile_at(const Pixels<const float>& from, const
 // Tile t and channel c of the group go to matrix[t * row_size + c].
 template <class Transform>
 static void transform_chunk(const Images<const float>& x, const Tiles& tiles, const Chunk& chunk,
-                            Int first, Int count, Int n, Int pad_y, Int pad_x, Int row_size,
-                            float* matrix, float* buffer, const Transform& transform) {
-  alignas(64) float patch[kSquare * kLaneCount];
-  const Int step = tiles.outputs, x_first = chunk.column * step - pad_x;
+                            Int first, Int count, Int step, Int n, Int pad_y, Int pad_x,
+                            Int row_size, float* matrix, float* buffer,
+                            const Transform& transform) {
+  alignas(64) float patch[9 * 9 * kLaneCount];
+  const Int x_first = chunk.column * step - pad_x;
   tiles.for_each_image(chunk, [&](Int image, Int row, Int end, Int slot) {
     const Int y_first = row * step - pad_y;
     const Region inside{std::clamp<Int>(y_first, 0, x.height),
@@ -122,11 +122,11 @@ static void transform_chunk(const Images<const float>& x, const Tiles& tiles, co
   });
 }
 
-// y, (kRows, kVectors * kLanes), = x @ panel for rows of x that lie `stride` apart. Four pointers
-// and two multiples of the stride reach twelve rows: more would not fit the registers.
+// y, (kRowCount, kVectors * kLanes), (+)= x @ panel for rows of x that lie `stride` apart. Four
+// pointers and two multiples of the stride reach twelve rows: more would not fit the registers.
 template <int kRowCount, int kVectors>
 [[gnu::noinline]] static void multiply_strided(Int inner, const float* x, Int stride,
-                                               const float* panel, float* y) {
+                                               const float* panel, float* y, bool accumulate) {
   Vec<float> sum[kRowCount][kVectors];
 #pragma GCC unroll 16
   for (int i = 0; i < kRowCount; ++i)
@@ -147,7 +147,10 @@ template <int kRowCount, int kVectors>
 #pragma GCC unroll 16
   for (int i = 0; i < kRowCount; ++i)
 #pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) store(y + (i * kVectors + v) * kLaneCount, sum[i][v]);
+    for (int v = 0; v < kVectors; ++v) {
+      float* to = y + (i * kVectors + v) * kLaneCount;
+      store(to, accumulate ? load(to) + sum[i][v] : sum[i][v]);
+    }
 }
 
 static constexpr int kTwoThirds = std::max(kTileRows * 2 / 3, 2),
@@ -168,6 +171,7 @@ static inline Int panel_vectors(Int block, Int blocks) { return std::min<Int>(2,
 
 struct WinogradForward {
   Pass p;
+  Scheme scheme;
   Images<const float> x;
   Images<float> y;
   const float *filters, *bias;  // as transform_filters leaves them
@@ -179,16 +183,16 @@ struct WinogradForward {
   Int output_matrix() const { return tiles.most() * 2 * kLaneCount + kGap; }
 
   bool run_chunk(const Chunk& chunk, Int group, Int first_panel, Int end_panel) const {
-    const Int pixels = pixels_below(tiles, kPoints - tiles.outputs);
     const Int slack = kTileRows * p.in_channels;
-    const Int elements = kSquare * (input_matrix() + output_matrix()) + slack + pixels;
+    const Int elements = scheme.inputs() * input_matrix() + slack +
+                         scheme.products() * output_matrix() + chunk_pixels(tiles, scheme);
     auto* inputs = static_cast<float*>(thread_scratch(elements * sizeof(float)));
-    float* outputs = inputs + kSquare * input_matrix() + slack;
-    float* buffer = outputs + kSquare * output_matrix();
-    transform_chunk(x, tiles, chunk, group * p.in_channels, p.in_channels, kPoints, p.y.pad,
-                    p.x.pad, p.in_channels, inputs, buffer,
+    float* outputs = inputs + scheme.inputs() * input_matrix() + slack;
+    float* buffer = outputs + scheme.products() * output_matrix();
+    transform_chunk(x, tiles, chunk, group * p.in_channels, p.in_channels, scheme.in_step,
+                    scheme.in_size, p.y.pad, p.x.pad, p.in_channels, inputs, buffer,
                     [&](const Pixels<const float>& tile, float* to) {
-                      transform_input(tile, to, input_matrix());
+                      scheme.transform_input(tile, to, input_matrix());
                     });
     bool valid = true;
     for (Int panel = first_panel; panel < end_panel; ++panel) {
@@ -197,11 +201,9 @@ struct WinogradForward {
           filters + group * group_size + panel * kSquare * (p.in_channels * 2 * kLaneCount + kGap);
       multiply(chunk, vectors, inputs, filter, outputs);
       for (Int v = 0; v < vectors; ++v) {
-        const auto write = tiles.outputs == 4 ? &WinogradForward::write_block<4>
-                                              : &WinogradForward::write_block<2>;
         const Int channel = block_start<float>(panel * 2 + v, p.out_channels);
-        valid &= (this->*write)(chunk, group * p.out_channels + channel, outputs + v * kLaneCount,
-                                vectors * kLaneCount, buffer);
+        valid &= write_block(chunk, group * p.out_channels + channel, outputs + v * kLaneCount,
+                             vectors * kLaneCount, buffer);
       }
     }
     return valid;
@@ -210,23 +212,26 @@ struct WinogradForward {
   void multiply(const Chunk& chunk, Int vectors, const float* inputs, const float* filter,
                 float* outputs) const {
     const Int width = vectors * kLaneCount, channels = p.in_channels;
-    for (int point = 0; point < kSquare; ++point, filter += channels * width + kGap) {
-      const float* from = inputs + point * input_matrix();
-      float* to = outputs + point * output_matrix();
+    for (int u = 0; u < scheme.inputs(); ++u) {
+      const float* from = inputs + u * input_matrix();
+      const float* right = filter + scheme.filter(u) * (channels * width + kGap);
+      float* to = outputs + scheme.output(u) * output_matrix();
+      const bool accumulate = !scheme.first_part(u);
       for_each_row_tile(chunk.tiles(), [&](auto rows, Int i) {
         const auto multiply_tile_rows =
             vectors == 2 ? multiply_strided<rows(), 2> : multiply_strided<rows(), 1>;
-        multiply_tile_rows(channels, from + i * channels, channels, filter, to + i * width);
+        multiply_tile_rows(channels, from + i * channels, channels, right, to + i * width,
+                           accumulate);
       });
     }
   }
 
   // Transforms kLanes channels of a chunk's results back and writes them; false if one of them is
   // infinite or NaN.
-  template <int n>
   bool write_block(const Chunk& chunk, Int channel, const float* outputs, Int width,
                    float* buffer) const {
-    alignas(64) float patch[n * n * kLaneCount];
+    alignas(64) float patch[8 * 8 * kLaneCount];
+    const Int n = scheme.outputs;
     const Vec<float> shift = bias ? load(bias + channel) : Vec<float>{};
     bool valid = true;
     tiles.for_each_image(chunk, [&](Int image, Int row, Int end, Int slot) {
@@ -241,7 +246,7 @@ struct WinogradForward {
           const bool whole = rows == n && columns == n;
           const Pixels<float> to{pixels.at(i, j), pixels.row_stride, pixels.pixel_stride};
           const Pixels<float> own{patch, n * kLaneCount, kLaneCount};
-          transform_interpolate<n, false>(from, output_matrix(), shift, whole ? to : own);
+          scheme.transform_output(from, output_matrix(), shift, whole ? to : own);
           if (whole) continue;
           for (Int k = 0; k < rows; ++k)
             for (Int l = 0; l < columns; ++l) store(to.at(k, l), load(own.at(k, l)));
@@ -257,12 +262,12 @@ struct WinogradForward {
 // The filters of a pass at the 36 points: per group and panel of two vectors of filters, 36
 // matrices (in_channels, panel), kGap apart. Filters lie `across` elements apart in `weight`,
 // their channels `along`.
-template <int r>
-static void transform_filters(const Pass& p, const float* weight, Int across, Int along,
-                              Int group_stride, float* packed) {
+static void transform_filters(const Pass& p, const Scheme& scheme, const float* weight, Int across,
+                              Int along, Int group_stride, float* packed) {
   const Int blocks = (p.out_channels + kLaneCount - 1) / kLaneCount, panels = (blocks + 1) / 2;
   const Int panel_size = kSquare * (p.in_channels * 2 * kLaneCount + kGap);
   const bool flipped = p.x.tap_step < 0;
+  const Int r = p.x.taps;
   parallel_for(p.groups * blocks, 1, [&](Int begin, Int end) {
     for (Int task = begin; task < end; ++task) {
       const Int group = task / blocks, block = task % blocks, panel = block / 2;
@@ -285,7 +290,7 @@ static void transform_filters(const Pass& p, const float* weight, Int across, In
             flipped
                 ? Pixels<const float>{taps + (r * r - 1) * kLaneCount, -r * kLaneCount, -kLaneCount}
                 : Pixels<const float>{taps, r * kLaneCount, kLaneCount};
-        transform_evaluate<r, true>(tile, to + c * width, p.in_channels * width + kGap);
+        scheme.transform_filter(tile, to + c * width, p.in_channels * width + kGap);
       }
     }
   });
@@ -296,26 +301,39 @@ static inline Int winograd_filter_size(const Pass& p) {  // of one group
   return (blocks + 1) / 2 * kSquare * (p.in_channels * 2 * kLaneCount + kGap);
 }
 
+// Whether a pass's filters, stride and dilation are those of a scheme.
+static inline bool fits_scheme(const Pass& p, Int taps, Int stride) {
+  return p.y.taps == taps && p.x.taps == taps && p.y.stride == stride && p.x.stride == stride &&
+         p.y.dilation == 1 && p.x.dilation == 1;
+}
+
 // Whether the transforms pay: enough channels to multiply, and tiles that are mostly filled.
-static bool winograd_wins(const Pass& p) {
-  const bool fits = p.y.taps == p.x.taps && (p.y.taps == 3 || p.y.taps == 5) && p.y.stride == 1 &&
-                    p.x.stride == 1 && p.y.dilation == 1 && p.x.dilation == 1;
-  if (!fits || p.in_channels < 16 || p.out_channels < 16) return false;
-  const Tiles tiles(p, 1);
-  const Int filled = p.batch * p.y.out * p.x.out, tile = tiles.outputs * tiles.outputs;
-  return tiles.all_rows * tiles.across >= 12 && 2 * filled >= tiles.all_rows * tiles.across * tile;
+static bool winograd_wins(const Pass& p, const Scheme& scheme) {
+  if (p.in_channels < 16 || p.out_channels < 16) return false;
+  const Tiles tiles(p, scheme, 1);
+  const Int count = tiles.all_rows * tiles.across;
+  return count >= 12 && 2 * p.batch * p.y.out * p.x.out >= count * scheme.outputs * scheme.outputs;
+}
+
+// The scheme that computes a convolution, or null.
+static const Scheme* winograd_scheme(const Pass& p) {
+  const Scheme* scheme = fits_scheme(p, 3, 1)   ? &kScheme3
+                         : fits_scheme(p, 5, 1) ? &kScheme5
+                         : fits_scheme(p, 3, 2) ? &kStridedScheme
+                                                : nullptr;
+  return scheme && winograd_wins(p, *scheme) ? scheme : nullptr;
 }
 
 // y of a pass from x and the filters; false if a result is infinite or NaN: then the transforms
 // may have carried it to its neighbours, and y must be computed directly.
-static bool winograd_forward(const Pass& p, const Images<const float>& x, const Images<float>& y,
-                             const float* weight, Int across, Int along, Int group_stride,
-                             const float* bias, float* workspace) {
-  const auto transform = p.y.taps == 3 ? transform_filters<3> : transform_filters<5>;
-  transform(p, weight, across, along, group_stride, workspace);
-  const Tiles tiles(p, chunk_tiles(p.in_channels));
+static bool winograd_forward(const Pass& p, const Scheme& scheme, const Images<const float>& x,
+                             const Images<float>& y, const float* weight, Int across, Int along,
+                             Int group_stride, const float* bias, float* workspace) {
+  transform_filters(p, scheme, weight, across, along, group_stride, workspace);
+  const Tiles tiles(p, scheme, chunk_tiles(p.in_channels * scheme.inputs() / kSquare));
   const Int blocks = (p.out_channels + kLaneCount - 1) / kLaneCount, panels = (blocks + 1) / 2;
-  const WinogradForward pass{p, x, y, workspace, bias, tiles, blocks, winograd_filter_size(p)};
+  const WinogradForward pass{
+      p, scheme, x, y, workspace, bias, tiles, blocks, winograd_filter_size(p)};
   // With few chunks, several tasks share one and each takes some of the filters.
   // (Not where two panels share a channel, see block_start.)
   const bool apart = p.out_channels % kLaneCount == 0;

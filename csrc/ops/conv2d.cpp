@@ -16,6 +16,7 @@
 #include "../narrow_panels.h"
 #include "../parallel.h"
 #include "../patches.h"
+#include "../pixel_dots.h"
 #include "../pixel_panels.h"
 #include "../transpose.h"
 #include "../winograd_grad.h"
@@ -115,20 +116,25 @@ static T* scratch_of(Int elements, Int bytes) {
   return static_cast<T*>(thread_scratch(static_cast<std::size_t>(all)));
 }
 
+// A pass by winograd.h; false if it must be computed directly.
+static bool run_winograd(const Conv2d& c, const Pass& p, const Scheme& scheme, Int across,
+                         Int along, const void* bias, void* target) {
+  const Images<const float> from{static_cast<const float*>(p.source), p.source_channels, p.y.in,
+                                 p.x.in, false};
+  const Images<float> to{static_cast<float*>(target), p.groups * p.out_channels, p.y.size, p.x.size,
+                         false};
+  return winograd_forward(p, scheme, from, to, static_cast<const float*>(c.weight), across, along,
+                          c.out_channels * c.taps(), static_cast<const float*>(bias),
+                          static_cast<float*>(c.workspace));
+}
+
 template <class T>
 static void run_pass(const Conv2d& c, const Pass& p, Int across, Int along, const void* bias,
                      void* target) {
   T* packed = static_cast<T*>(c.workspace);
   if constexpr (std::is_same_v<T, float>)
-    if (c.winograd && winograd_wins(p)) {
-      const Images<const float> from{static_cast<const float*>(p.source), p.groups * p.in_channels,
-                                     p.y.in, p.x.in, false};
-      const Images<float> to{static_cast<float*>(target), p.groups * p.out_channels, p.y.size,
-                             p.x.size, false};
-      if (winograd_forward(p, from, to, static_cast<const float*>(c.weight), across, along,
-                           c.out_channels * c.taps(), static_cast<const float*>(bias), packed))
-        return;
-    }
+    if (const Scheme* scheme = c.winograd ? winograd_scheme(p) : nullptr)
+      if (run_winograd(c, p, *scheme, across, along, bias, target)) return;
   const T* weight = static_cast<const T*>(c.weight);
   const Int group_stride = c.out_channels * c.taps();
   if (!is_narrow(p))
@@ -146,12 +152,32 @@ static void forward(const Conv2d& c) {
 template <class T>
 static void grad_input(const Conv2d& c) {
   const Pass p = forward_pass(c);
+  const Int across = c.kernel_height * c.kernel_width, along = c.taps();
+  if constexpr (std::is_same_v<T, float>)
+    if (c.winograd && fits_scheme(p, 3, 2) && c.pad_y == 1 && c.pad_x == 1) {
+      const auto axis = [](const Axis& a) {
+        return Axis{.in = a.out,
+                    .out = a.in,
+                    .taps = 3,
+                    .stride = 1,
+                    .dilation = 1,
+                    .pad = 0,
+                    .size = a.in,
+                    .tap_first = 2,
+                    .tap_step = -1};
+      };
+      const Pass all{c.batch,   c.groups, c.out_channels,           c.in_channels, axis(p.y),
+                     axis(p.x), c.y,      c.groups * c.out_channels};
+      if (winograd_wins(all, kSpreadScheme) &&
+          run_winograd(c, all, kSpreadScheme, across, along, nullptr, c.x))
+        return;
+    }
   for (Int y = 0; y < std::min(c.stride_y, c.in_height); ++y)
     for (Int x = 0; x < std::min(c.stride_x, c.in_width); ++x)
       run_pass<T>(c,
                   {c.batch, c.groups, c.out_channels, c.in_channels, grad_input_axis(p.y, y),
                    grad_input_axis(p.x, x), c.y, c.groups * c.out_channels},
-                  c.kernel_height * c.kernel_width, c.taps(), nullptr, c.x);
+                  across, along, nullptr, c.x);
 }
 
 // Filters whose gradient one task computes.
@@ -170,6 +196,13 @@ static void pack_outputs(const Pass& p, const Band& band, Int group, const T* y,
       transpose(y + from + (first + i) * plane, plane, valid, length, packed + at * width, width);
     });
   }
+}
+
+// Where the gradient of a group's filters goes that one part of the batch makes.
+template <class T>
+static T* weight_of_part(const Conv2d& c, Int group, Int part) {
+  T* first = static_cast<T*>(c.parts > 1 ? c.workspace : c.weight);
+  return first + (part * c.groups + group) * c.out_channels * c.taps();
 }
 
 // The gradient of some filters of a group, summed over one part of the batch.
@@ -192,32 +225,48 @@ static void grad_weight_block(const Conv2d& c, const Pass& p, Int group, Int par
       multiply_panel(window.data, taps, window.tap_offset, band.pixels(), window.pixel_offset,
                      packed + i * band.pixels(), width, sum + i * rows);
   }
-  T* weight = static_cast<T*>(c.parts > 1 ? c.workspace : c.weight) +
-              ((part * c.groups + group) * p.out_channels + filter) * taps;
+  T* weight = weight_of_part<T>(c, group, part) + filter * taps;
   for (Int i = 0; i < filters; i += width)
     transpose(sum + i * rows, width, taps, std::min(width, filters - i), weight + i * taps, taps);
+}
+
+// Every group and part by pixel_dots.h; false if they must be computed otherwise.
+template <class T>
+static bool dot_grad_weights(const Conv2d& c, const Pass& p) {
+  bool invalid = false;
+  parallel_for(c.groups * c.parts, 1, [&](Int begin, Int end) {
+    for (Int task = begin; task < end; ++task) {
+      const Int group = task / c.parts, part = task % c.parts;
+      if (!dot_grad_weight(p, static_cast<const T*>(c.y), group, c.batch * part / c.parts,
+                           c.batch * (part + 1) / c.parts, weight_of_part<T>(c, group, part)))
+        __atomic_store_n(&invalid, true, __ATOMIC_RELAXED);
+    }
+  });
+  return !invalid;
 }
 
 template <class T>
 static void grad_weight(const Conv2d& c) {
   const Pass p = forward_pass(c);
   if constexpr (std::is_same_v<T, float>)
-    if (c.winograd && winograd_wins(p)) {
+    if (const Scheme* scheme = c.winograd && c.stride_y == 1 ? winograd_scheme(p) : nullptr) {
       const Images<const float> x{static_cast<const float*>(c.x), c.groups * c.in_channels,
                                   c.in_height, c.in_width, false};
       const Images<const float> y{static_cast<const float*>(c.y), c.groups * c.out_channels,
                                   c.out_height, c.out_width, false};
-      if (winograd_grad_weight(p, x, y, c.winograd_parts(), c.winograd_shares(),
+      if (winograd_grad_weight(p, *scheme, x, y, c.winograd_parts(), c.winograd_shares(),
                                static_cast<float*>(c.workspace), static_cast<float*>(c.weight)))
         return;
     }
-  const Int blocks = (c.out_channels + kWeightBlock<T> - 1) / kWeightBlock<T>;
-  parallel_for(c.groups * c.parts * blocks, 1, [&](Int begin, Int end) {
-    for (Int task = begin; task < end; ++task) {
-      const Int rest = task / blocks;
-      grad_weight_block<T>(c, p, rest / c.parts, rest % c.parts, task % blocks * kWeightBlock<T>);
-    }
-  });
+  if (!is_dot(p) || !dot_grad_weights<T>(c, p)) {
+    const Int blocks = (c.out_channels + kWeightBlock<T> - 1) / kWeightBlock<T>;
+    parallel_for(c.groups * c.parts * blocks, 1, [&](Int begin, Int end) {
+      for (Int task = begin; task < end; ++task) {
+        const Int rest = task / blocks;
+        grad_weight_block<T>(c, p, rest / c.parts, rest % c.parts, task % blocks * kWeightBlock<T>);
+      }
+    });
+  }
   if (c.parts == 1) return;
   const Int size = c.groups * c.out_channels * c.taps();
   const T* partial = static_cast<const T*>(c.workspace);

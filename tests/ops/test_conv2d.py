@@ -137,7 +137,7 @@ def test_same_bits_for_every_number_of_threads():
     assert len(seen) == 1
 
 
-# (input shape, weight shape, padding) of convolutions that Winograd's transforms compute: whole and
+# (input shape, weight shape, padding, stride if not 1) of convolutions that Winograd's transforms compute: whole and
 # cut tiles, one or several chunks, channels that fill vectors and that do not, several shares of
 # the filters, images narrower than a tile.
 WINOGRAD = {
@@ -155,6 +155,11 @@ WINOGRAD = {
     "5 x 5": ((3, 18, 9, 12), (35, 18, 5, 5), 2),
     "5 x 5, wide padding": ((2, 32, 5, 7), (16, 32, 5, 5), 6),
     "groups": ((3, 36, 9, 8), (50, 18, 3, 3), 1),
+    "stride 2": ((6, 16, 16, 16), (32, 16, 3, 3), 1, 2),
+    "stride 2, cut tiles": ((7, 19, 13, 15), (21, 19, 3, 3), 1, 2),
+    "stride 2, no padding": ((7, 19, 15, 14), (21, 19, 3, 3), 0, 2),
+    "stride 2, wide padding": ((4, 33, 14, 15), (18, 33, 3, 3), (3, 2), 2),
+    "stride 2, many channels": ((16, 150, 8, 8), (310, 150, 3, 3), 1, 2),
 }  # fmt: skip
 
 
@@ -168,10 +173,10 @@ def conv2d_results(m, arrays, **options):
 
 @pytest.mark.parametrize("case", WINOGRAD.values(), ids=WINOGRAD)
 def test_winograd_is_close_to_float64(case):
-    shape, weight_shape, padding = case
+    shape, weight_shape, padding, *stride = case
     arrays = randn(*shape), randn(*weight_shape, seed=1), randn(weight_shape[0], seed=2)
     groups = shape[1] // weight_shape[1]
-    options = {"padding": padding, "groups": groups}
+    options = {"padding": padding, "groups": groups, "stride": stride[0] if stride else 1}
     exact = conv2d_results(torch, arrays, **options)
     single = [a.astype(np.float32) for a in arrays]
     used = conv2d_results(tg, single, **options)

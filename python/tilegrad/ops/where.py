@@ -181,7 +181,12 @@ def lerp(input: Any, end: Any, weight: Any, *, out: Any = None) -> Any:
     return output if out is None else put_out(out, output)
 
 
-_LARGEST = {"float32": 3.4028234663852886e38, "float64": 1.7976931348623157e308}
+_LARGEST = {
+    "float16": 65504.0,
+    "bfloat16": 3.3895313892515355e38,
+    "float32": 3.4028234663852886e38,
+    "float64": 1.7976931348623157e308,
+}
 
 
 @method()
