@@ -1,7 +1,6 @@
 """tilegrad: deep learning with native kernels under a thin, readable Python layer."""
 
 from . import _C, autograd, backends, cuda
-from ._C import boolean as bool
 from ._C import (
     bfloat16,
     device,
@@ -20,7 +19,9 @@ from ._C import (
     set_num_threads,
     uint8,
 )
+from ._C import boolean as bool
 from ._config import config, show_config
+from ._limits import finfo, iinfo
 from ._printing import set_printoptions
 from ._size import Size
 from .autograd import (
