@@ -6,7 +6,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 # What a build needs in an environment that builds without isolation, so that the second build of
 # the same tree compiles only what has changed.
-BUILD_REQUIRES = "scikit-build-core>=1.0" "pybind11>=3.0" "cmake>=3.25" ninja
+BUILD_REQUIRES = "scikit-build-core>=1.0" "pybind11>=3.1" "cmake>=3.25" ninja
 CXX_FILES = $(shell find src csrc cuda tests \
               -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
