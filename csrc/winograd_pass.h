@@ -58,8 +58,8 @@ struct Tiles {
   }
 };
 
-// Tiles for one chunk, for so many channels at 36 points: few enough that they stay in L2, enough to
-// use each filter often. (Tile rows of the micro-kernel divide these numbers.)
+// Tiles for one chunk, for so many channels at 36 points: few enough that they stay in L2, enough
+// to use each filter often. (Tile rows of the micro-kernel divide these numbers.)
 static inline Int chunk_tiles(Int channels) { return std::clamp<Int>(192 / channels, 2, 12) * 12; }
 
 // Room for the pixels of kLanes channels that a chunk reads or writes.
@@ -169,26 +169,74 @@ static inline void for_each_row_tile(Int rows, const Multiply& multiply) {
 // Channels of a panel of the packed filters that starts at block `block` of all.
 static inline Int panel_vectors(Int block, Int blocks) { return std::min<Int>(2, blocks - block); }
 
+// Elements of a panel of filters at the 36 points: matrices (in_channels, panel), kGap apart.
+static inline Int panel_size(const Pass& p) {
+  return kSquare * (p.in_channels * 2 * kLaneCount + kGap);
+}
+
+// The filters of a pass. They lie `across` elements apart in `weight`, their channels `along`.
+struct Filters {
+  const float* weight;
+  Int across, along, group_stride;
+
+  // Room that `transform` needs.
+  static Int memory(const Pass& p) { return p.in_channels * p.y.taps * p.x.taps * kLaneCount; }
+
+  // Writes a panel of two vectors of filters, or one at the end, at the 36 points.
+  void transform(const Pass& p, const Scheme& scheme, Int group, Int panel, float* to,
+                 float* memory) const {
+    const Int blocks = (p.out_channels + kLaneCount - 1) / kLaneCount, taps = p.y.taps * p.x.taps;
+    const Int vectors = panel_vectors(panel * 2, blocks), width = vectors * kLaneCount;
+    const Int step = p.x.taps * kLaneCount;
+    for (Int v = 0; v < vectors; ++v, to += kLaneCount) {
+      const Int first = block_start<float>(panel * 2 + v, p.out_channels);
+      read(weight + group * group_stride + first * across, p.in_channels, taps, memory);
+      for (Int c = 0; c < p.in_channels; ++c) {
+        const float* own = memory + c * taps * kLaneCount;
+        const Pixels<const float> tile =
+            p.x.tap_step < 0
+                ? Pixels<const float>{own + (taps - 1) * kLaneCount, -step, -kLaneCount}
+                : Pixels<const float>{own, step, kLaneCount};
+        scheme.transform_filter(tile, to + c * width, p.in_channels * width + kGap);
+      }
+    }
+  }
+
+  // to[(c * taps + t) * kLanes + i] = tap t of channel c of filter i.
+  void read(const float* from, Int channels, Int taps, float* to) const {
+    if (along == taps) return gather_lanes(from, across, channels * taps, to);
+    for (Int c = 0; c < channels; ++c, from += along)
+      for (Int t = 0; t < taps; ++t, to += kLaneCount)
+        for (Int i = 0; i < kLaneCount; ++i) to[i] = from[i * across + t];
+  }
+};
+
 struct WinogradForward {
   Pass p;
   Scheme scheme;
   Images<const float> x;
   Images<float> y;
-  const float *filters, *bias;  // as transform_filters leaves them
+  Filters filters;
+  const float* packed;  // the filters at the points; null: each task transforms its own
+  const float* bias;
   Tiles tiles;
-  Int blocks, group_size;  // of filters; elements of one group's transformed filters
+  Int blocks;  // of filters
 
   // Elements between the matrices of two points.
   Int input_matrix() const { return tiles.most() * p.in_channels + kGap; }
   Int output_matrix() const { return tiles.most() * 2 * kLaneCount + kGap; }
 
+  Int panels() const { return (blocks + 1) / 2; }
+
   bool run_chunk(const Chunk& chunk, Int group, Int first_panel, Int end_panel) const {
     const Int slack = kTileRows * p.in_channels;
     const Int elements = scheme.inputs() * input_matrix() + slack +
-                         scheme.products() * output_matrix() + chunk_pixels(tiles, scheme);
+                         scheme.products() * output_matrix() + chunk_pixels(tiles, scheme) +
+                         (packed ? 0 : panel_size(p) + Filters::memory(p));
     auto* inputs = static_cast<float*>(thread_scratch(elements * sizeof(float)));
     float* outputs = inputs + scheme.inputs() * input_matrix() + slack;
     float* buffer = outputs + scheme.products() * output_matrix();
+    float* own_filters = buffer + chunk_pixels(tiles, scheme);
     transform_chunk(x, tiles, chunk, group * p.in_channels, p.in_channels, scheme.in_step,
                     scheme.in_size, p.y.pad, p.x.pad, p.in_channels, inputs, buffer,
                     [&](const Pixels<const float>& tile, float* to) {
@@ -198,7 +246,9 @@ struct WinogradForward {
     for (Int panel = first_panel; panel < end_panel; ++panel) {
       const Int vectors = panel_vectors(panel * 2, blocks);
       const float* filter =
-          filters + group * group_size + panel * kSquare * (p.in_channels * 2 * kLaneCount + kGap);
+          packed ? packed + (group * panels() + panel) * panel_size(p) : own_filters;
+      if (!packed)
+        filters.transform(p, scheme, group, panel, own_filters, own_filters + panel_size(p));
       multiply(chunk, vectors, inputs, filter, outputs);
       for (Int v = 0; v < vectors; ++v) {
         const Int channel = block_start<float>(panel * 2 + v, p.out_channels);
@@ -259,48 +309,6 @@ struct WinogradForward {
   }
 };
 
-// The filters of a pass at the 36 points: per group and panel of two vectors of filters, 36
-// matrices (in_channels, panel), kGap apart. Filters lie `across` elements apart in `weight`,
-// their channels `along`.
-static void transform_filters(const Pass& p, const Scheme& scheme, const float* weight, Int across,
-                              Int along, Int group_stride, float* packed) {
-  const Int blocks = (p.out_channels + kLaneCount - 1) / kLaneCount, panels = (blocks + 1) / 2;
-  const Int panel_size = kSquare * (p.in_channels * 2 * kLaneCount + kGap);
-  const bool flipped = p.x.tap_step < 0;
-  const Int r = p.x.taps;
-  parallel_for(p.groups * blocks, 1, [&](Int begin, Int end) {
-    for (Int task = begin; task < end; ++task) {
-      const Int group = task / blocks, block = task % blocks, panel = block / 2;
-      const Int width = panel_vectors(panel * 2, blocks) * kLaneCount;
-      float* to = packed + (group * panels + panel) * panel_size + block % 2 * kLaneCount;
-      const float* from =
-          weight + group * group_stride + block_start<float>(block, p.out_channels) * across;
-      auto* taps =
-          static_cast<float*>(thread_scratch(p.in_channels * r * r * kLaneCount * sizeof(float)));
-      if (along == r * r) {
-        gather_lanes(from, across, p.in_channels * r * r, taps);
-      } else {
-        for (Int c = 0; c < p.in_channels; ++c)
-          for (Int t = 0; t < r * r; ++t)
-            for (Int i = 0; i < kLaneCount; ++i)
-              taps[(c * r * r + t) * kLaneCount + i] = from[c * along + i * across + t];
-      }
-      for (Int c = 0; c < p.in_channels; ++c, taps += r * r * kLaneCount) {
-        const Pixels<const float> tile =
-            flipped
-                ? Pixels<const float>{taps + (r * r - 1) * kLaneCount, -r * kLaneCount, -kLaneCount}
-                : Pixels<const float>{taps, r * kLaneCount, kLaneCount};
-        scheme.transform_filter(tile, to + c * width, p.in_channels * width + kGap);
-      }
-    }
-  });
-}
-
-static inline Int winograd_filter_size(const Pass& p) {  // of one group
-  const Int blocks = (p.out_channels + kLaneCount - 1) / kLaneCount;
-  return (blocks + 1) / 2 * kSquare * (p.in_channels * 2 * kLaneCount + kGap);
-}
-
 // Whether a pass's filters, stride and dilation are those of a scheme.
 static inline bool fits_scheme(const Pass& p, Int taps, Int stride) {
   return p.y.taps == taps && p.x.taps == taps && p.y.stride == stride && p.x.stride == stride &&
@@ -329,11 +337,19 @@ static const Scheme* winograd_scheme(const Pass& p) {
 static bool winograd_forward(const Pass& p, const Scheme& scheme, const Images<const float>& x,
                              const Images<float>& y, const float* weight, Int across, Int along,
                              Int group_stride, const float* bias, float* workspace) {
-  transform_filters(p, scheme, weight, across, along, group_stride, workspace);
   const Tiles tiles(p, scheme, chunk_tiles(p.in_channels * scheme.inputs() / kSquare));
   const Int blocks = (p.out_channels + kLaneCount - 1) / kLaneCount, panels = (blocks + 1) / 2;
-  const WinogradForward pass{
-      p, scheme, x, y, workspace, bias, tiles, blocks, winograd_filter_size(p)};
+  const Filters filters{weight, across, along, group_stride};
+  // A single chunk uses each filter once: while it still is in cache.
+  float* packed = tiles.chunks() == 1 ? nullptr : workspace;
+  if (packed)
+    parallel_for(p.groups * panels, 1, [&](Int begin, Int end) {
+      auto* memory = static_cast<float*>(thread_scratch(Filters::memory(p) * sizeof(float)));
+      for (Int task = begin; task < end; ++task)
+        filters.transform(p, scheme, task / panels, task % panels, packed + task * panel_size(p),
+                          memory);
+    });
+  const WinogradForward pass{p, scheme, x, y, filters, packed, bias, tiles, blocks};
   // With few chunks, several tasks share one and each takes some of the filters.
   // (Not where two panels share a channel, see block_start.)
   const bool apart = p.out_channels % kLaneCount == 0;

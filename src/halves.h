@@ -23,7 +23,8 @@ enum class HalfRule {
   promote,       // rounded to the promoted dtype of all arguments; where no other rule is given
   compare,       // the same, and numbers beside a half are rounded to it first
   follow_input,  // rounded to the dtype of the first argument, whatever that of weights is
-  first_result,  // as follow_input the first result, the others, statistics for backward, not at all
+  first_result,  // as follow_input the first result, the others, statistics for backward, not at
+                 // all
 };
 void half_rule(HalfRule rule, std::initializer_list<const char*> names);
 

@@ -27,7 +27,9 @@ struct GroupNorm {
   void* grad_weight = nullptr;
   void* grad_bias = nullptr;
 
-  std::int64_t together() const { return channels / groups; }  // channels of a group
+  [[gnu::always_inline]] std::int64_t together() const {
+    return channels / groups;
+  }  // channels of a group
 };
 
 }  // namespace tilegrad

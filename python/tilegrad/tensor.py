@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _C
+from ._memory_format import is_in_format
 from ._size import Size
 from .autograd import backward
 from .autograd.graph import Node
@@ -201,9 +202,13 @@ class Tensor(_C.TensorBase):
         """Bytes of all elements together, wherever they lie."""
         return self.numel() * self.dtype.itemsize
 
-    def is_contiguous(self) -> bool:
-        """Whether the elements lie row-major without gaps."""
-        return _C.is_contiguous(self)
+    def is_contiguous(self, memory_format: Any = None) -> bool:
+        """Whether the elements lie row-major without gaps, or so in another ``memory_format``.
+
+        Raises TypeError for what is no memory format, RuntimeError for ``preserve_format``."""
+        if memory_format is None:
+            return _C.is_contiguous(self)
+        return is_in_format(self, memory_format)
 
     def data_ptr(self) -> int:
         """The address of the first element."""

@@ -35,6 +35,17 @@ Conv2d make_case(std::int64_t batch, std::int64_t groups, std::int64_t in_channe
           .dilation_x = dilation};
 }
 
+// One that the transforms of winograd.h compute: square filters, no dilation.
+Conv2d make_winograd_case(std::int64_t batch, std::int64_t groups, std::int64_t in_channels,
+                          std::int64_t out_channels, std::int64_t size, std::int64_t kernel,
+                          std::int64_t stride, std::int64_t pad) {
+  Conv2d c = make_case(batch, groups, in_channels, out_channels, size, kernel, stride, pad, 1);
+  c.kernel_width = kernel;
+  c.out_width = (c.in_width + 2 * pad - kernel) / stride + 1;
+  c.winograd = true;
+  return c;
+}
+
 // Calls visit(place in x, place in weight, place in y) for every product of the convolution.
 template <class Visit>
 void for_each_product(const Conv2d& c, const Visit& visit) {
@@ -72,8 +83,10 @@ void test_case(Conv2d c) {
     expected_x[at_x] += static_cast<double>(y[at_y]) * static_cast<double>(weight[at_weight]);
     expected_weight[at_weight] += static_cast<double>(y[at_y]) * static_cast<double>(x[at_x]);
   });
-  const auto tolerance = [](std::int64_t products) {  // rounding errors of a sum of numbers below 1
-    return 4 * std::numeric_limits<T>::epsilon() * std::sqrt(static_cast<double>(products)) * 2;
+  // Rounding errors of a sum of numbers below 1; the transforms multiply them.
+  const auto tolerance = [&](std::int64_t products) {
+    const double factor = c.winograd ? 40 : 8;
+    return factor * std::numeric_limits<T>::epsilon() * std::sqrt(static_cast<double>(products));
   };
   for_each_isa([&](Isa isa) {
     Conv2d args = c;
@@ -117,6 +130,18 @@ void test_all() {
   test_case<T>(make_case(1, 1, 5, 6, 27, 3, 2, 1, 1));   // the same with stride
   test_case<T>(make_case(2, 1, 5, 6, 20, 3, 4, 2, 6));   // taps of four kinds in grad_input
   test_case<T>(make_case(2, 1, 6, 5, 45, 2, 1, 0, 20));  // taps far apart
+}
+
+TEST(Conv2d, Winograd) {
+  test_case<float>(make_winograd_case(3, 1, 16, 16, 8, 3, 1, 1));
+  test_case<float>(make_winograd_case(5, 1, 17, 35, 7, 3, 1, 0));
+  test_case<float>(make_winograd_case(2, 1, 18, 16, 6, 3, 1, 3));   // padding wider than the filter
+  test_case<float>(make_winograd_case(2, 2, 16, 21, 9, 3, 1, 1));   // groups
+  test_case<float>(make_winograd_case(2, 1, 16, 65, 21, 3, 1, 1));  // several chunks and panels
+  test_case<float>(make_winograd_case(2, 1, 19, 16, 8, 5, 1, 2));
+  test_case<float>(make_winograd_case(7, 1, 16, 33, 15, 3, 2, 1));
+  test_case<float>(make_winograd_case(8, 2, 17, 16, 16, 3, 2, 1));
+  test_case<float>(make_winograd_case(8, 1, 16, 16, 13, 3, 2, 0));
 }
 
 TEST(Conv2d, Float32) { test_all<float>(); }

@@ -137,9 +137,9 @@ def test_same_bits_for_every_number_of_threads():
     assert len(seen) == 1
 
 
-# (input shape, weight shape, padding, stride if not 1) of convolutions that Winograd's transforms compute: whole and
-# cut tiles, one or several chunks, channels that fill vectors and that do not, several shares of
-# the filters, images narrower than a tile.
+# (input shape, weight shape, padding, stride if not 1) of convolutions that Winograd's transforms
+# compute: whole and cut tiles, one or several chunks, channels that fill vectors and that do not,
+# several shares of the filters, images narrower than a tile.
 WINOGRAD = {
     "whole tiles": ((3, 16, 8, 8), (16, 16, 3, 3), 1),
     "cut tiles": ((5, 17, 7, 9), (19, 17, 3, 3), 1),

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..ops._register import takes_tensors
 from ..ops.fill import from_numpy
-from ..ops.pool2d import adaptive_avg_pool2d
+from ..ops.pool import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 
 __all__ = ["interpolate"]
 
@@ -108,13 +108,8 @@ def _sizes(input: Any, size: Any, factor: Any, recompute: bool | None) -> tuple:
 
 
 def _area(input: Any, size: tuple) -> Any:
-    if len(size) == 1:
-        return adaptive_avg_pool2d(input.unsqueeze(2), (1, *size)).squeeze(2)
-    if len(size) == 2:
-        return adaptive_avg_pool2d(input, size)
-    depth = input.shape[2]  # a mean of means: all windows have one depth
-    planes = adaptive_avg_pool2d(input.flatten(1, 2), size[1:]).unflatten(1, (-1, depth))
-    return adaptive_avg_pool2d(planes.flatten(3, 4), (size[0], None)).unflatten(3, size[1:])
+    pools = (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)
+    return pools[len(size) - 1](input, size)
 
 
 def _resample(

@@ -66,14 +66,15 @@ def instance_norm(
                 f"{tuple(value.shape)}"
             )
     # Each channel of each sample is a channel of a batch of one.
-    given = (running_mean, running_var, weight, bias)
-    each = [None if x is None else x.repeat(batch) for x in given]
+    mean, var, *affine = (
+        None if x is None else x.repeat(batch) for x in (running_mean, running_var, weight, bias)
+    )
     if batch == 0:
         return input.clone()
     instances = input.reshape(1, batch * channels, *input.shape[2:])
-    output = batch_norm(instances, *each, True, momentum, eps)
-    for running, moved in zip(given[:2], each[:2], strict=True):
-        if running is not None:
+    output = batch_norm(instances, mean, var, affine[0], affine[1], True, momentum, eps)
+    for running, moved in ((running_mean, mean), (running_var, var)):
+        if running is not None and moved is not None:
             running.copy_(moved.reshape(batch, channels).mean(0))
     return output.reshape(input.shape)
 

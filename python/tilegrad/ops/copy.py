@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import _C
+from .._memory_format import contiguous_format, in_format, preserve_format
 from ..autograd.graph import needs_grad, needs_grad_in_place, record
 from ..autograd.views import in_place
 from ._register import method, takes_tensors
@@ -16,7 +17,11 @@ _PYTHON_TYPES = {float: _C.float64, int: _C.int64, bool: _C.boolean}
 
 @method()
 def clone(input: Any, *, memory_format: Any = None) -> Any:
-    """A copy with its own memory, through which gradients flow."""
+    """A copy with its own memory, through which gradients flow; row-major unless
+    ``memory_format`` is ``channels_last`` or ``channels_last_3d``."""
+    if memory_format is not None and memory_format not in (contiguous_format, preserve_format):
+        copied = in_format(input, memory_format)
+        return clone(input.movedim(1, -1)).movedim(-1, 1) if copied is input else copied
     output = _C.clone(input)
     if needs_grad(input):
         record(output, clone_backward, (input,))
@@ -29,7 +34,13 @@ def clone_backward(node: Any, grad: Any) -> Any:
 
 @method()
 def contiguous(input: Any, *, memory_format: Any = None) -> Any:
-    """The tensor itself if it is row-major without gaps, else a copy that is."""
+    """The tensor itself if it is row-major without gaps, else a copy that is.
+
+    ``memory_format``: another order to ask for, ``channels_last`` or ``channels_last_3d``; raises
+    RuntimeError if the tensor has another number of dimensions, TypeError for anything else.
+    """
+    if memory_format is not None and memory_format is not contiguous_format:
+        return in_format(input, memory_format)
     return input if _C.is_contiguous(input) else clone(input)
 
 
@@ -38,8 +49,13 @@ def to(input: Any, *args: Any, **kwargs: Any) -> Any:
     """Converts to a dtype, a device, or both, or to those of another tensor.
 
     ``to(dtype)``, ``to(device)``, ``to(device, dtype)``, ``to(other)``, each with ``non_blocking``
-    and ``copy``. Returns the tensor itself if nothing changes and ``copy`` is False.
+    and ``copy``. Returns the tensor itself if nothing changes and ``copy`` is False. The result
+    lies in ``memory_format`` if one is given, see :meth:`Tensor.contiguous`.
     """
+    format = kwargs.get("memory_format")
+    if format is not None and format is not preserve_format:
+        moved = to(input, *args, **{**kwargs, "memory_format": preserve_format})
+        return contiguous(moved, memory_format=format)
     dtype, device, copy = _parse_to(*args, **kwargs)
     dtype = input.dtype if dtype is None else dtype
     device = input.device if device is None else device

@@ -65,7 +65,11 @@ def recurrent_backward(node: Any, grad_y: Any, grad_h_n: Any, grad_c_n: Any) -> 
     grad_gates, grad_product, h_previous, grad_h_0, grad_c_0 = _C.recurrent_backward(
         *arguments, grad_y, grad_h_n, grad_c_n, joined
     )
-    grad_bias = grad_gates.sum(0) if node.needs(5) else None
+    grad_bias_ih = grad_gates.sum(0) if node.needs(5) else None
+    grad_bias_hh = None
+    if node.needs(6):
+        same = cell != "gru" and grad_bias_ih is not None
+        grad_bias_hh = grad_bias_ih.clone() if same else grad_product.sum(0)
     if joined is not None:
         both = matmul(grad_gates.t(), h_previous)
         grad_weight_ih, grad_weight_hh = split(both, [input.shape[1], h_0.shape[1]], 1)
@@ -78,8 +82,8 @@ def recurrent_backward(node: Any, grad_y: Any, grad_h_n: Any, grad_c_n: Any) -> 
         grad_c_0 if node.needs(2) else None,
         grad_weight_ih,
         grad_weight_hh,
-        grad_bias,
-        grad_product.sum(0) if node.needs(6) else None,
+        grad_bias_ih,
+        grad_bias_hh,
     )
 
 
