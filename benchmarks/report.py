@@ -134,6 +134,7 @@ def plot(runs: dict[int, dict[str, Any]], path: Path) -> None:
         if k == 0:
             goals = [found[name].goal for name in names]
             axes.plot(goals, places, "|", color="black", label="goal")
+    axes.set_ylim(-len(names) + 0.3, 0.7)
     axes.axvline(1, color="gray", linewidth=0.8)
     axes.set_xscale("log")
     ticks = [0.25, 0.5, 1, 2, 4, 8, 16]

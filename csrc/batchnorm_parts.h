@@ -4,8 +4,8 @@
 
 #include <cmath>
 
+#include "moments.h"
 #include "ops/batchnorm.h"
-#include "row_sums.h"
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
@@ -30,20 +30,6 @@ struct Arrays {
 
   const T *x, *weight, *bias, *residual, *grad_y;
   T *y, *mean, *rstd, *grad_x, *grad_residual, *grad_weight, *grad_bias;
-};
-
-// Mean and sum of squared deviations of what was merged so far. `total` is the plain sum: unlike
-// the merged mean it stays infinite where one element is.
-struct Moments {
-  double mean = 0, squares = 0, total = 0;
-
-  // `share` is count / (all elements with these), `weight` is share * (elements before).
-  void merge(double sum, double count, double more_squares, double share, double weight) {
-    const double delta = sum / count - mean;
-    mean += delta * share;
-    squares += more_squares + delta * delta * weight;
-    total += sum;
-  }
 };
 
 // mean, rstd and the running statistics of channel c.

@@ -62,17 +62,18 @@ TILEGRAD_INLINE T sum_lanes(Vec<T> value) {
 template <class T>
 struct Whole {
   std::int64_t begin;
+  Whole moved(std::int64_t by) const { return {begin + by}; }
   Vec<T> operator()(const T* row) const { return load(row + begin); }
 };
 
 // The `count` elements of a row that is shorter than a register; zeros beyond.
 template <class T>
 struct Short {
-  static constexpr std::int64_t begin = 0;
-  std::int64_t count;
+  std::int64_t count, begin = 0;
+  Short moved(std::int64_t by) const { return {count, begin + by}; }
   Vec<T> operator()(const T* row) const {
     Vec<T> value{};
-    for (int k = 0; k < count; ++k) value[k] = row[k];
+    for (int k = 0; k < count; ++k) value[k] = row[begin + k];
     return value;
   }
 };

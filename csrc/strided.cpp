@@ -24,8 +24,35 @@ void walk_piece(const Walk& walk, std::int64_t begin, std::int64_t end) {
   walk.body(walk.context, pointers, end - begin);
 }
 
-// The rows [begin, end), counted over dimensions 1, 2, ..., the first of them fastest.
-void walk_chunk(const Walk& walk, std::int64_t begin, std::int64_t end) {
+// An operand whose neighbours lie along dimension 1 rather than along the rows (a transposed one)
+// would be read a cache line per element. In tiles its lines are used whole.
+constexpr std::int64_t kTileRows = 32, kTileColumns = 32;
+
+bool tiles_pay(const Walk& walk) {
+  if (walk.ndim < 2 || walk.shape[0] < kTileRows || walk.shape[1] < 2) return false;
+  for (int k = 0; k < walk.operands; ++k) {
+    const std::int64_t along = walk.strides[k][0], across = walk.strides[k][1];
+    if (across > 0 && across < 64 && along > across) return true;
+  }
+  return false;
+}
+
+// `rows` neighbouring rows along dimension 1, a few columns of all of them at a time.
+void walk_tiles(const Walk& walk, char* const* first, std::int64_t rows) {
+  for (std::int64_t column = 0; column < walk.shape[0]; column += kTileColumns) {
+    const std::int64_t left = walk.shape[0] - column;
+    for (std::int64_t r = 0; r < rows; ++r) {
+      char* row[kMaxOperands];
+      for (int k = 0; k < walk.operands; ++k)
+        row[k] = first[k] + column * walk.strides[k][0] + r * walk.strides[k][1];
+      walk.body(walk.context, row, left < kTileColumns ? left : kTileColumns);
+    }
+  }
+}
+
+// The rows [begin, end), counted over dimensions 1, 2, ..., the first of them fastest; in order
+// unless `tiled`.
+void walk_chunk(const Walk& walk, std::int64_t begin, std::int64_t end, bool tiled) {
   std::int64_t index[kMaxDims];
   char* pointers[kMaxOperands];
   for (int k = 0; k < walk.operands; ++k) pointers[k] = walk.data[k];
@@ -35,13 +62,23 @@ void walk_chunk(const Walk& walk, std::int64_t begin, std::int64_t end) {
     rest /= walk.shape[d];
     for (int k = 0; k < walk.operands; ++k) pointers[k] += index[d] * walk.strides[k][d];
   }
-  for (std::int64_t r = begin; r < end; ++r) {
-    char* row[kMaxOperands];  // a body may move its pointers
-    for (int k = 0; k < walk.operands; ++k) row[k] = pointers[k];
-    walk.body(walk.context, row, walk.shape[0]);
+  for (std::int64_t r = begin; r < end;) {
+    std::int64_t rows = 1;
+    if (tiled) {
+      rows = walk.shape[1] - index[1];
+      if (rows > kTileRows) rows = kTileRows;
+      if (rows > end - r) rows = end - r;
+      walk_tiles(walk, pointers, rows);
+    } else {
+      char* row[kMaxOperands];  // a body may move its pointers
+      for (int k = 0; k < walk.operands; ++k) row[k] = pointers[k];
+      walk.body(walk.context, row, walk.shape[0]);
+    }
+    r += rows;
     for (int d = 1; d < walk.ndim; ++d) {  // odometer step
-      for (int k = 0; k < walk.operands; ++k) pointers[k] += walk.strides[k][d];
-      if (++index[d] < walk.shape[d]) break;
+      const std::int64_t step = d == 1 ? rows : 1;
+      for (int k = 0; k < walk.operands; ++k) pointers[k] += step * walk.strides[k][d];
+      if ((index[d] += step) < walk.shape[d]) break;
       for (int k = 0; k < walk.operands; ++k) pointers[k] -= walk.shape[d] * walk.strides[k][d];
       index[d] = 0;
     }
@@ -61,8 +98,12 @@ void walk_strided(const std::int64_t* shape, const std::int64_t (*strides)[kMaxD
   if (outer == 1)
     return parallel_for(
         inner, grain, [&](std::int64_t begin, std::int64_t end) { walk_piece(walk, begin, end); });
-  parallel_for(outer, inner >= grain ? 1 : grain / inner,
-               [&](std::int64_t begin, std::int64_t end) { walk_chunk(walk, begin, end); });
+  const bool tiled = grain != INT64_MAX && tiles_pay(walk);
+  const std::int64_t rows = inner >= grain ? 1 : grain / inner;
+  // A chunk of tiles has at least a tile's rows.
+  const std::int64_t chunk = tiled && rows < kTileRows ? kTileRows : rows;
+  parallel_for(outer, chunk,
+               [&](std::int64_t begin, std::int64_t end) { walk_chunk(walk, begin, end, tiled); });
 }
 
 }  // namespace tilegrad

@@ -18,16 +18,28 @@ static constexpr int kWalkRows = 3;
 #endif
 static constexpr int kWalkVectors = 4;
 
-// y (+)= x @ panel for a tile of kRows x kVectors vectors; panel is (inner, kVectors * kLanes).
+// Where the sums of a product start: null for zero, y itself to add to it, or a bias with stride 0.
+template <class T>
+struct WalkStart {
+  const T* values = nullptr;
+  Int stride = 0;
+
+  WalkStart at(Int row, Int column) const {
+    return values ? WalkStart{values + row * stride + column, stride} : *this;
+  }
+};
+
+// y = start + x @ panel for a tile of kRows x kVectors vectors; panel is (inner, kVectors *
+// kLanes).
 template <int kRows, int kVectors, class T>
-[[gnu::noinline]] static void walk_tile(Int inner, const T* x, Int x_stride, const T* panel, T* y,
-                                        Int y_stride, bool accumulate) {
+[[gnu::noinline]] static void walk_tile(Int inner, const T* x, Int x_stride, const T* panel,
+                                        WalkStart<T> start, T* y, Int y_stride) {
   Vec<T> sum[kRows][kVectors];
 #pragma GCC unroll 6
   for (int i = 0; i < kRows; ++i)
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v)
-      sum[i][v] = accumulate ? load(y + i * y_stride + v * kLanes<T>) : Vec<T>{};
+      sum[i][v] = start.values ? load(start.values + i * start.stride + v * kLanes<T>) : Vec<T>{};
   const T* rows[kRows];
 #pragma GCC unroll 6
   for (int i = 0; i < kRows; ++i) rows[i] = x + i * x_stride;
@@ -50,18 +62,18 @@ template <int kRows, int kVectors, class T>
 
 // All rows of one panel.
 template <int kVectors, class T>
-static void walk_panel(Int rows, Int inner, const T* x, Int x_stride, const T* panel, T* y,
-                       Int y_stride, bool accumulate) {
+static void walk_panel(Int rows, Int inner, const T* x, Int x_stride, const T* panel,
+                       WalkStart<T> start, T* y, Int y_stride) {
   Int i = 0;
-  for (; i + kWalkRows <= rows; i += kWalkRows)
-    walk_tile<kWalkRows, kVectors>(inner, x + i * x_stride, x_stride, panel, y + i * y_stride,
-                                   y_stride, accumulate);
-  for (; i + 2 <= rows; i += 2)
-    walk_tile<2, kVectors>(inner, x + i * x_stride, x_stride, panel, y + i * y_stride, y_stride,
-                           accumulate);
-  if (i < rows)
-    walk_tile<1, kVectors>(inner, x + i * x_stride, x_stride, panel, y + i * y_stride, y_stride,
-                           accumulate);
+  const auto take = [&](auto count) {
+    for (; i + count() <= rows; i += count())
+      walk_tile<count(), kVectors>(inner, x + i * x_stride, x_stride, panel, start.at(i, 0),
+                                   y + i * y_stride, y_stride);
+  };
+  take(std::integral_constant<int, kWalkRows>{});
+  if constexpr (kWalkRows > 4) take(std::integral_constant<int, 4>{});
+  take(std::integral_constant<int, 2>{});
+  take(std::integral_constant<int, 1>{});
 }
 
 // Packed weights (inner, columns).
@@ -100,32 +112,37 @@ static WalkWeights<T> pack_walk(T*& panels, const T* source, Int columns, Int in
 // `columns` of y that do not fill a panel: computed in scratch memory and moved.
 template <int kVectors, class T>
 static void walk_edge(Int rows, Int columns, Int inner, const T* x, Int x_stride, const T* panel,
-                      T* y, Int y_stride, bool accumulate) {
+                      WalkStart<T> start, T* y, Int y_stride) {
   constexpr int width = kVectors * kLanes<T>;
   alignas(64) T tile[kWalkRows * width];
   for (Int i = 0; i < rows; i += kWalkRows) {
     const Int count = std::min<Int>(kWalkRows, rows - i);
-    walk_panel<kVectors>(count, inner, x + i * x_stride, x_stride, panel, tile, width, false);
+    walk_panel<kVectors>(count, inner, x + i * x_stride, x_stride, panel, WalkStart<T>{}, tile,
+                         Int{width});
     for (Int r = 0; r < count; ++r)
       for (Int j = 0; j < columns; ++j) {
-        T& to = y[(i + r) * y_stride + j];
-        to = accumulate ? to + tile[r * width + j] : tile[r * width + j];
+        const T sum = tile[r * width + j];
+        y[(i + r) * y_stride + j] =
+            start.values ? start.values[(i + r) * start.stride + j] + sum : sum;
       }
   }
 }
 
-// y (+)= x @ weights for a few rows. Every element is summed in the order of the inner dimension.
+// y = start + x @ weights for a few rows. Every element is summed in the order of the inner
+// dimension.
 template <class T>
-static void walk_product(Int rows, const T* x, Int x_stride, const WalkWeights<T>& weights, T* y,
-                         Int y_stride, bool accumulate) {
+static void walk_product(Int rows, const T* x, Int x_stride, const WalkWeights<T>& weights,
+                         WalkStart<T> start, T* y, Int y_stride) {
   const T* panel = weights.panels;
   const Int inner = weights.inner;
   for_each_walk_panel<T>(weights.columns, [&](auto vectors, Int first, Int count) {
     constexpr int width = vectors() * kLanes<T>;
     if (count == width)
-      walk_panel<vectors()>(rows, inner, x, x_stride, panel, y + first, y_stride, accumulate);
+      walk_panel<vectors()>(rows, inner, x, x_stride, panel, start.at(0, first), y + first,
+                            y_stride);
     else
-      walk_edge<vectors()>(rows, count, inner, x, x_stride, panel, y + first, y_stride, accumulate);
+      walk_edge<vectors()>(rows, count, inner, x, x_stride, panel, start.at(0, first), y + first,
+                           y_stride);
     panel += width * inner;
   });
 }

@@ -4,6 +4,7 @@
 // replaced by one that looks through the arguments for halves first: a few compares for each.
 #include "halves.h"
 
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -19,7 +20,8 @@ using Function = PyObject* (*)(PyObject* self, PyObject* const* args, Py_ssize_t
                                PyObject* names);
 
 Function pybind_entry = nullptr;
-std::set<std::string> any_dtype_names, rounding_names;
+std::set<std::string> any_dtype_names;
+std::map<std::string, HalfRule> rules;
 
 py::object owned(PyObject* object) {
   if (object == nullptr) throw py::error_already_set();
@@ -34,8 +36,7 @@ bool is_half_dtype(PyObject* object) {
 // True for a half tensor, a half dtype, and lists that contain one.
 bool concerns_halves(PyObject* object) {
   PyTypeObject* type = Py_TYPE(object);
-  if (type == tensor_type) return is_half(as_py(object)->tensor.dtype);
-  if (object == Py_None || type == &PyLong_Type || type == &PyFloat_Type || type == &PyBool_Type ||
+  if (type == &PyLong_Type || type == &PyFloat_Type || type == &PyBool_Type ||
       type == &PyUnicode_Type)
     return false;
   if (type == &PyTuple_Type || type == &PyList_Type) {
@@ -49,7 +50,7 @@ bool concerns_halves(PyObject* object) {
 // One call in float32.
 class Float32Call {
  public:
-  explicit Float32Call(bool round_numbers) : round_numbers_(round_numbers) {}
+  explicit Float32Call(HalfRule rule) : rule_(rule) {}
 
   // What the function gets in place of `object`.
   py::object argument(PyObject* object) {
@@ -70,7 +71,7 @@ class Float32Call {
   // A number compares with a half as a half: known once all arguments have been seen.
   void round_numbers(std::vector<py::object>& arguments) const {
     const DType dtype = result_dtype();
-    if (!round_numbers_ || !is_half(dtype)) return;
+    if (rule_ != HalfRule::compare || !is_half(dtype)) return;
     for (py::object& argument : arguments)
       if (PyFloat_Check(argument.ptr())) {
         const auto number = static_cast<float>(PyFloat_AS_DOUBLE(argument.ptr()));
@@ -98,7 +99,7 @@ class Float32Call {
 
   py::object tensor(PyObject* object) {
     const Tensor& x = as_py(object)->tensor;
-    if (is_floating(x.dtype)) {
+    if (is_floating(x.dtype) && (follows_promotion() || !any_floating_)) {
       type_.add(x);
       any_floating_ = true;
     }
@@ -108,6 +109,10 @@ class Float32Call {
     return converted_.back().copy;
   }
 
+  bool follows_promotion() const {
+    return rule_ == HalfRule::promote || rule_ == HalfRule::compare;
+  }
+
   DType result_dtype() const {
     return asked_ ? *asked_ : any_floating_ ? type_.get() : DType::float32;
   }
@@ -115,7 +120,10 @@ class Float32Call {
   py::object rounded(const py::object& result) const {
     if (PyTuple_CheckExact(result.ptr())) {
       py::tuple items(py::len(result));
-      for (std::size_t i = 0; i < items.size(); ++i) items[i] = rounded(result[py::int_(i)]);
+      for (std::size_t i = 0; i < items.size(); ++i) {
+        const py::object item = result[py::int_(i)];
+        items[i] = i > 0 && rule_ == HalfRule::first_result ? item : rounded(item);
+      }
       return items;
     }
     if (!is_tensor(result.ptr())) return result;
@@ -128,7 +136,7 @@ class Float32Call {
     return owned(wrap(to_dtype(y->tensor, dtype)));
   }
 
-  bool round_numbers_;
+  HalfRule rule_;
   std::vector<Converted> converted_;
   ResultType type_;  // of the floating arguments
   bool any_floating_ = false;
@@ -136,9 +144,9 @@ class Float32Call {
 };
 
 PyObject* call_in_float32(PyObject* self, PyObject* const* args, Py_ssize_t total,
-                          Py_ssize_t positional, PyObject* names, bool round_numbers) {
+                          Py_ssize_t positional, PyObject* names, HalfRule rule) {
   try {
-    Float32Call call(round_numbers);
+    Float32Call call(rule);
     std::vector<py::object> arguments;
     for (Py_ssize_t i = 0; i < total; ++i) arguments.push_back(call.argument(args[i]));
     call.round_numbers(arguments);
@@ -156,13 +164,34 @@ PyObject* call_in_float32(PyObject* self, PyObject* const* args, Py_ssize_t tota
   return nullptr;
 }
 
-template <bool kRoundNumbers>
-PyObject* enter(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+// What every call pays: the usual arguments are told apart here. (Bindings are compiled with -O1.)
+template <HalfRule kRule>
+[[gnu::optimize("O2")]] PyObject* enter(PyObject* self, PyObject* const* args, Py_ssize_t count,
+                                        PyObject* names) {
   const Py_ssize_t total = count + (names == nullptr ? 0 : PyTuple_GET_SIZE(names));
-  for (Py_ssize_t i = 0; i < total; ++i)
-    if (concerns_halves(args[i])) [[unlikely]]
-      return call_in_float32(self, args, total, count, names, kRoundNumbers);
+  for (Py_ssize_t i = 0; i < total; ++i) {
+    PyObject* object = args[i];
+    if (object == Py_None || object == Py_False) continue;
+    const bool found = Py_TYPE(object) == tensor_type ? is_half(as_py(object)->tensor.dtype)
+                                                      : concerns_halves(object);
+    if (found) [[unlikely]]
+      return call_in_float32(self, args, total, count, names, kRule);
+  }
   return pybind_entry(self, args, count, names);
+}
+
+PyCFunction entry_of(HalfRule rule) {
+  switch (rule) {
+    case HalfRule::compare:
+      return as_method(enter<HalfRule::compare>);
+    case HalfRule::follow_input:
+      return as_method(enter<HalfRule::follow_input>);
+    case HalfRule::first_result:
+      return as_method(enter<HalfRule::first_result>);
+    case HalfRule::promote:
+      break;
+  }
+  return as_method(enter<HalfRule::promote>);
 }
 
 PyMethodDef* definition_of(PyObject* function) {
@@ -180,8 +209,8 @@ void takes_every_dtype(std::initializer_list<const char*> names) {
   any_dtype_names.insert(names.begin(), names.end());
 }
 
-void rounds_numbers(std::initializer_list<const char*> names) {
-  rounding_names.insert(names.begin(), names.end());
+void half_rule(HalfRule rule, std::initializer_list<const char*> names) {
+  for (const char* name : names) rules[name] = rule;
 }
 
 void accept_halves(py::module_& module) {
@@ -192,7 +221,7 @@ void accept_halves(py::module_& module) {
     if (!PyCFunction_Check(value.ptr()) || any_dtype_names.count(name)) continue;
     PyMethodDef* definition = definition_of(value.ptr());
     if (definition->ml_flags == (METH_FASTCALL | METH_KEYWORDS))
-      definition->ml_meth = as_method(rounding_names.count(name) ? enter<true> : enter<false>);
+      definition->ml_meth = entry_of(rules[name]);
   }
 }
 

@@ -18,8 +18,15 @@ namespace tilegrad {
 void takes_every_dtype(py::module_& module);
 void takes_every_dtype(std::initializer_list<const char*> names);
 
-// These functions compare in the dtype of the tensor: a number beside a half is rounded to it.
-void rounds_numbers(std::initializer_list<const char*> names);
+// What becomes of the float32 results of a call with halves.
+enum class HalfRule {
+  promote,       // rounded to the promoted dtype of all arguments; where no other rule is given
+  compare,       // the same, and numbers beside a half are rounded to it first
+  follow_input,  // rounded to the dtype of the first argument, whatever that of weights is
+  first_result,  // as follow_input the first result, the others, statistics for backward, not at
+                 // all
+};
+void half_rule(HalfRule rule, std::initializer_list<const char*> names);
 
 // Makes all other functions of the module accept the halves as described above.
 void accept_halves(py::module_& module);

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 
 VECTOR = re.compile(r"%[xyz]mm\d+")
 STACK = re.compile(r"\(%rsp|-0x[0-9a-f]+\(%rbp\)")  # without a frame, rbp is any register
-MULTIPLY = re.compile(r"^v?(fn?m(add|sub)\d*|mul)p[sd]\b")
+MULTIPLY = re.compile(r"^v?(fn?m(add|sub)\d*|mul|dpbf16)p[sd]\b")
 JUMP = re.compile(r"^j\w+\s+([0-9a-f]+)")
 
 Instruction = tuple[int, str]

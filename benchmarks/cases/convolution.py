@@ -41,7 +41,7 @@ CASES = [
     case("3x3 stride 2 c64-128 hw32 n16", 1.2, 16, 64, 32, 128, 3, stride=2),
     case("1x1 c64-256 hw32 n16", 1.2, 16, 64, 32, 256, 1),
     case("5x5 c32 hw28 n32", 1.2, 32, 32, 28, 32, 5),
-    case("7x7 stride 2 c3-64 hw64 n16, no input gradient", 1.2, 16, 3, 64, 64, 7, stride=2,
+    case("7x7 stride 2 stem c3-64 hw64 n16", 1.2, 16, 3, 64, 64, 7, stride=2,
          input_grad=False),
     case("depthwise 3x3 c128 hw32 n16", 1.2, 16, 128, 32, 128, 3, groups=128),
 ]  # fmt: skip

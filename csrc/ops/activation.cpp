@@ -73,6 +73,16 @@ TILEGRAD_INLINE T softplus(T x) {
 }
 
 template <class T>
+TILEGRAD_INLINE T limited(T x, T low, T high) {  // NaN stays
+  x = x < low ? low : x;
+  return x > high ? high : x;
+}
+template <class T>
+TILEGRAD_INLINE T hardsigmoid(T x) {
+  return limited(x + T{3}, T{0}, T{6}) / T{6};
+}
+
+template <class T>
 static void forward(const Activation& args) {
   const T a = static_cast<T>(args.a), b = static_cast<T>(args.b), c = static_cast<T>(args.c);
   const auto run = [&](auto f) { forward_rows<T>(args.loop, f); };
@@ -97,6 +107,13 @@ static void forward(const Activation& args) {
       return run([=](T x) { return choose(x * a > b, x, softplus(x * a) / a); });
     case ActivationOp::log_sigmoid:
       return run([](T x) { return -softplus(-x); });
+    case ActivationOp::clamp:
+    case ActivationOp::hardtanh:
+      return run([=](T x) { return limited(x, a, b); });
+    case ActivationOp::hardsigmoid:
+      return run([](T x) { return hardsigmoid(x); });
+    case ActivationOp::hardswish:
+      return run([](T x) { return x * hardsigmoid(x); });
   }
 }
 
@@ -127,6 +144,17 @@ static void backward(const ActivationBackward& args) {
       return run([=](T grad, T x) { return choose(x * a > b, grad, grad * logistic(x * a)); });
     case ActivationOp::log_sigmoid:
       return run([](T grad, T x) { return grad * logistic(-x); });
+    case ActivationOp::clamp:
+      return run([=](T grad, T x) { return choose((x >= a) & (x <= b), grad, T{0}); });
+    case ActivationOp::hardtanh:
+      return run([=](T grad, T x) { return choose((x > a) & (x < b), grad, T{0}); });
+    case ActivationOp::hardsigmoid:
+      return run([](T grad, T x) { return choose((x > T{-3}) & (x < T{3}), grad / T{6}, T{0}); });
+    case ActivationOp::hardswish:
+      return run([](T grad, T x) {
+        const T inner = choose(x <= T{-3}, T{0}, grad * (x / T{3} + T{0.5}));
+        return choose(x >= T{3}, grad, inner);
+      });
   }
 }
 

@@ -18,6 +18,10 @@ enum class ActivationOp : std::uint8_t {
   elu,          // x > 0 ? b * x : a * b * (exp(c * x) - 1)
   softplus,     // a * x > b ? x : log(1 + exp(a * x)) / a
   log_sigmoid,  // log(sigmoid(x))
+  clamp,        // min(max(x, a), b)
+  hardtanh,     // the same, but flat at a and b too
+  hardsigmoid,  // min(max(x + 3, 0), 6) / 6
+  hardswish,    // x * hardsigmoid(x)
 };
 
 struct Activation {

@@ -5,11 +5,7 @@
 // a block of channels: what it summed is still in the cache when it writes the result. Where rows
 // are short, and in channels-last images, every sample is one long row of columns: tasks take
 // ranges of rows and of columns and leave partial sums, which are merged in order.
-//
-// Mean and variance take one pass over memory that is safe against cancellation: a piece of some
-// thousand elements is read from the cache a second time, for its squares about its own mean;
-// pieces are merged by the rule of Chan, Golub and LeVeque, "Updating Formulae and a Pairwise
-// Algorithm for Computing Sample Variances" (1979).
+// Statistics are those of csrc/moments.h.
 #include "batchnorm.h"
 
 #include <algorithm>
@@ -19,7 +15,6 @@
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
-static constexpr std::int64_t kPiece = 4096;  // elements: two passes over them stay in the cache
 // Rows: channels per block, and elements of one sample in it, long enough to be fetched ahead.
 static constexpr std::int64_t kBlock = 64, kRun = 8192;
 static constexpr std::int64_t kTasks = 8;   // blocks that there should be at least

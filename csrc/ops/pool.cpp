@@ -43,7 +43,8 @@ static bool pairs(const Pool& p) {
   return p.depth.trivial() && p.height.halves() && p.width.halves();
 }
 
-// visit(upper row of x, lower row of x, number of the output row) for all rows of pairs.
+// visit(upper row of x, lower row of x, number of the output row in all, in its plane) for all
+// pairs of rows.
 template <class T, class Visit>
 static void for_each_pair_of_rows(const Pool& p, const Visit& visit) {
   const std::int64_t rows = p.height.out, in = p.width.in;
@@ -51,7 +52,7 @@ static void for_each_pair_of_rows(const Pool& p, const Visit& visit) {
     for (std::int64_t plane = begin * p.depth.in; plane < end * p.depth.in; ++plane) {
       T* x = static_cast<T*>(p.x) + plane * p.height.in * in;
       for (std::int64_t row = 0; row < rows; ++row)
-        visit(x + 2 * row * in, x + (2 * row + 1) * in, plane * rows + row);
+        visit(x + 2 * row * in, x + (2 * row + 1) * in, plane * rows + row, row);
     }
     finish_streams();
   });
@@ -62,11 +63,13 @@ template <class T, class Visit>
 static void for_each_grad_pair_of_rows(const Pool& p, const Visit& visit) {
   const std::int64_t in = p.width.in, covered = 2 * p.width.out, last = p.height.out - 1;
   const std::int64_t rest = (p.height.in - 2 * p.height.out) * in;
-  for_each_pair_of_rows<T>(p, [&](T* upper, T* lower, std::int64_t row) {
+  for_each_pair_of_rows<T>(p, [&](T* upper, T* lower, std::int64_t row, std::int64_t in_plane) {
     visit(upper, lower, row);
-    std::fill(upper + covered, upper + in, T{0});
-    std::fill(lower + covered, lower + in, T{0});
-    if (row % p.height.out == last) std::fill_n(lower + in, rest, T{0});
+    if (covered < in) {
+      std::fill(upper + covered, upper + in, T{0});
+      std::fill(lower + covered, lower + in, T{0});
+    }
+    if (in_plane == last && rest > 0) std::fill_n(lower + in, rest, T{0});
   });
 }
 
@@ -83,10 +86,11 @@ template <class T>
 static void max_pairs(const Pool& p) {
   const std::int64_t count = p.width.out;
   with_pack<T>(count, [&](auto pack) {
-    for_each_pair_of_rows<T>(p, [&](const T* upper, const T* lower, std::int64_t row) {
-      max_pairs_row<T, pack()>(upper, lower, count, static_cast<T*>(p.y) + row * count,
-                               p.taps ? p.taps + row * count : nullptr);
-    });
+    for_each_pair_of_rows<T>(
+        p, [&](const T* upper, const T* lower, std::int64_t row, std::int64_t) {
+          max_pairs_row<T, pack()>(upper, lower, count, static_cast<T*>(p.y) + row * count,
+                                   p.taps ? p.taps + row * count : nullptr);
+        });
   });
 }
 
@@ -107,9 +111,10 @@ static void avg_pairs(const Pool& p) {
   const std::int64_t count = p.width.out;
   const T share = T{1} / static_cast<T>(p.divisor ? p.divisor : 4);
   with_pack<T>(count, [&](auto pack) {
-    for_each_pair_of_rows<T>(p, [&](const T* upper, const T* lower, std::int64_t row) {
-      avg_pairs_row<T, pack()>(upper, lower, count, share, static_cast<T*>(p.y) + row * count);
-    });
+    for_each_pair_of_rows<T>(
+        p, [&](const T* upper, const T* lower, std::int64_t row, std::int64_t) {
+          avg_pairs_row<T, pack()>(upper, lower, count, share, static_cast<T*>(p.y) + row * count);
+        });
   });
 }
 
@@ -185,8 +190,9 @@ static void max_pool_rows(const Pool& p) {
       for_each_output_row(p, [&](std::int64_t row, std::int64_t oz, std::int64_t oy) {
         collect_rows(p, dealt, oz, oy, rows);
         const std::int64_t at = plane * p.out_size() + row * w.out;
-        max_row(rows, offsets, w, first_taps, end * p.out_size() - at, static_cast<T*>(p.y) + at,
-                p.taps ? p.taps + at : nullptr);
+        (w.kernel == 3 ? max_row<T, 3>
+                       : max_row<T, 0>)(rows, offsets, w, first_taps, end * p.out_size() - at,
+                                        static_cast<T*>(p.y) + at, p.taps ? p.taps + at : nullptr);
       });
     }
   });
@@ -275,14 +281,20 @@ struct Averages {
   T *columns, *line;
 };
 
-// y[o] = sum of the line over window o, for windows of fixed shape; kStride 0: any stride.
-template <class T, int kStride>
-static void sum_windows(const PoolAxis& w, const T* line, T* y) {
+// y[o] = factor * columns[o] * sum of the line over window o, for windows of fixed shape; kStride
+// or kKernel 0: any.
+template <class T, int kStride, int kKernel>
+[[gnu::noinline]] static void sum_windows(const PoolAxis& w, const T* line, const T* columns,
+                                          T factor, T* y) {
   const std::int64_t stride = kStride ? kStride : w.stride;
-  std::fill_n(y, w.out, T{0});
-  for (std::int64_t j = 0; j < w.kernel; ++j)
+  const std::int64_t kernel = kKernel ? kKernel : w.kernel;
 #pragma GCC ivdep
-    for (std::int64_t o = 0; o < w.out; ++o) y[o] += line[o * stride + j];
+  for (std::int64_t o = 0; o < w.out; ++o) {
+    T sum = 0;
+#pragma GCC unroll 3
+    for (std::int64_t j = 0; j < kernel; ++j) sum += line[o * stride + j];
+    y[o] = sum * (factor * columns[o]);
+  }
 }
 
 template <class T, int kStride>
@@ -294,18 +306,20 @@ static void spread_windows(const PoolAxis& w, T* line, const T* parts) {
 }
 
 template <class T>
-[[gnu::noinline]] static void avg_row(const Averages<T>& averages, T factor, T* y) {
+static void avg_row(const Averages<T>& averages, T factor, T* y) {
   const PoolAxis& w = averages.p.width;
   const T* line = averages.line;
+  const T* columns = averages.columns;
   if (w.adaptive)
     for (std::int64_t o = 0; o < w.out; ++o) {
-      y[o] = 0;
-      for (std::int64_t j = w.first(o); j < w.last(o); ++j) y[o] += line[j];
+      T sum = 0;
+      for (std::int64_t j = w.first(o); j < w.last(o); ++j) sum += line[j];
+      y[o] = sum * (factor * columns[o]);
     }
-  else if (w.stride == 1) sum_windows<T, 1>(w, line, y);
-  else if (w.stride == 2) sum_windows<T, 2>(w, line, y);
-  else sum_windows<T, 0>(w, line, y);
-  for (std::int64_t o = 0; o < w.out; ++o) y[o] *= factor * averages.columns[o];
+  else if (w.kernel == 3 && w.stride == 1) sum_windows<T, 1, 3>(w, line, columns, factor, y);
+  else if (w.kernel == 3 && w.stride == 2) sum_windows<T, 2, 3>(w, line, columns, factor, y);
+  else if (w.kernel == 2 && w.stride == 2) sum_windows<T, 2, 2>(w, line, columns, factor, y);
+  else sum_windows<T, 0, 0>(w, line, columns, factor, y);
 }
 
 // The reverse: the line from y.
@@ -326,29 +340,45 @@ template <class T>
 
 template <class T>
 [[gnu::noinline]] static void add_to(T* sum, const T* row, std::int64_t count) {
+#pragma GCC ivdep
   for (std::int64_t i = 0; i < count; ++i) sum[i] += row[i];
 }
 
-// visit(row of the plane) for the rows under a row of windows.
+// Calls visit(row of the plane) for the rows under a row of windows.
 template <class Visit>
 static void for_each_row_under(const RowRange& z, const RowRange& y, const Visit& visit) {
   for (std::int64_t i = z.first; i < z.last; ++i)
     for (std::int64_t j = y.first; j < y.last; ++j) visit(i, j);
 }
 
+// The sum of the rows under a row of windows; three at once, the commonest number, in one pass.
+template <class T>
+[[gnu::noinline]] static void sum_rows(const Pool& p, const T* x, const RowRange& z,
+                                       const RowRange& y, T* line) {
+  const std::int64_t count = p.width.in;
+  if (z.last - z.first == 1 && y.last - y.first == 3) {
+    const T* row = x + (z.first * p.height.in + y.first) * count;
+#pragma GCC ivdep
+    for (std::int64_t i = 0; i < count; ++i) line[i] = row[i] + row[count + i] + row[2 * count + i];
+    return;
+  }
+  std::fill_n(line, count, T{0});
+  for_each_row_under(z, y, [&](std::int64_t i, std::int64_t j) {
+    add_to(line, x + (i * p.height.in + j) * count, count);
+  });
+}
+
 template <class T>
 static void avg_pool_any(const Pool& p) {
   for_each_range(p, [&](std::int64_t begin, std::int64_t end) {
     const Averages<T> averages(p, static_cast<T*>(thread_scratch(Averages<T>::bytes(p))));
+    std::fill_n(averages.line, Averages<T>::line_size(p), T{0});  // the padding stays
     for (std::int64_t plane = begin; plane < end; ++plane) {
       const T* x = static_cast<const T*>(p.x) + plane * p.in_size();
       T* out = static_cast<T*>(p.y) + plane * p.out_size();
       for_each_output_row(p, [&](std::int64_t row, std::int64_t oz, std::int64_t oy) {
         const RowRange z(p.depth, p.count_include_pad, oz), y(p.height, p.count_include_pad, oy);
-        std::fill_n(averages.line, Averages<T>::line_size(p), T{0});
-        for_each_row_under(z, y, [&](std::int64_t i, std::int64_t j) {
-          add_to(averages.line + p.width.pad, x + (i * p.height.in + j) * p.width.in, p.width.in);
-        });
+        sum_rows(p, x, z, y, averages.line + p.width.pad);
         avg_row(averages, averages.factor(z, y), out + row * p.width.out);
       });
     }

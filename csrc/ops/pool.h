@@ -12,33 +12,42 @@ namespace tilegrad {
 
 // The windows along one direction. A plain window starts every `stride` elements, `pad` before the
 // first one; adaptive windows share `in` elements out evenly, overlapping where it does not divide.
+// (Inlined always: a function that one instruction set leaves behind might be called by another.)
 struct PoolAxis {
   std::int64_t in = 1, out = 1;
   std::int64_t kernel = 1, stride = 1, pad = 0, dilation = 1;
   bool adaptive = false;
 
-  std::int64_t start(std::int64_t o) const {  // may lie in the padding, below 0
+  // The first element of window o; may lie in the padding, below 0.
+  [[gnu::always_inline]] std::int64_t start(std::int64_t o) const {
     return adaptive ? o / out * in + o % out * in / out : o * stride - pad;
   }
-  std::int64_t end(std::int64_t o) const {  // one after the last element; may lie in the padding
+  // One after its last element; may lie in the padding.
+  [[gnu::always_inline]] std::int64_t end(std::int64_t o) const {
     if (!adaptive) return start(o) + span();
     const std::int64_t next = o + 1;  // rounded up
     return next / out * in + (next % out * in + out - 1) / out;
   }
   // The first tap inside the input: its number, its place.
-  std::int64_t first_tap(std::int64_t o) const {
+  [[gnu::always_inline]] std::int64_t first_tap(std::int64_t o) const {
     const std::int64_t at = start(o);
     return at >= 0 ? 0 : (-at + dilation - 1) / dilation;
   }
-  std::int64_t first(std::int64_t o) const { return start(o) + first_tap(o) * dilation; }
-  std::int64_t last(std::int64_t o) const { return std::min(end(o), in); }
-  std::int64_t span() const { return (kernel - 1) * dilation + 1; }
-  bool trivial() const { return in == out && kernel == 1 && stride == 1 && pad == 0 && !adaptive; }
+  [[gnu::always_inline]] std::int64_t first(std::int64_t o) const {
+    return start(o) + first_tap(o) * dilation;
+  }
+  [[gnu::always_inline]] std::int64_t last(std::int64_t o) const { return std::min(end(o), in); }
+  [[gnu::always_inline]] std::int64_t span() const { return (kernel - 1) * dilation + 1; }
+  [[gnu::always_inline]] bool trivial() const {
+    return in == out && kernel == 1 && stride == 1 && pad == 0 && !adaptive;
+  }
   // Neighbouring pairs, all inside the input.
-  bool halves() const {
+  [[gnu::always_inline]] bool halves() const {
     return kernel == 2 && stride == 2 && pad == 0 && dilation == 1 && 2 * out <= in && !adaptive;
   }
-  bool whole() const { return out == 1 && first(0) == 0 && last(0) == in && dilation == 1; }
+  [[gnu::always_inline]] bool whole() const {
+    return out == 1 && first(0) == 0 && last(0) == in && dilation == 1;
+  }
 };
 
 // One struct serves all kernels; each uses the arrays named beside it. All are contiguous.
@@ -55,9 +64,13 @@ struct Pool {
   bool count_include_pad = true;
   std::int64_t divisor = 0;  // 0: the size of the window
 
-  std::int64_t in_size() const { return depth.in * height.in * width.in; }
-  std::int64_t out_size() const { return depth.out * height.out * width.out; }
-  std::int64_t window_size() const { return depth.kernel * height.kernel * width.kernel; }
+  [[gnu::always_inline]] std::int64_t in_size() const { return depth.in * height.in * width.in; }
+  [[gnu::always_inline]] std::int64_t out_size() const {
+    return depth.out * height.out * width.out;
+  }
+  [[gnu::always_inline]] std::int64_t window_size() const {
+    return depth.kernel * height.kernel * width.kernel;
+  }
 };
 
 }  // namespace tilegrad

@@ -4,8 +4,9 @@
 // of Elman (1990).
 //
 // Sequences do not see each other, so a task takes a few of them through all steps. The
-// projections of the input were computed for all steps at once; a step adds the product of the
-// state with the packed weights where they lie, and turns the sums into activations in place.
+// projections of the input were computed for all steps at once, or are the first thing that a step
+// computes; it adds the product of the state with the packed weights where they lie, and turns the
+// sums into activations in place.
 #include "recurrent.h"
 
 #include <algorithm>
@@ -158,20 +159,24 @@ static const T* state_before(const Section& s, const void* states, const void* i
   return static_cast<const T*>(states) + s.previous_row * hidden;
 }
 
-// The weights of the forward product. Those of the GRU's new gate are apart: its product is not
+// The weights of the forward products. Those of the GRU's new gate are apart: its product is not
 // added to the input's.
 template <class T>
 struct ForwardWeights {
-  WalkWeights<T> added, candidate;
+  WalkWeights<T> input, added, candidate;
 
-  explicit ForwardWeights(const RecurrentLayer& layer) {
-    const Int hidden = layer.hidden;
-    const bool gru = layer.cell == RecurrentCell::gru;
-    const Int columns = (gru ? 2 : gate_count(layer.cell)) * hidden;
+  explicit ForwardWeights(const RecurrentForward& args) {
+    const RecurrentLayer& layer = args.layer;
+    const Int hidden = layer.hidden, width = gate_count(layer.cell) * hidden;
+    const Int columns = layer.cell == RecurrentCell::gru ? 2 * hidden : width;
     const T* weight = static_cast<const T*>(layer.weight);
     T* panels = static_cast<T*>(layer.packed);
-    added = pack_walk(panels, weight, columns, hidden, hidden, 1);
-    if (gru) candidate = pack_walk(panels, weight + columns * hidden, hidden, hidden, hidden, 1);
+    added = pack_walk(panels, weight, columns, hidden, hidden, Int{1});
+    candidate =
+        pack_walk(panels, weight + columns * hidden, width - columns, hidden, hidden, Int{1});
+    if (args.x)
+      input = pack_walk(panels, static_cast<const T*>(args.weight_ih), width, args.size, args.size,
+                        Int{1});
   }
 };
 
@@ -184,7 +189,11 @@ static void forward_section(const RecurrentForward& args, const ForwardWeights<T
   const T* h_previous = state_before<T>(s, args.y, args.h_0, hidden);
   T* gates = static_cast<T*>(args.gates) + s.row * width;
   T* h = static_cast<T*>(args.y) + s.row * hidden;
-  walk_product(s.count, h_previous, hidden, weights.added, gates, width, true);
+  if (const T* x = static_cast<const T*>(args.x))
+    walk_product(s.count, x + s.row * args.size, args.size, weights.input,
+                 WalkStart<T>{static_cast<const T*>(args.bias_ih)}, gates, width);
+  walk_product(s.count, h_previous, hidden, weights.added, WalkStart<T>{gates, width}, gates,
+               width);
   if (layer.cell == RecurrentCell::lstm) {
     const T* c_previous = state_before<T>(s, args.cells, args.c_0, hidden);
     T* c = static_cast<T*>(args.cells) + s.row * hidden;
@@ -193,7 +202,7 @@ static void forward_section(const RecurrentForward& args, const ForwardWeights<T
                h + i * hidden);
   } else if (layer.cell == RecurrentCell::gru) {
     T* candidate = static_cast<T*>(args.candidate) + s.row * hidden;
-    walk_product(s.count, h_previous, hidden, weights.candidate, candidate, hidden, false);
+    walk_product(s.count, h_previous, hidden, weights.candidate, WalkStart<T>{}, candidate, hidden);
     for (Int i = 0; i < s.count; ++i)
       gru_row(hidden, bias, h_previous + i * hidden, gates + i * width, candidate + i * hidden,
               h + i * hidden);
@@ -225,7 +234,7 @@ static void keep_final_states(const RecurrentForward& args, Int index, Int begin
 template <class T>
 static void forward(const RecurrentForward& args) {
   const RecurrentLayer& layer = args.layer;
-  const ForwardWeights<T> weights(layer);
+  const ForwardWeights<T> weights(args);
   parallel_for(layer.batch, sequences_per_task(layer.batch), [&](Int begin, Int end) {
     for (Int index = 0; index < layer.steps; ++index) {
       for_each_section(layer, index, begin, end,
@@ -267,9 +276,12 @@ static void backward_section(const RecurrentBackward& args, const WalkWeights<T>
       rnn_backward_row(hidden, layer.cell == RecurrentCell::rnn_relu, gates + i * width,
                        grad_h + i * hidden, grad_gates + i * width);
   }
-  std::copy_n(h_previous, s.count * hidden, static_cast<T*>(args.h_previous) + s.row * hidden);
-  walk_product(s.count, grad_product, width, weights, grad_h, hidden,
-               layer.cell == RecurrentCell::gru);
+  for (Int i = 0; i < s.count; ++i)
+    std::copy_n(h_previous + i * hidden, hidden,
+                static_cast<T*>(args.h_previous) + (s.row + i) * args.h_previous_stride);
+  const bool adds = layer.cell == RecurrentCell::gru;  // to what skipped the product
+  walk_product(s.count, grad_product, width, weights,
+               adds ? WalkStart<T>{grad_h, hidden} : WalkStart<T>{}, grad_h, hidden);
 }
 
 template <class T>

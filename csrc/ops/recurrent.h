@@ -25,12 +25,18 @@ struct RecurrentLayer {
   const std::int64_t* offsets;      // (steps): the first row of each step
   bool reverse;                     // from the last step to the first
   const void* weight;               // (gates * hidden, hidden), gates in PyTorch's order
-  void* packed;                     // workspace of recurrent_packed_size elements
+  void* packed;                     // workspace for packed weights, see below
 };
 
 // Gates in PyTorch's order: LSTM input, forget, cell, output; GRU reset, update, new.
+//
+// The projections of the input, x @ weight_ih^T + bias_ih, come in `gates`; or, where x is given,
+// each step computes its own, which saves writing and reading them: for batches large enough to use
+// a step's weights well.
 struct RecurrentForward {
   RecurrentLayer layer;
+  const void *x, *weight_ih, *bias_ih;  // (rows, size), (gates * hidden, size), (gates * hidden)
+  std::int64_t size;
   const void* bias;       // (gates * hidden), added to the recurrent product
   const void *h_0, *c_0;  // (batch, hidden); c_0 for LSTM only
   void* gates;            // (rows, gates * hidden): in projections of the input, out activations
@@ -48,13 +54,19 @@ struct RecurrentBackward {
   void *grad_h, *grad_c;  // (batch, hidden): in gradients of h_n, c_n; out those of h_0, c_0
   void* grad_gates;       // (rows, gates * hidden): of the projections of the input
   void* grad_product;     // the same of the recurrent product; other than grad_gates for GRU
-  void* h_previous;       // (rows, hidden): the state before each step
+  void* h_previous;  // (rows, hidden): the state before each step, as the rows of a wider matrix
+  std::int64_t h_previous_stride;
 };
 
-// Elements of workspace that suffice on every instruction set: rows of packed weights are padded to
-// whole vectors, of at most 16 elements.
-inline constexpr std::int64_t recurrent_packed_size(RecurrentCell cell, std::int64_t hidden) {
-  return gate_count(cell) * hidden * (hidden + 2 * 16);
+// Elements of workspace that suffice on every instruction set: the columns of packed weights are
+// padded by less than two vectors, of at most 16 elements, in each of at most three matrices.
+inline constexpr std::int64_t recurrent_packed_size(RecurrentCell cell, std::int64_t size,
+                                                    std::int64_t hidden) {
+  return (gate_count(cell) * hidden + 3 * 32) * (hidden + size);
+}
+inline constexpr std::int64_t recurrent_packed_backward_size(RecurrentCell cell,
+                                                             std::int64_t hidden) {
+  return gate_count(cell) * hidden * (hidden + 32);
 }
 
 }  // namespace tilegrad

@@ -22,6 +22,7 @@ namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
 static constexpr std::int64_t kLanes = 64;         // accumulators of one leaf of a row
 static constexpr std::int64_t kRowLeaf = 4096;     // elements: 64 per accumulator
+static constexpr std::int64_t kShortRow = 16;      // below, lanes are not worth their combination
 static constexpr std::int64_t kColumnBlock = 256;  // outputs side by side
 static constexpr std::int64_t kColumnRun = 64;     // rows summed one after the other ...
 static constexpr std::int64_t kColumnLeaf = 1024;  // ... and rows of a leaf
@@ -127,7 +128,7 @@ template <class Op, class T = typename Op::Element, class A = typename Op::Accum
 static A reduce_row_leaf(const ReduceShape& shape, const T* x, std::int64_t begin, std::int64_t end,
                          A center) {
   const std::int64_t stride = shape.reduced_ndim == 0 ? 1 : shape.reduced_strides[0];
-  if (end - begin < 16) {  // not worth the lanes
+  if (end - begin < kShortRow) {
     A sum = Op::identity();
     walk_reduced(shape, x, begin, end, [&](const T* from, std::int64_t count) {
       for (std::int64_t i = 0; i < count; ++i)
@@ -211,6 +212,27 @@ static A* leaf_results(const Reduce& args, std::int64_t leaves) {
       thread_scratch(static_cast<std::size_t>(leaves * args.shape.kept()) * sizeof(A)));
 }
 
+// Many short rows at even distances: nothing but the loops.
+template <class Op, class T = typename Op::Element, class A = typename Op::Accumulator>
+static void reduce_short_rows(const Reduce& args) {
+  const ReduceShape& shape = args.shape;
+  const std::int64_t reduced = shape.reduced();
+  const std::int64_t row = shape.kept_ndim == 0 ? 0 : shape.kept_strides[0];
+  const std::int64_t step = shape.reduced_ndim == 0 ? 0 : shape.reduced_strides[0];
+  const A* center = static_cast<const A*>(args.center);
+  parallel_for(shape.kept(), kGrain / kShortRow, [&](std::int64_t begin, std::int64_t end) {
+    const T* x = static_cast<const T*>(args.x) + begin * row;
+    for (std::int64_t o = begin; o < end; ++o, x += row) {
+      const A middle = center == nullptr ? A{} : center[o];
+      A sum = Op::identity();
+      for (std::int64_t i = 0; i < reduced; ++i)
+        sum = Op::combine(sum, Op::lift(x[i * step], middle));
+      static_cast<A*>(args.y)[o] = sum;
+    }
+  });
+  combine_leaves<Op>(args, static_cast<A*>(args.y), 1);
+}
+
 template <class Op, class T = typename Op::Element, class A = typename Op::Accumulator>
 static void reduce_rows(const Reduce& args) {
   const ReduceShape& shape = args.shape;
@@ -268,6 +290,8 @@ static void reduce_by(const Reduce& args) {
                        (shape.reduced_ndim == 0 || shape.reduced_strides[0] == 0 ||
                         shape.kept_strides[0] < shape.reduced_strides[0]);
   if (columns) return reduce_columns<Op>(args);
+  if (shape.reduced() < kShortRow && shape.kept_ndim <= 1 && shape.reduced_ndim <= 1)
+    return reduce_short_rows<Op>(args);
   reduce_rows<Op>(args);
 }
 
@@ -277,9 +301,11 @@ static void for_each_dtype(const Reduce& args) {
   if (is_floating(args.dtype))
     return visit_floating(args.dtype,
                           [&](auto t) { reduce_by<Op<typename decltype(t)::type>>(args); });
+#if defined(TILEGRAD_IS_FIRST_ISA)  // see TILEGRAD_INTEGERS_ELSEWHERE
   if constexpr (with_bool)
     if (args.dtype == DType::boolean) return reduce_by<Op<bool>>(args);
   reduce_by<Op<std::int64_t>>(args);
+#endif
 }
 
 template <template <class> class Op>
@@ -291,6 +317,7 @@ template <class T>
 using PlainSum = Sum<T>;
 
 void reduce(const Reduce& args) {
+  TILEGRAD_INTEGERS_ELSEWHERE(reduce, args, args.dtype);
   switch (args.op) {
     case ReduceOp::sum:
       return for_each_dtype<PlainSum, true>(args);

@@ -21,6 +21,7 @@ from ._C import (
 )
 from ._C import boolean as bool
 from ._config import config, show_config
+from ._limits import finfo, iinfo
 from ._memory_format import (
     channels_last,
     channels_last_3d,

@@ -94,6 +94,10 @@ void bind_activation(py::module_& module) {
   TILEGRAD_BIND(elu)
   TILEGRAD_BIND(softplus)
   TILEGRAD_BIND(log_sigmoid)
+  TILEGRAD_BIND(clamp)
+  TILEGRAD_BIND(hardtanh)
+  TILEGRAD_BIND(hardsigmoid)
+  TILEGRAD_BIND(hardswish)
 #undef TILEGRAD_BIND
 }
 

@@ -3,6 +3,7 @@
 
 #include "bind.h"
 #include "dispatch.h"
+#include "halves.h"
 
 namespace tilegrad {
 namespace {
@@ -268,6 +269,7 @@ void bind_attention(py::module_& module) {
              py::arg("enable_gqa"), py::arg("seed"));
   module.def("attention_dropout", &attention_factors, py::arg("shape"), py::arg("dtype"),
              py::arg("dropout_p"), py::arg("seed"));
+  half_rule(HalfRule::first_result, {"attention"});
 }
 
 }  // namespace tilegrad

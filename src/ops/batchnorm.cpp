@@ -3,6 +3,7 @@
 
 #include "bind.h"
 #include "dispatch.h"
+#include "halves.h"
 
 namespace tilegrad {
 namespace {
@@ -217,6 +218,8 @@ void bind_batchnorm(py::module_& module) {
   module.def("batch_norm_backward", &batch_norm_backward, py::arg("grad"), py::arg("input"),
              py::arg("mean"), py::arg("rstd"), py::arg("weight"), py::arg("training"),
              py::arg("wants_grad_input"), py::arg("output"), py::arg("wants_grad_residual"));
+  half_rule(HalfRule::first_result, {"batch_norm_train"});
+  half_rule(HalfRule::follow_input, {"batch_norm"});
 }
 
 }  // namespace tilegrad

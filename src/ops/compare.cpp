@@ -76,7 +76,7 @@ void bind_compare(py::module_& module) {
   TILEGRAD_BIND(logical_xor, ne)
 #undef TILEGRAD_BIND
   module.def("equal", &equal, py::arg("input"), py::arg("other"));
-  rounds_numbers({"eq", "ne", "lt", "le", "gt", "ge"});
+  half_rule(HalfRule::compare, {"eq", "ne", "lt", "le", "gt", "ge"});
 }
 
 }  // namespace tilegrad

@@ -3,6 +3,7 @@
 
 #include "bind.h"
 #include "dispatch.h"
+#include "halves.h"
 
 namespace tilegrad {
 namespace {
@@ -137,6 +138,7 @@ void bind_cross_entropy(py::module_& module) {
              py::arg("lse"), py::arg("total"), py::arg("input"), py::arg("target"),
              py::arg("weight"), py::arg("ignore_index"), py::arg("reduction"),
              py::arg("label_smoothing"), py::arg("normalized"));
+  half_rule(HalfRule::first_result, {"cross_entropy"});
 }
 
 }  // namespace tilegrad

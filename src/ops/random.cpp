@@ -1,6 +1,7 @@
 // random: the generator object, its seed and state, and the checks of every distribution.
 #include "ops/random.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -11,6 +12,8 @@
 #include "bind.h"
 #include "device.h"
 #include "dispatch.h"
+#include "half.h"
+#include "halves.h"
 #include "rng.h"
 
 namespace tilegrad {
@@ -76,17 +79,40 @@ void fill(const Tensor& target, RandomFill args, Generator& generator) {
   if (!direct) copy_into(ordered, y);
 }
 
+// The largest number of a half dtype below `bound`.
+template <class T>
+float half_below(double bound) {
+  T number(static_cast<float>(bound));
+  if (float(number) < bound) return float(number);
+  if (float(number) == 0) number.bits = 0x8001;
+  else number.bits += number.bits & 0x8000 ? 1 : -1;  // away from zero or towards it
+  return float(number);
+}
+
+// Halves are drawn in float32; what would be rounded up to the excluded bound stays below it.
+void uniform_halves(const Tensor& y, double from, double to, Generator& generator) {
+  const Tensor wide = empty(y.shape, DType::float32, Device{});
+  fill(wide, RandomFill{.op = RandomOp::uniform, .a = from, .b = to}, generator);
+  const float last = y.dtype == DType::float16 ? half_below<Half>(to) : half_below<BFloat16>(to);
+  float* values = wide.data<float>();
+  for (std::int64_t i = 0; last >= from && i < wide.numel(); ++i)
+    values[i] = std::min(values[i], last);
+  copy_into(y, wide);
+}
+
 void uniform(const Tensor& y, double from, double to, Generator& generator) {
   TILEGRAD_CHECK(is_floating(y.dtype), not_implemented, "uniform_: not implemented for dtype ",
                  info(y.dtype).name);
   TILEGRAD_CHECK(from <= to, runtime,
                  "uniform_ expects to return a [from, to) range, but found from=", from,
                  " > to=", to);
-  const double largest = y.dtype == DType::float32 ? std::numeric_limits<float>::max()
-                                                   : std::numeric_limits<double>::max();
+  const double largest = y.dtype == DType::float16   ? 65504.0
+                         : y.dtype == DType::float64 ? std::numeric_limits<double>::max()
+                                                     : std::numeric_limits<float>::max();
   TILEGRAD_CHECK(to - from <= largest, runtime, "uniform_ expects to-from <= the largest ",
                  info(y.dtype).name, ", but found to=", to, " and from=", from);
   begin_write(y, "uniform_");
+  if (is_half(y.dtype)) return uniform_halves(y, from, to, generator);
   fill(y, RandomFill{.op = RandomOp::uniform, .a = from, .b = to}, generator);
 }
 
@@ -265,6 +291,7 @@ void bind_random(py::module_& module) {
   module.def("bernoulli", &bernoulli_of, py::arg("probabilities"), py::arg("generator"));
   module.def("multinomial", &multinomial, py::arg("input"), py::arg("samples"),
              py::arg("replacement"), py::arg("generator"));
+  takes_every_dtype({"uniform_"});
 }
 
 }  // namespace tilegrad

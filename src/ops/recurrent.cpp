@@ -120,26 +120,50 @@ std::int64_t recurrent_work(const RecurrentSizes& sizes) {
 
 py::object or_none(const Tensor& x) { return x.defined() ? py::cast(x) : py::none(); }
 
-// Overwrites `gates`, the projections of the input, with the gates' activations.
-// -> (y, h_n, c_n or None, cells or None, candidate or None)
-py::tuple recurrent_forward(const std::string& cell, const Tensor& gates, const Tensor& weight_hh,
+// Batches of this size on make use of a panel of weights several times in each step: there the
+// kernel projects the input itself. Below, one product over all steps is better.
+constexpr std::int64_t kProjectingBatch = 12;
+
+// `projections` are those of the input, or None: see recurrent_projects. They become the gates.
+// -> (gates, y, h_n, c_n or None, cells or None, candidate or None)
+py::tuple recurrent_forward(const std::string& cell, const Tensor& input,
+                            const Optional& projections, const Tensor& weight_ih,
+                            const Optional& bias_ih, const Tensor& weight_hh,
                             const Optional& bias_hh, const Tensor& h_0, const Optional& c_0,
                             const Optional& batch_sizes, bool reverse) {
+  TILEGRAD_CHECK(input.ndim() == 2 && weight_ih.ndim() == 2 && input.shape[1] == weight_ih.shape[1],
+                 runtime, "recurrent: argument 'input': expected ", weight_ih.shape.str(),
+                 " features as weight_ih, got shape ", input.shape.str());
+  const Tensor gates =
+      projections ? *projections
+                  : empty({input.shape[0], weight_ih.shape[0]}, input.dtype, input.device());
   const RecurrentSizes sizes = recurrent_sizes(cell, gates, weight_hh, h_0);
-  TILEGRAD_CHECK(gates.is_contiguous(), runtime, "recurrent: expected contiguous gates");
+  TILEGRAD_CHECK(gates.is_contiguous() && sizes.rows == input.shape[0], runtime,
+                 "recurrent: expected contiguous projections of all rows");
   const Dims state{sizes.batch, sizes.hidden}, all{sizes.rows, sizes.hidden};
   const Tensor weight =
       recurrent_argument("weight_hh", weight_hh, {sizes.width, sizes.hidden}, gates);
   const Tensor bias = recurrent_optional("bias_hh", bias_hh, {sizes.width}, gates);
   const Tensor first_h = recurrent_argument("h_0", h_0, state, gates);
   const RecurrentRows rows(batch_sizes, sizes.rows, sizes.batch);
-  const Tensor packed =
-      empty({recurrent_packed_size(cell_of(cell), sizes.hidden)}, gates.dtype, gates.device());
+  const std::int64_t size = projections ? 0 : input.shape[1];
+  const Tensor packed = empty({recurrent_packed_size(cell_of(cell), size, sizes.hidden)},
+                              gates.dtype, gates.device());
   RecurrentForward args{
       .layer = make_layer(cell, gates, weight, rows, sizes.batch, reverse, packed),
+      .size = size,
       .bias = bias.bytes(),
       .h_0 = first_h.bytes(),
       .gates = gates.bytes()};
+  Tensor x, input_weight, input_bias;
+  if (!projections) {
+    x = contiguous(input);
+    input_weight = recurrent_argument("weight_ih", weight_ih, {sizes.width, size}, gates);
+    input_bias = recurrent_optional("bias_ih", bias_ih, {sizes.width}, gates);
+    args.x = x.bytes();
+    args.weight_ih = input_weight.bytes();
+    args.bias_ih = input_bias.bytes();
+  }
   const bool lstm = args.layer.cell == RecurrentCell::lstm;
   const bool gru = args.layer.cell == RecurrentCell::gru;
   Tensor first_c, c_n, cells, candidate;
@@ -159,7 +183,12 @@ py::tuple recurrent_forward(const std::string& cell, const Tensor& gates, const 
     args.candidate = candidate.bytes();
   }
   if (sizes.rows > 0) run(recurrent_forward_kernel, gates.device(), args, recurrent_work(sizes));
-  return py::make_tuple(y, h_n, or_none(c_n), or_none(cells), or_none(candidate));
+  return py::make_tuple(gates, y, h_n, or_none(c_n), or_none(cells), or_none(candidate));
+}
+
+// Whether recurrent_forward is to be called without projections.
+bool recurrent_projects(const Tensor& h_0) {
+  return h_0.ndim() == 2 && h_0.shape[0] >= kProjectingBatch;
 }
 
 // A copy that the kernel may write to, or zeros for None.
@@ -172,12 +201,15 @@ Tensor recurrent_state_gradient(const char* name, const Optional& grad, const Di
   return copy;
 }
 
+// `joined`: with the input (rows, size), the states before each step become the right part of one
+// matrix (rows, size + hidden), so that one product gives the gradients of both weights.
 // -> (grad_gates, grad_product, h_previous, grad_h_0, grad_c_0 or None)
 py::tuple recurrent_backward(const std::string& cell, const Tensor& gates, const Tensor& y,
                              const Optional& cells, const Optional& candidate,
                              const Tensor& weight_hh, const Tensor& h_0, const Optional& c_0,
                              const Optional& batch_sizes, bool reverse, const Optional& grad_y,
-                             const Optional& grad_h_n, const Optional& grad_c_n) {
+                             const Optional& grad_h_n, const Optional& grad_c_n,
+                             const Optional& joined) {
   const RecurrentSizes sizes = recurrent_sizes(cell, gates, weight_hh, h_0);
   const Dims state{sizes.batch, sizes.hidden}, all{sizes.rows, sizes.hidden};
   const Tensor weight =
@@ -185,10 +217,15 @@ py::tuple recurrent_backward(const std::string& cell, const Tensor& gates, const
   const Tensor first_h = recurrent_argument("h_0", h_0, state, gates);
   const Tensor dense_gates = contiguous(gates), dense_y = recurrent_argument("y", y, all, gates);
   const RecurrentRows rows(batch_sizes, sizes.rows, sizes.batch);
-  const Tensor packed =
-      empty({recurrent_packed_size(cell_of(cell), sizes.hidden)}, gates.dtype, gates.device());
+  const Tensor packed = empty({recurrent_packed_backward_size(cell_of(cell), sizes.hidden)},
+                              gates.dtype, gates.device());
   const Tensor grad_h = recurrent_state_gradient("grad_h_n", grad_h_n, state, gates);
-  const Tensor grad_gates = empty_like(gates), h_previous = empty_like(dense_y);
+  TILEGRAD_CHECK(!joined || (joined->ndim() == 2 && joined->shape[0] == sizes.rows), runtime,
+                 "recurrent_backward: argument 'joined': expected ", sizes.rows, " rows");
+  const std::int64_t size = joined ? joined->shape[1] : 0;
+  const Tensor grad_gates = empty_like(gates);
+  const Tensor h_previous = empty({sizes.rows, size + sizes.hidden}, gates.dtype, gates.device());
+  if (joined) copy_into(as_strided(h_previous, {sizes.rows, size}, h_previous.strides, 0), *joined);
   RecurrentBackward args{
       .layer = make_layer(cell, gates, weight, rows, sizes.batch, reverse, packed),
       .h_0 = first_h.bytes(),
@@ -197,7 +234,8 @@ py::tuple recurrent_backward(const std::string& cell, const Tensor& gates, const
       .grad_h = grad_h.bytes(),
       .grad_gates = grad_gates.bytes(),
       .grad_product = grad_gates.bytes(),
-      .h_previous = h_previous.bytes()};
+      .h_previous = h_previous.bytes() + size * static_cast<std::int64_t>(size_of(gates.dtype)),
+      .h_previous_stride = size + sizes.hidden};
   Tensor dense_grad, first_c, dense_cells, dense_candidate, grad_c, grad_product = grad_gates;
   if (grad_y) {
     const bool dense_rows = grad_y->shape == all && grad_y->strides[1] == 1;
@@ -227,13 +265,15 @@ py::tuple recurrent_backward(const std::string& cell, const Tensor& gates, const
 }  // namespace
 
 void bind_recurrent(py::module_& module) {
-  module.def("recurrent_forward", &recurrent_forward, py::arg("cell"), py::arg("gates"),
-             py::arg("weight_hh"), py::arg("bias_hh"), py::arg("h_0"), py::arg("c_0"),
-             py::arg("batch_sizes"), py::arg("reverse"));
+  module.def("recurrent_forward", &recurrent_forward, py::arg("cell"), py::arg("input"),
+             py::arg("projections"), py::arg("weight_ih"), py::arg("bias_ih"), py::arg("weight_hh"),
+             py::arg("bias_hh"), py::arg("h_0"), py::arg("c_0"), py::arg("batch_sizes"),
+             py::arg("reverse"));
   module.def("recurrent_backward", &recurrent_backward, py::arg("cell"), py::arg("gates"),
              py::arg("y"), py::arg("cells"), py::arg("candidate"), py::arg("weight_hh"),
              py::arg("h_0"), py::arg("c_0"), py::arg("batch_sizes"), py::arg("reverse"),
-             py::arg("grad_y"), py::arg("grad_h_n"), py::arg("grad_c_n"));
+             py::arg("grad_y"), py::arg("grad_h_n"), py::arg("grad_c_n"), py::arg("joined"));
+  module.def("recurrent_projects", &recurrent_projects, py::arg("h_0"));
 }
 
 }  // namespace tilegrad

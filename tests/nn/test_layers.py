@@ -10,6 +10,7 @@ import tilegrad as tg
 from support import as_array, assert_same, check_error, randn
 
 IMAGE = randn(3, 4, 8, 7, dtype=np.float32)
+VOLUME = randn(2, 4, 3, 5, 4, dtype=np.float32)
 TABLE = randn(5, 6, dtype=np.float32)
 SEQUENCE = randn(3, 4, 9, dtype=np.float32)
 
@@ -40,6 +41,32 @@ LAYERS = [
     (lambda nn: nn.BatchNorm2d(4, momentum=None, affine=False), IMAGE),
     (lambda nn: nn.BatchNorm2d(4, track_running_stats=False), IMAGE),
     (lambda nn: nn.BatchNorm1d(6, bias=False), TABLE),
+    (lambda nn: nn.BatchNorm3d(4), VOLUME),
+    (lambda nn: nn.LayerNorm(6), TABLE),
+    (lambda nn: nn.LayerNorm(IMAGE.shape[2:], eps=0.1, bias=False), IMAGE),
+    (lambda nn: nn.LayerNorm([6], elementwise_affine=False), TABLE),
+    (lambda nn: nn.RMSNorm(6), TABLE),
+    (lambda nn: nn.RMSNorm((6,), eps=0.1, elementwise_affine=False), TABLE),
+    (lambda nn: nn.GroupNorm(2, 4), IMAGE),
+    (lambda nn: nn.GroupNorm(4, 4, affine=False), SEQUENCE),
+    (lambda nn: nn.GroupNorm(1, 4, eps=0.1, bias=False), VOLUME),
+    (lambda nn: nn.InstanceNorm1d(4), SEQUENCE),
+    (lambda nn: nn.InstanceNorm2d(4, affine=True, track_running_stats=True), IMAGE),
+    (lambda nn: nn.InstanceNorm2d(3, momentum=0.5, track_running_stats=True), IMAGE[0, :3]),
+    (lambda nn: nn.InstanceNorm3d(4, affine=True, bias=False), VOLUME),
+    (lambda nn: nn.LocalResponseNorm(2), IMAGE),
+    (lambda nn: nn.LocalResponseNorm(3, alpha=0.5, beta=0.3, k=2.0), SEQUENCE),
+    (lambda nn: nn.MaxPool1d(2), SEQUENCE),
+    (lambda nn: nn.MaxPool3d(2, padding=1), VOLUME),
+    (lambda nn: nn.AvgPool1d(2, padding=1), SEQUENCE),
+    (lambda nn: nn.AvgPool3d((1, 2, 2), divisor_override=3), VOLUME),
+    (lambda nn: nn.AdaptiveAvgPool1d(2), SEQUENCE),
+    (lambda nn: nn.AdaptiveAvgPool3d((2, None, 1)), VOLUME),
+    (lambda nn: nn.AdaptiveMaxPool1d(2), SEQUENCE),
+    (lambda nn: nn.AdaptiveMaxPool3d(2), VOLUME),
+    (lambda nn: nn.LPPool1d(2, 3, ceil_mode=True), SEQUENCE),
+    (lambda nn: nn.LPPool2d(2, (2, 3), stride=1), IMAGE),
+    (lambda nn: nn.LPPool3d(4, 2), VOLUME),
     (lambda nn: nn.ReLU(), TABLE),
     (lambda nn: nn.ReLU6(), 4 * TABLE),
     (lambda nn: nn.Sigmoid(), TABLE),
@@ -256,10 +283,41 @@ def test_own_complaints():
     check_error(ValueError, "'kernel_size': expected an int or two", lambda: conv(1, 1, (3, 3, 3)))
     check_error(ValueError, "'stride': expected positive", lambda: conv(1, 1, 3, stride=0))
     check_error(ValueError, "'padding': expected no negative", lambda: conv(1, 1, 3, padding=-1))
-    check_error(NotImplementedError, "reflect", lambda: conv(1, 1, 3, padding_mode="reflect"))
 
 
 def test_softmax_without_dim_warns():
     with pytest.warns(UserWarning, match="Implicit dimension choice for softmax"):
         y = tg.nn.Softmax()(tg.ones(2, 4))
     assert y.tolist() == [[0.25] * 4] * 2
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_unpooling_puts_the_maxima_back(ndim):
+    shape = (2, 3, 9, 8, 8)[: 2 + ndim]
+    results = []
+    for m in (tg, torch):
+        x = m.from_numpy(randn(*shape)).requires_grad_()
+        pool = getattr(m.nn, f"MaxPool{ndim}d")(2, stride=2, return_indices=True)
+        back = getattr(m.nn, f"MaxUnpool{ndim}d")(2)
+        y, indices = pool(x)
+        small = back(y, indices)
+        same = back(y, indices, output_size=x.shape)
+        last = back(y, indices, output_size=list(x.shape[2:]))
+        (same * same).sum().backward()
+        results.append([small, same, last, x.grad, back(y[0], indices[0])])
+    for i, (a, b) in enumerate(zip(*results, strict=True)):
+        assert_same(a, b, 0, 0, f"result {i}")
+
+
+def test_unpooling_refuses_what_does_not_fit():
+    y, places = tg.zeros(1, 1, 2, 2), tg.zeros(1, 1, 2, 2, dtype=tg.int64)
+    back = tg.nn.MaxUnpool2d(2)
+    for exception, pattern, call in (
+        (ValueError, "invalid output_size", lambda: back(y, places, output_size=(8, 4))),
+        (ValueError, "output_size should be", lambda: back(y, places, output_size=(8,))),
+        (RuntimeError, "shape of indices", lambda: back(y, places[:, :, :1])),
+        (RuntimeError, "3D or 4D", lambda: back(y[0, 0], places[0, 0])),
+        (RuntimeError, "out of bounds|out of range", lambda: back(y, places + 16)),
+    ):
+        with pytest.raises(exception, match=pattern):
+            call()

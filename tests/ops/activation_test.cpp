@@ -52,14 +52,23 @@ double expected_of(ActivationOp op, double x) {
       return 0.25 * x > 2 ? x : std::log1p(std::exp(0.25 * x)) / 0.25;
     case ActivationOp::log_sigmoid:
       return -std::log1p(std::exp(-x));
+    case ActivationOp::clamp:
+    case ActivationOp::hardtanh:
+      return std::min(std::max(x, 0.25), 2.0);
+    case ActivationOp::hardsigmoid:
+      return std::min(std::max(x + 3, 0.0), 6.0) / 6;
+    case ActivationOp::hardswish:
+      return x * std::min(std::max(x + 3, 0.0), 6.0) / 6;
   }
   return NAN;
 }
 
 constexpr ActivationOp kOps[] = {
-    ActivationOp::relu,      ActivationOp::sigmoid,    ActivationOp::tanh,       ActivationOp::gelu,
-    ActivationOp::gelu_tanh, ActivationOp::silu,       ActivationOp::leaky_relu, ActivationOp::elu,
-    ActivationOp::softplus,  ActivationOp::log_sigmoid};
+    ActivationOp::relu,        ActivationOp::sigmoid,   ActivationOp::tanh,
+    ActivationOp::gelu,        ActivationOp::gelu_tanh, ActivationOp::silu,
+    ActivationOp::leaky_relu,  ActivationOp::elu,       ActivationOp::softplus,
+    ActivationOp::log_sigmoid, ActivationOp::clamp,     ActivationOp::hardtanh,
+    ActivationOp::hardsigmoid, ActivationOp::hardswish};
 
 TEST(Activation, ForwardMatchesTheDefinition) {
   Array<float> x = Array<float>::random(kCount, 1);

@@ -2,7 +2,9 @@
 #include "ops/matmul.h"
 
 #include <limits>
+#include <vector>
 
+#include "half.h"
 #include "kernel_testing.h"
 
 namespace tilegrad {
@@ -86,6 +88,44 @@ void test_product() {
 
 TEST(Matmul, Float32) { test_product<float>(); }
 TEST(Matmul, Float64) { test_product<double>(); }
+
+// Summed in float32, the bias in float32 too, and rounded once.
+TEST(Matmul, BFloat16) {
+  for (const Case& c : kCases) {
+    SCOPED_TRACE(::testing::Message() << c.rows << " x " << c.inner << " x " << c.columns);
+    const auto rounded = [](const Array<float>& values) {
+      std::vector<BFloat16> halves;
+      for (std::int64_t i = 0; i < values.size; ++i) halves.emplace_back(values[i]);
+      return halves;
+    };
+    const std::vector<BFloat16> x = rounded(Array<float>::random(c.rows * c.inner, 21)),
+                                other = rounded(Array<float>::random(c.inner * c.columns, 22));
+    Array<float> bias = Array<float>::random(c.columns, 23);
+    std::vector<BFloat16> y(static_cast<std::size_t>(c.rows * c.columns));
+    Matmul args = arguments<float>(c, nullptr, nullptr, bias.data(), nullptr);
+    args.dtype = DType::bfloat16;
+    args.x = x.data();
+    args.other = other.data();
+    args.y = y.data();
+    for_each_isa([&](Isa isa) {
+      std::fill(y.begin(), y.end(), BFloat16(-1.0f));
+      run_on(isa, matmul_kernel, args);
+      for (std::int64_t i = 0; i < c.rows; ++i)
+        for (std::int64_t j = 0; j < c.columns; ++j) {
+          double sum = c.bias ? bias[j] : 0, size = 0;
+          for (std::int64_t p = 0; p < c.inner; ++p) {
+            const float a = float(x[i * args.x_row_stride + p * args.x_column_stride]);
+            const float b = float(other[p * args.other_row_stride + j * args.other_column_stride]);
+            sum += static_cast<double>(a) * b;
+            size += std::abs(static_cast<double>(a) * b);
+          }
+          // Half a step of bfloat16, and the rounding of the sums.
+          const double limit = std::abs(sum) * 0x1.02p-8 + size * 0x1p-21;
+          ASSERT_NEAR(float(y[i * c.columns + j]), sum, limit) << "at " << i << ", " << j;
+        }
+    });
+  }
+}
 
 TEST(Matmul, ActivationsFollowTheBias) {
   for (const Case& c : {Case{3, 40, 20, false, false, true}, Case{150, 130, 140, false, true, true},

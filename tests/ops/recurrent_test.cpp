@@ -50,7 +50,7 @@ struct Layer {
         candidate(rows * c.hidden),
         h_n(batch * c.hidden),
         c_n(batch * c.hidden),
-        packed(recurrent_packed_size(c.cell, c.hidden)) {
+        packed(recurrent_packed_size(c.cell, 0, c.hidden)) {
     for (std::int64_t i = 0; i < weight.size; ++i) weight[i] /= static_cast<T>(c.hidden);
     for (std::int64_t size : c.batch_sizes)
       offsets.push_back(offsets.empty() ? 0 : offsets.back() + last), last = size;
@@ -78,19 +78,26 @@ struct Layer {
   // One gate: its activations are the output.
   T* outputs() { return gate_count(c.cell) == 1 ? gates.data() : y.data(); }
 
+  RecurrentForward arguments() {
+    return {.layer = layer(),
+            .x = nullptr,
+            .weight_ih = nullptr,
+            .bias_ih = nullptr,
+            .size = 0,
+            .bias = bias.data(),
+            .h_0 = h_0.data(),
+            .c_0 = c_0.data(),
+            .gates = gates.data(),
+            .y = outputs(),
+            .cells = cells.data(),
+            .candidate = candidate.data(),
+            .h_n = h_n.data(),
+            .c_n = c_n.data()};
+  }
+
   void forward(Isa isa) {
     std::memcpy(gates.data(), projections.data(), sizeof(T) * static_cast<std::size_t>(gates.size));
-    run_on(isa, recurrent_forward_kernel,
-           RecurrentForward{.layer = layer(),
-                            .bias = bias.data(),
-                            .h_0 = h_0.data(),
-                            .c_0 = c_0.data(),
-                            .gates = gates.data(),
-                            .y = outputs(),
-                            .cells = cells.data(),
-                            .candidate = candidate.data(),
-                            .h_n = h_n.data(),
-                            .c_n = c_n.data()});
+    run_on(isa, recurrent_forward_kernel, arguments());
   }
 
   const Case& c;
@@ -225,7 +232,8 @@ TEST(Recurrent, Backward) {
                                .grad_c = grad_c.data(),
                                .grad_gates = grad_gates.data(),
                                .grad_product = product.data(),
-                               .h_previous = h_previous.data()});
+                               .h_previous = h_previous.data(),
+                               .h_previous_stride = c.hidden});
       for (std::int64_t i = 0; i < 5; ++i) {  // a few elements of each, spread out
         const std::int64_t state = (i * states) / 5, gate = (i * l.rows * l.width) / 5;
         EXPECT_NEAR(grad_h[state], slope('h', state), 1e-6);
@@ -240,6 +248,36 @@ TEST(Recurrent, Backward) {
               product[row * l.width + at / c.hidden] * h_previous[row * c.hidden + at % c.hidden];
         EXPECT_NEAR(sum, slope('w', at), 1e-6);
       }
+    });
+  }
+}
+
+// The projections that a step computes are those that the caller would have given.
+TEST(Recurrent, ProjectsTheInput) {
+  constexpr std::int64_t size = 21;
+  for (const Case& c : kCases) {
+    SCOPED_TRACE(::testing::Message() << "hidden " << c.hidden << ", batch " << c.batch_sizes[0]);
+    Layer<double> l(c);
+    const Array<double> x = Array<double>::random(l.rows * size, 9),
+                        weight = Array<double>::random(l.width * size, 10),
+                        bias = Array<double>::random(l.width, 11);
+    for (std::int64_t row = 0; row < l.rows; ++row)
+      for (std::int64_t unit = 0; unit < l.width; ++unit) {
+        double sum = bias[unit];
+        for (std::int64_t k = 0; k < size; ++k) sum += x[row * size + k] * weight[unit * size + k];
+        l.projections[row * l.width + unit] = sum;
+      }
+    const Reference expected = reference(l);
+    Array<double> packed(recurrent_packed_size(c.cell, size, c.hidden));
+    for_each_isa([&](Isa isa) {
+      RecurrentForward args = l.arguments();
+      args.x = &x[0], args.weight_ih = &weight[0], args.bias_ih = &bias[0], args.size = size;
+      args.layer.packed = packed.data();
+      l.gates = Array<double>(l.gates.size, NAN);  // whatever lies there is overwritten
+      args.gates = l.gates.data();
+      args.y = l.outputs();
+      run_on(isa, recurrent_forward_kernel, args);
+      expect_close(l.outputs(), expected.y, expected.y.size, 1e-12, 1e-12);
     });
   }
 }

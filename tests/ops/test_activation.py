@@ -146,3 +146,27 @@ def test_complaints() -> None:
     for bad in (None, 1.0, "a"):
         with pytest.raises(TypeError):
             tg.tanh(bad)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_edges_of_the_piecewise_functions(dtype: str) -> None:
+    """At the corners, too, values and slopes are PyTorch's; long enough for every lane."""
+    corners = [-7.0, -3.0, -1.0, -0.5, -0.0, 0.0, 0.75, 1.0, 3.0, 6.0, 7.0]
+    x = np.tile(np.array(corners, dtype), 13)
+    check(lambda m, a: rooms(m).hardtanh(a), x)
+    check(lambda m, a: rooms(m).hardtanh(a, -0.5, 0.75), x)
+    check(lambda m, a: rooms(m).relu6(a), x)
+    check(lambda m, a: rooms(m).hardsigmoid(a), x, rtol=1e-7)  # PyTorch's slope is a float32 sixth
+    check(lambda m, a: rooms(m).hardswish(a), x)
+    check(lambda m, a: m.clamp(a, -1, 3), x)
+    check(lambda m, a: m.clamp(a, 3, -1), x)
+    check(lambda m, a: m.clamp(a, min=0.75), x)
+    check(lambda m, a: m.clamp(a.reshape(11, 13).t(), max=-0.5), x)
+
+
+def test_second_derivatives_of_the_piecewise_functions() -> None:
+    x = tg.from_numpy(np.linspace(-4.05, 4.1, 12)).requires_grad_()
+    for name in ("hardtanh", "hardsigmoid", "hardswish"):
+        function = getattr(activation, name)
+        assert tg.autograd.gradcheck(function, (x,)) and tg.autograd.gradgradcheck(function, (x,))
+    assert tg.autograd.gradgradcheck(lambda a: a.clamp(-1, 2) * a, (x,))

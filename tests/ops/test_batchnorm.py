@@ -6,6 +6,7 @@ import torch
 from tests.support import as_array, check, check_error, randn
 
 import tilegrad as tg
+from tilegrad.ops.batchnorm import batch_norm_relu
 
 SHAPES = [(5, 3), (2, 1), (67, 45), (4, 3, 7), (3, 2, 5, 6), (2, 33, 3, 3), (2, 2, 2, 3, 2)]
 SHAPES += [(3, 2, 40, 41), (1, 2, 3)]
@@ -178,3 +179,51 @@ ERRORS = {
 @pytest.mark.parametrize("case", ERRORS.values(), ids=ERRORS)
 def test_complaints(case):
     check_error(*case)
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (3, 4, 2, 3), (3, 4, 9, 9), (2, 9, 33, 41)], ids=str)
+@pytest.mark.parametrize("training", [True, False], ids=["training", "eval"])
+@pytest.mark.parametrize("with_residual", [True, False], ids=["residual", "alone"])
+def test_batch_norm_relu(shape, training, with_residual):
+    def function(m, x, weight, bias, residual):
+        given = (*statistics(m, shape, np.float64), weight, bias, training)
+        if m is tg:
+            return batch_norm_relu(x, *given, residual=residual if with_residual else None)
+        y = torch.nn.functional.batch_norm(x, *given)
+        return torch.relu(y + residual if with_residual else y + 0 * residual.detach())
+
+    arrays = [randn(*shape), randn(shape[1], seed=1), randn(shape[1], seed=2)]
+    if with_residual:
+        check(function, *arrays, randn(*shape, seed=3), atol=1e-10)
+    else:
+        check(lambda m, x, w, b: function(m, x, w, b, x), *arrays, atol=1e-10)
+
+
+def test_batch_norm_relu_keeps_nan_and_has_second_derivatives():
+    x = randn(3, 2, 70)
+    x[0, 1, 3] = np.nan
+    y = as_array(batch_norm_relu(tg.from_numpy(x), None, None, training=True))
+    assert np.isnan(y[:, 1]).all() and np.isfinite(y[:, 0]).all() and (y[:, 0] >= 0).all()
+    inputs = [tg.from_numpy(randn(*s, seed=i)) for i, s in enumerate([(4, 2, 3), (2,), (4, 2, 3)])]
+    for leaf in inputs:
+        leaf.requires_grad_()
+    assert tg.autograd.gradgradcheck(
+        lambda x, w, r: batch_norm_relu(x, None, None, w, training=True, residual=r), inputs
+    )
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 4, 6), (2, 64, 9, 9), (2, 3, 2, 3, 2)], ids=str)
+@pytest.mark.parametrize("training", [True, False], ids=["training", "eval"])
+def test_channels_last_is_kept(shape, training):
+    order = (0, len(shape) - 1, *range(1, len(shape) - 1))
+    memory = tuple(shape[d] for d in (0, *range(2, len(shape)), 1))
+
+    def function(m, x, weight, bias):
+        x = x.permute(*order)
+        assert tuple(x.shape) == shape
+        return functional(m)(x, *statistics(m, shape, np.float64), weight, bias, training)
+
+    check(function, randn(*memory), randn(shape[1], seed=1), randn(shape[1], seed=2), atol=1e-10)
+    x = tg.from_numpy(randn(*memory)).permute(*order)
+    y = functional(tg)(x, *statistics(tg, shape, np.float64), training=training)
+    assert y.stride() == x.stride()

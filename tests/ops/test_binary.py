@@ -350,3 +350,17 @@ def test_numbers_beyond_64_bits() -> None:
     for function in (operator.add, operator.mul, operator.sub, operator.iadd):
         with pytest.raises((OverflowError, RuntimeError)):
             function(x, 2**70)
+
+
+@pytest.mark.parametrize(
+    "shape", [(33, 65), (1, 40), (40, 1), (200, 31), (37, 1, 129), (5, 67, 131), (2, 3, 35, 130)]
+)
+def test_transposed_operands(shape: tuple) -> None:
+    """Walked in tiles where that pays: every element once, for odd sizes and for broadcasts."""
+    generator = np.random.default_rng(0)
+    x = generator.standard_normal(shape)
+    y = generator.standard_normal((*shape[:-2], shape[-1], shape[-2]))
+    check(lambda m, a, b: a + b.transpose(-1, -2), x, y)
+    check(lambda m, a, b: b.transpose(-1, -2) > a, x, y, grad=False)
+    check(lambda m, a, b: a[..., :1] * b.transpose(-1, -2), x, y)
+    check(lambda m, b: b.transpose(-1, -2).abs(), y)

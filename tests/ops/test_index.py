@@ -243,23 +243,3 @@ def test_complaints_have_pytorch_types(function):
             function(m, m.from_numpy(randn(4, 3)))
         raised.append(caught.type)
     assert raised[0] is raised[1]
-
-
-def test_embedding_and_one_hot():
-    from tilegrad.ops.index import embedding, one_hot
-
-    def embed(m, weight, ids, **options):
-        function = embedding if m is tg else torch.nn.functional.embedding
-        return function(ids, weight, **options)
-
-    ids = np.array([[0, 3, 3], [1, 0, 3]])
-    check(embed, randn(5, 4), ids)
-    check(lambda m, w, i: embed(m, w, i, padding_idx=3), randn(5, 4), ids)
-    check(lambda m, w, i: embed(m, w, i, padding_idx=-2), randn(5, 4, dtype=np.float32), ids)
-    check(embed, randn(5, 4), np.zeros((0, 2), dtype=np.int64))
-    check_error(IndexError, "", lambda: embedding(tg.tensor([5]), tg.zeros(5, 2)))
-    for classes in (-1, 6):
-        check(
-            lambda m, i, c=classes: (one_hot if m is tg else torch.nn.functional.one_hot)(i, c), ids
-        )
-    check_error(RuntimeError, "smaller than num_classes", lambda: one_hot(tg.tensor([3]), 3))

@@ -68,7 +68,8 @@ OTHER_CASES = {  # number of dimensions, shape, arguments
     "3-d": (3, (2, 3, 4, 6, 8), (2,), {}),
     "3-d slices": (3, (1, 2, 3, 8, 34), ((1, 2, 2),), {}),
     "3-d all options": (
-        3, (2, 7, 8, 9), ((2, 3, 4),), {"stride": (1, 2, 3), "padding": (1, 0, 2), "ceil_mode": True}),
+        3, (2, 7, 8, 9), ((2, 3, 4),),
+        {"stride": (1, 2, 3), "padding": (1, 0, 2), "ceil_mode": True}),
     "3-d unbatched": (3, (2, 5, 5, 5), (3,), {"stride": 1}),
 }  # fmt: skip
 
@@ -212,7 +213,8 @@ ERRORS = {
         RuntimeError, "gradient of shape",
         lambda: tg._C.max_pool_backward(z(1, 2, 1), TAPS, (1, 2, 2), WINDOWS)),
     "taps of another shape": (
-        RuntimeError, "taps", lambda: tg._C.max_pool_backward(z(1, 1, 1), TAPS, (2, 2, 2), WINDOWS)),
+        RuntimeError, "taps",
+        lambda: tg._C.max_pool_backward(z(1, 1, 1), TAPS, (2, 2, 2), WINDOWS)),
     "taps of another dtype": (
         RuntimeError, "int64",
         lambda: tg._C.max_pool_indices(TAPS.to(tg.int64), (1, 2, 2), WINDOWS)),

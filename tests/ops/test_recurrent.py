@@ -103,6 +103,22 @@ def test_only_the_final_state_is_used(cell):
     check(lambda m, *a: run(m, *a)[1:], randn(4, 3, 4), *first, *weights, rtol=1e-10)
 
 
+@pytest.mark.parametrize("wanted", range(7))
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_one_gradient_at_a_time(cell, wanted):
+    first, weights = states(cell, 1, 20, 5), parameters(cell, 4, 5)
+    arrays = [randn(3, 20, 4), *first, *weights]
+    wanted = min(wanted, len(arrays) - 1)
+
+    def only(m, *tensors):
+        tensors = [t.detach() for t in tensors]
+        tensors[wanted].requires_grad_()
+        outputs = program(cell, len(first))(m, *tensors)
+        return m.autograd.grad(sum((y * y).sum() for y in outputs), tensors[wanted])
+
+    check(only, *arrays, grad=False, rtol=1e-10)
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_double_backward(cell):
     first, weights = states(cell, 2, 3, 4), parameters(cell, 2, 4, 1, 2)

@@ -230,3 +230,18 @@ def test_second_derivatives() -> None:
     ]
     for function in functions:
         check(lambda m, x: m.autograd.grad(function(m, x), x, create_graph=True)[0], randn(3, 4))
+
+
+@pytest.mark.parametrize("size", [1, 2, 8, 15, 16, 17])
+def test_many_short_rows(size: int) -> None:
+    x = randn(501, size)
+    for name in ("sum", "mean", "prod", "amax", "var"):
+        if name == "var" and size == 1:
+            continue
+        check(lambda m, a, name=name: getattr(m, name)(a, -1), x)
+        check(lambda m, a, name=name: getattr(m, name)(a[::2, :], -1), x)
+        check(lambda m, a, name=name: getattr(m, name)(a.t(), 0), x)
+    whole = (x * 9).astype("int64")
+    check(lambda m, a: m.sum(a, -1), whole, grad=False)
+    check(lambda m, a: m.amax(a, -1), whole, grad=False)
+    check(lambda m, a: m.any(a > 5, -1), whole, grad=False)

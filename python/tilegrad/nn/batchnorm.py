@@ -11,7 +11,7 @@ from . import init
 from .linear import new_parameter
 from .module import Module
 
-__all__ = ["BatchNorm1d", "BatchNorm2d"]
+__all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d"]
 
 
 def _ndim(input: Any) -> int:
@@ -76,6 +76,10 @@ class _BatchNorm(Module):
         raise NotImplementedError
 
     def forward(self, input: Any) -> Any:
+        return self._normalize(F.batch_norm, input)
+
+    def _normalize(self, batch_norm: Any, input: Any) -> Any:
+        """``batch_norm(input, ...)`` with this layer's tensors; counts the batch in training."""
         self._check_input_dim(input)
         factor = 0.0 if self.momentum is None else self.momentum
         if self.training and self.track_running_stats and self.num_batches_tracked is not None:
@@ -83,7 +87,7 @@ class _BatchNorm(Module):
             if self.momentum is None:  # the plain average of all batches
                 factor = 1.0 / float(self.num_batches_tracked)
         keeps = not self.training or self.track_running_stats
-        return F.batch_norm(
+        return batch_norm(
             input,
             self.running_mean if keeps else None,
             self.running_var if keeps else None,
@@ -134,3 +138,11 @@ class BatchNorm2d(_BatchNorm):
     def _check_input_dim(self, input: Any) -> None:
         if _ndim(input) != 4:
             raise ValueError(f"expected 4D input (got {input.ndim}D input)")
+
+
+class BatchNorm3d(_BatchNorm):
+    """Normalizes each channel of (batch, channels, depth, height, width); see BatchNorm1d."""
+
+    def _check_input_dim(self, input: Any) -> None:
+        if _ndim(input) != 5:
+            raise ValueError(f"expected 5D input (got {input.ndim}D input)")

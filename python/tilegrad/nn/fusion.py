@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..autograd.graph import needs_grad
+from ..ops.batchnorm import batch_norm_relu
 from ..ops.matmul import linear_gelu, linear_relu
 from .activation import GELU, ReLU
+from .batchnorm import BatchNorm1d, BatchNorm2d
 from .linear import Linear
 from .module import Module
 
@@ -31,8 +33,14 @@ def _linear_gelu(layer: Any, gelu: Any, input: Any) -> Any:
     return linear_gelu(input, layer.weight, layer.bias)
 
 
+def _batch_norm_relu(layer: Any, relu: Any, input: Any) -> Any:
+    return layer._normalize(batch_norm_relu, input)
+
+
 _PAIRS: dict[type[Module], dict[type[Module], Callable[[Any, Any, Any], Any]]] = {
     Linear: {ReLU: _linear_relu, GELU: _linear_gelu},
+    BatchNorm1d: {ReLU: _batch_norm_relu},
+    BatchNorm2d: {ReLU: _batch_norm_relu},
 }
 
 

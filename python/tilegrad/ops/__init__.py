@@ -14,11 +14,15 @@ from .copy import *  # noqa: F403
 from .cross_entropy import *  # noqa: F403
 from .cumsum import *  # noqa: F403
 from .dropout import *  # noqa: F403
+from .embedding import *  # noqa: F403
 from .fill import *  # noqa: F403
+from .group_norm import *  # noqa: F403
 from .index import *  # noqa: F403
 from .join import *  # noqa: F403
+from .layer_norm import *  # noqa: F403
 from .matmul import *  # noqa: F403
 from .optimizer import *  # noqa: F403
+from .pad import *  # noqa: F403
 from .pool import *  # noqa: F403
 from .random import *  # noqa: F403
 from .recurrent import *  # noqa: F403

@@ -92,6 +92,10 @@ def _log_sigmoid_second(x: Any) -> Any:
     return s * (s - 1)
 
 
+def _hardswish_second(x: Any) -> Any:
+    return ((x > -3) & (x < 3)).to(x.dtype) / 3
+
+
 _relu_grad = _backward_op(_C.relu_backward, None)
 _sigmoid_grad = _backward_op(_C.sigmoid_backward, lambda y: 1 - 2 * y)
 _tanh_grad = _backward_op(_C.tanh_backward, lambda y: -2 * y)
@@ -102,6 +106,9 @@ _leaky_relu_grad = _backward_op(_C.leaky_relu_backward, None)
 _elu_grad = _backward_op(_C.elu_backward, _elu_second)
 _softplus_grad = _backward_op(_C.softplus_backward, _softplus_second)
 _log_sigmoid_grad = _backward_op(_C.log_sigmoid_backward, _log_sigmoid_second)
+_hardtanh_grad = _backward_op(_C.hardtanh_backward, None)
+_hardsigmoid_grad = _backward_op(_C.hardsigmoid_backward, None)
+_hardswish_grad = _backward_op(_C.hardswish_backward, _hardswish_second)
 
 
 @method()
@@ -315,17 +322,13 @@ def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: b
         return _in_place(
             input, lambda x: hardtanh(x, min_val, max_val), lambda x: _clamp_(x, min_val, max_val)
         )
-    output = _C.minimum(_C.maximum(input, min_val), max_val)
-    if needs_grad(input):
-        record(output, hardtanh_backward, (input,), (input, min_val, max_val))
-    return output
+    if input.dtype.is_floating_point:
+        return _apply(_C.hardtanh, hardtanh_backward, input, False, min_val, max_val)
+    return _C.minimum(_C.maximum(input, min_val), max_val)
 
 
 def hardtanh_backward(node: Any, grad: Any) -> Any:
-    input, min_val, max_val = node.saved
-    from .where import where
-
-    return where((input > min_val) & (input < max_val), grad, 0)
+    return _hardtanh_grad(grad, *node.saved)
 
 
 def _clamp_(tensor: Any, low: Any, high: Any) -> None:
@@ -365,8 +368,12 @@ def hardsigmoid(input: Any, inplace: bool = False) -> Any:
     """
     _expect_floating("hardsigmoid", input)
     if inplace:
-        return _in_place(input, hardsigmoid, lambda x: _C.copy_(x, hardsigmoid(x)))
-    return hardtanh(input + 3, 0.0, 6.0) / 6
+        return _in_place(input, hardsigmoid, _C.hardsigmoid_)
+    return _apply(_C.hardsigmoid, hardsigmoid_backward, input, False)
+
+
+def hardsigmoid_backward(node: Any, grad: Any) -> Any:
+    return _hardsigmoid_grad(grad, *node.saved)
 
 
 @takes_tensors
@@ -378,8 +385,12 @@ def hardswish(input: Any, inplace: bool = False) -> Any:
     """
     _expect_floating("hardswish", input)
     if inplace:
-        return _in_place(input, hardswish, lambda x: _C.copy_(x, hardswish(x)))
-    return input * hardtanh(input + 3, 0.0, 6.0) / 6
+        return _in_place(input, hardswish, _C.hardswish_)
+    return _apply(_C.hardswish, hardswish_backward, input, False)
+
+
+def hardswish_backward(node: Any, grad: Any) -> Any:
+    return _hardswish_grad(grad, *node.saved)
 
 
 def _expect_floating(op: str, input: Any) -> None:

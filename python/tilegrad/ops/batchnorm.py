@@ -86,7 +86,10 @@ def _normalize(
         for name, value in (("running_mean", running_mean), ("running_var", running_var)):
             if value is None:
                 raise RuntimeError(f"batch_norm: {name} must be defined in evaluation mode")
-        mean, rstd = running_mean.detach(), (running_var.detach() + eps) ** -0.5
+        mean, variance = running_mean.detach(), running_var.detach()
+        if variance.dtype.itemsize == 2:  # a half: only the output is rounded
+            variance = variance.float()
+        rstd = (variance + eps) ** -0.5
         output = _C.batch_norm(input, mean, rstd, weight, bias, relu, residual)
     if needs_grad(input, weight, bias, residual):
         # Copies of running statistics: later batches change those in place.

@@ -244,7 +244,7 @@ def conv_transpose1d(
     """
     if input.ndim == 2:
         input = input.unsqueeze(0)
-        options = (stride, padding, output_padding, groups, dilation)
+        options: tuple = (stride, padding, output_padding, groups, dilation)
         return conv_transpose1d(input, weight, bias, *options)[0]
     stride, padding, dilation, size, missing = _C.conv_transpose_sizes(
         "conv_transpose1d",

@@ -1,4 +1,4 @@
-"""Reading elements: ``x[key]``, gather, index_select, take, masked_select, nonzero, embedding.
+"""Reading elements: ``x[key]``, gather, index_select, take, masked_select, nonzero.
 
 A key of integers, slices, ``None`` and ``...`` gives a view, parsed by one native call. A key that
 holds tensors, masks, lists or arrays is split into such a view and one index per dimension, and
@@ -22,12 +22,10 @@ from .view import _dim, broadcast_tensors, flatten, reshape, unsqueeze
 
 __all__ = [
     "argwhere",
-    "embedding",
     "gather",
     "index_select",
     "masked_select",
     "nonzero",
-    "one_hot",
     "take",
     "take_along_dim",
 ]
@@ -297,81 +295,3 @@ def argwhere(input: Any) -> Any:
     (n, ndim), int64. Raises TypeError for what is not a tensor.
     """
     return nonzero(input)
-
-
-# --- tables ---------------------------------------------------------------------------------------
-
-
-@takes_tensors
-def one_hot(tensor: Any, num_classes: int = -1) -> Any:
-    """int64 (*, num_classes): a one at each class of ``tensor`` (int64, *), zeros elsewhere.
-
-    ``num_classes`` -1 means the largest class plus one. Raises RuntimeError for classes outside.
-    """
-    if tensor.dtype is not _C.int64:
-        raise RuntimeError(
-            f"one_hot is only applicable to index tensor of type LongTensor, got {tensor.dtype}."
-        )
-    values = _C.to_numpy(tensor.detach().cpu())
-    if values.size == 0:
-        if num_classes <= 0:
-            raise RuntimeError(
-                "one_hot: Can not infer total number of classes from empty tensor."
-                if num_classes == -1
-                else "one_hot: expected a positive number of classes"
-            )
-        return tensor.new_zeros((*tensor.shape, num_classes))
-    if values.min() < 0:
-        raise RuntimeError(f"one_hot: Class values must be non-negative, got {values.min()}.")
-    if num_classes == -1:
-        num_classes = int(values.max()) + 1
-    elif num_classes < 1:
-        raise RuntimeError("num_classes should be positive")
-    elif values.max() >= num_classes:
-        raise RuntimeError("Class values must be smaller than num_classes.")
-    output = tensor.new_zeros((*tensor.shape, num_classes))
-    _C.scatter_(output, -1, unsqueeze(tensor, -1), 1, "assign")
-    return output
-
-
-@takes_tensors
-def embedding(
-    input: Any,
-    weight: Any,
-    padding_idx: int | None = None,
-    max_norm: float | None = None,
-    norm_type: float = 2.0,
-    scale_grad_by_freq: bool = False,
-    sparse: bool = False,
-) -> Any:
-    """Rows of ``weight`` (entries, features) at ``input`` (*): -> (*, features).
-
-    ``input`` is int32 or int64 in [0, entries): IndexError otherwise. The row ``padding_idx`` gets
-    no gradient. ``max_norm``, ``scale_grad_by_freq`` and ``sparse`` raise NotImplementedError.
-    """
-    if max_norm is not None or scale_grad_by_freq or sparse:
-        raise NotImplementedError(
-            "embedding: max_norm, scale_grad_by_freq and sparse are not implemented"
-        )
-    if weight.ndim != 2:
-        raise RuntimeError(f"'weight' must be 2-D, got shape {tuple(weight.shape)}")
-    if padding_idx is not None:
-        if not -weight.shape[0] <= padding_idx < weight.shape[0]:
-            raise AssertionError("Padding_idx must be within num_embeddings")
-        padding_idx %= weight.shape[0]
-    rows = _C.index_select(weight, 0, _C.contiguous(input.detach()).view(-1))
-    output = _C.view(rows, (*input.shape, weight.shape[1]))
-    if needs_grad(weight):
-        record(output, embedding_backward, (weight,), (weight.shape, input, padding_idx))
-    return output
-
-
-def embedding_backward(node: Any, grad: Any) -> Any:
-    shape, input, padding_idx = node.saved
-    rows = reshape(grad, (-1, shape[1]))
-    output = grad.new_zeros(shape).index_add(0, reshape(input, (-1,)), rows)
-    if padding_idx is not None:
-        keep = grad.new_ones((shape[0], 1))
-        _C.fill_(_C.select(keep, 0, padding_idx), 0)
-        output = output * keep
-    return output

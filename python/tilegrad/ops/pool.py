@@ -15,9 +15,10 @@ from typing import Any
 
 from .. import _C
 from ..autograd.graph import needs_grad, record
-from . import index, scatter
 from ._register import takes_tensors
 from .fill import zeros
+from .index import gather
+from .scatter import scatter_add
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -161,7 +162,7 @@ def _scatter(grad: Any, places: Any, shape: Any, windows: tuple) -> Any:
     if places.dtype is _C.int64:
         ndim = windows[1]
         flat = zeros(*shape[:-ndim], _count(shape[-ndim:]), dtype=grad.dtype, device=grad.device)
-        flat = scatter.scatter_add(flat, -1, _flat(places, ndim), _flat(grad, ndim))
+        flat = scatter_add(flat, -1, _flat(places, ndim), _flat(grad, ndim))
         return flat.reshape(shape)
     output = _C.max_pool_backward(grad, places, shape, windows)
     if needs_grad(grad):
@@ -172,9 +173,7 @@ def _scatter(grad: Any, places: Any, shape: Any, windows: tuple) -> Any:
 def max_pool_scatter_backward(node: Any, grad: Any) -> Any:
     places, shape, windows = node.saved
     indices = _indices(places, shape, windows)
-    return index.gather(_flat(grad, windows[1]), -1, _flat(indices, windows[1])).reshape(
-        places.shape
-    )
+    return gather(_flat(grad, windows[1]), -1, _flat(indices, windows[1])).reshape(places.shape)
 
 
 def _count(sizes: Any) -> int:

@@ -42,10 +42,11 @@ def _layer(
     weight_ih, weight_hh, bias_ih, bias_hh, weight_hr = weights
     if weight_hr is not None:
         return _composed_layer(cell, input, h_0, c_0, weights, batch_sizes, reverse)
-    gates = _C.linear(input, weight_ih, bias_ih)
-    y, h_n, c_n, cells, candidate = _C.recurrent_forward(
-        cell, gates, weight_hh, bias_hh, h_0, c_0, batch_sizes, reverse
-    )
+    projections = None if _C.recurrent_projects(h_0) else _C.linear(input, weight_ih, bias_ih)
+    gates, y, h_n, c_n, cells, candidate = _C.recurrent_forward(
+        cell, input, projections, weight_ih, bias_ih, weight_hh, bias_hh, h_0, c_0, batch_sizes,
+        reverse,
+    )  # fmt: skip
     inputs = (input, h_0, c_0, weight_ih, weight_hh, bias_ih, bias_hh)
     if needs_grad(*inputs):
         saved = (*inputs, y, gates, cells, candidate)
@@ -59,17 +60,30 @@ def recurrent_backward(node: Any, grad_y: Any, grad_h_n: Any, grad_c_n: Any) -> 
     input, h_0, c_0, weight_ih, weight_hh, _, _, *rest = node.saved
     y, gates, cells, candidate, cell, batch_sizes, reverse = rest
     arguments = (cell, gates, y, cells, candidate, weight_hh, h_0, c_0, batch_sizes, reverse)
+    # Without a GRU's difference between the two products, both weights' gradients are one matrix.
+    joined = input if cell != "gru" and node.needs(3) and node.needs(4) else None
     grad_gates, grad_product, h_previous, grad_h_0, grad_c_0 = _C.recurrent_backward(
-        *arguments, grad_y, grad_h_n, grad_c_n
+        *arguments, grad_y, grad_h_n, grad_c_n, joined
     )
+    grad_bias_ih = grad_gates.sum(0) if node.needs(5) else None
+    grad_bias_hh = None
+    if node.needs(6):
+        same = cell != "gru" and grad_bias_ih is not None
+        grad_bias_hh = grad_bias_ih.clone() if same else grad_product.sum(0)
+    if joined is not None:
+        both = matmul(grad_gates.t(), h_previous)
+        grad_weight_ih, grad_weight_hh = split(both, [input.shape[1], h_0.shape[1]], 1)
+    else:
+        grad_weight_ih = matmul(grad_gates.t(), input) if node.needs(3) else None
+        grad_weight_hh = matmul(grad_product.t(), h_previous) if node.needs(4) else None
     return (
         matmul(grad_gates, weight_ih) if node.needs(0) else None,
         grad_h_0 if node.needs(1) else None,
         grad_c_0 if node.needs(2) else None,
-        matmul(grad_gates.t(), input) if node.needs(3) else None,
-        matmul(grad_product.t(), h_previous) if node.needs(4) else None,
-        grad_gates.sum(0) if node.needs(5) else None,
-        grad_product.sum(0) if node.needs(6) else None,
+        grad_weight_ih,
+        grad_weight_hh,
+        grad_bias_ih,
+        grad_bias_hh,
     )
 
 

@@ -9,6 +9,7 @@ from .. import _C
 from ..autograd.graph import needs_grad, record
 from ..tensor import Tensor
 from ._register import in_place_method, method, put_out, takes_tensors
+from .activation import _backward_op
 
 __all__ = [
     "clamp",
@@ -106,6 +107,12 @@ def clamp(input: Any, min: Any = None, max: Any = None, *, out: Any = None) -> A
             "clamp: expected 'min' and 'max' to be both numbers or both tensors, got "
             f"{type(min).__name__} and {type(max).__name__}"
         )
+    if input.dtype.is_floating_point and _is_bound(min) and _is_bound(max):
+        low, high = -math.inf if min is None else min, math.inf if max is None else max
+        output = _C.clamp(input, low, high)
+        if needs_grad(input):
+            record(output, clamp_to_numbers_backward, (input,), (input, low, high))
+        return output if out is None else put_out(out, output)
     output = input
     if min is not None:
         output = _C.maximum(output, min)
@@ -114,6 +121,18 @@ def clamp(input: Any, min: Any = None, max: Any = None, *, out: Any = None) -> A
     if needs_grad(input, min, max):
         record(output, clamp_backward, (input, min, max), (input, min, max))
     return output if out is None else put_out(out, output)
+
+
+def _is_bound(value: Any) -> bool:
+    """Nothing, or a number that is not NaN."""
+    return value is None or (isinstance(value, (int, float)) and value == value)
+
+
+_clamp_grad = _backward_op(_C.clamp_backward, None)
+
+
+def clamp_to_numbers_backward(node: Any, grad: Any) -> Any:
+    return _clamp_grad(grad, *node.saved)
 
 
 def clamp_backward(node: Any, grad: Any) -> tuple:
@@ -181,7 +200,12 @@ def lerp(input: Any, end: Any, weight: Any, *, out: Any = None) -> Any:
     return output if out is None else put_out(out, output)
 
 
-_LARGEST = {"float32": 3.4028234663852886e38, "float64": 1.7976931348623157e308}
+_LARGEST = {
+    "float16": 65504.0,
+    "bfloat16": 3.3895313892515355e38,
+    "float32": 3.4028234663852886e38,
+    "float64": 1.7976931348623157e308,
+}
 
 
 @method()

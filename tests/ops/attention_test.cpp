@@ -1,0 +1,142 @@
+// Attention on every instruction set: values and gradients against plain double-precision loops
+// with the whole matrix of weights.
+#include "ops/attention.h"
+
+#include <algorithm>
+
+#include "kernel_testing.h"
+
+namespace tilegrad {
+namespace {
+
+constexpr std::int64_t kMatrices = 2;  // batch 1, two heads
+
+struct Reference {
+  std::int64_t queries, keys, features, values;
+  bool causal;
+  Array<double> q, k, v, grad, y, grad_q, grad_k, grad_v;
+
+  Reference(std::int64_t queries, std::int64_t keys, std::int64_t features, std::int64_t values,
+            bool causal)
+      : queries(queries),
+        keys(keys),
+        features(features),
+        values(values),
+        causal(causal),
+        q(Array<double>::random(kMatrices * queries * features, 1)),
+        k(Array<double>::random(kMatrices * keys * features, 2)),
+        v(Array<double>::random(kMatrices * keys * values, 3)),
+        grad(Array<double>::random(kMatrices * queries * values, 4)),
+        y(grad.size),
+        grad_q(q.size),
+        grad_k(k.size),
+        grad_v(v.size) {
+    for (std::int64_t head = 0; head < kMatrices; ++head)
+      for (std::int64_t i = 0; i < queries; ++i) row(head, i);
+  }
+
+  static double scale() { return 0.4; }
+
+  void row(std::int64_t head, std::int64_t i) {
+    const double* own = &q[(head * queries + i) * features];
+    const double* slope = &grad[(head * queries + i) * values];
+    const std::int64_t seen = causal ? std::min(keys, i + 1) : keys;
+    Array<double> weight(keys), grad_weight(keys);
+    double sum = 0, mean = 0;
+    for (std::int64_t j = 0; j < seen; ++j) {
+      double score = 0;
+      for (std::int64_t f = 0; f < features; ++f)
+        score += own[f] * k[(head * keys + j) * features + f];
+      sum += weight[j] = std::exp(score * scale());
+    }
+    for (std::int64_t j = 0; j < seen; ++j) {
+      weight[j] /= sum;
+      for (std::int64_t f = 0; f < values; ++f) {
+        const std::int64_t at = (head * keys + j) * values + f;
+        y[(head * queries + i) * values + f] += weight[j] * v[at];
+        grad_v[at] += weight[j] * slope[f];
+        grad_weight[j] += slope[f] * v[at];
+      }
+      mean += weight[j] * grad_weight[j];
+    }
+    for (std::int64_t j = 0; j < seen; ++j)
+      for (std::int64_t f = 0; f < features; ++f) {
+        const double grad_score = weight[j] * (grad_weight[j] - mean) * scale();
+        const std::int64_t at = (head * keys + j) * features + f;
+        grad_q[(head * queries + i) * features + f] += grad_score * k[at];
+        grad_k[at] += grad_score * own[f];
+      }
+  }
+};
+
+template <class T>
+Array<T> attention_array(const Array<double>& from) {
+  Array<T> to(from.size);
+  for (std::int64_t i = 0; i < from.size; ++i) to[i] = static_cast<T>(from[i]);
+  return to;
+}
+
+template <class T>
+AttentionOperand dense_operand(Array<T>& x, std::int64_t rows, std::int64_t columns) {
+  return {x.data(), kMatrices * rows * columns, rows * columns, columns};
+}
+
+template <class T>
+void check_attention(const Reference& r, double tolerance) {
+  Array<T> q = attention_array<T>(r.q), k = attention_array<T>(r.k), v = attention_array<T>(r.v),
+           grad = attention_array<T>(r.grad);
+  const AttentionProblem problem{.dtype = DTypeOf<T>::value,
+                                 .batch = 1,
+                                 .heads = kMatrices,
+                                 .group = 1,
+                                 .queries = r.queries,
+                                 .keys = r.keys,
+                                 .features = r.features,
+                                 .value_features = r.values,
+                                 .query = dense_operand(q, r.queries, r.features),
+                                 .key = dense_operand(k, r.keys, r.features),
+                                 .value = dense_operand(v, r.keys, r.values),
+                                 .mask = {},
+                                 .scale = Reference::scale(),
+                                 .causal = r.causal,
+                                 .dropout = 0,
+                                 .seed = 0};
+  const auto padded = [](std::int64_t n) {
+    return (n + kAttentionPadding - 1) / kAttentionPadding * kAttentionPadding;
+  };
+  for (std::int64_t chunks : {1, 2}) {
+    Array<T> y(r.y.size, T{-7}), lse(kMatrices * r.queries), grad_q(q.size, T{-7}),
+        grad_k(k.size, T{-7}), grad_v(v.size, T{-7}),
+        workspace(kMatrices * chunks * r.keys * (padded(r.features) + padded(r.values)));
+    const AttentionOperand output = dense_operand(y, r.queries, r.values);
+    for_each_isa([&](Isa isa) {
+      run_on(isa, attention_kernel, Attention{problem, output, lse.data()});
+      expect_close(y, r.y, y.size, tolerance, tolerance);
+      run_on(isa, attention_backward_kernel,
+             AttentionBackward{problem, output, dense_operand(grad, r.queries, r.values),
+                               dense_operand(grad_q, r.queries, r.features),
+                               dense_operand(grad_k, r.keys, r.features),
+                               dense_operand(grad_v, r.keys, r.values), lse.data(),
+                               workspace.data(), chunks});
+      expect_close(grad_q, r.grad_q, q.size, tolerance, tolerance);
+      expect_close(grad_k, r.grad_k, k.size, tolerance, tolerance);
+      expect_close(grad_v, r.grad_v, v.size, tolerance, tolerance);
+    });
+  }
+}
+
+TEST(Attention, ValuesAndGradients) {
+  const std::int64_t shapes[][4] = {{1, 1, 1, 1},   {3, 5, 2, 7},      {17, 65, 16, 33},
+                                    {70, 64, 8, 4}, {130, 131, 5, 16}, {33, 1, 3, 3}};
+  for (const auto& s : shapes)
+    for (bool causal : {false, true}) {
+      SCOPED_TRACE(testing::Message()
+                   << s[0] << " queries, " << s[1] << " keys, causal " << causal);
+      const Reference reference(s[0], s[1], s[2], s[3], causal);
+      check_attention<double>(reference, 1e-13);
+      check_attention<float>(reference, 5e-6);
+    }
+}
+
+}  // namespace
+}  // namespace tilegrad

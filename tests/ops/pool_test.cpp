@@ -1,0 +1,154 @@
+// Pooling on every instruction set against double-precision loops over windows, and what lies
+// behind the results: whole registers are written there only where a later row follows.
+#include "ops/pool.h"
+
+#include <limits>
+
+#include "kernel_testing.h"
+
+namespace tilegrad {
+namespace {
+
+constexpr std::int64_t kGuard = 64;  // elements behind each result
+
+Pool pool_of(DType dtype, std::int64_t height, std::int64_t width, std::int64_t kernel,
+             std::int64_t stride, std::int64_t pad) {
+  const auto axis = [&](std::int64_t in) {
+    return PoolAxis{.in = in,
+                    .out = (in + 2 * pad - kernel) / stride + 1,
+                    .kernel = kernel,
+                    .stride = stride,
+                    .pad = pad};
+  };
+  return {.dtype = dtype, .planes = 3, .depth = {}, .height = axis(height), .width = axis(width)};
+}
+
+// Calls visit(output, first row, first column of its window) for every output of all planes.
+template <class Visit>
+void for_each_window(const Pool& p, const Visit& visit) {
+  std::int64_t at = 0;
+  for (std::int64_t plane = 0; plane < p.planes; ++plane)
+    for (std::int64_t row = 0; row < p.height.out; ++row)
+      for (std::int64_t column = 0; column < p.width.out; ++column)
+        visit(at++, plane * p.in_size(), p.height.start(row), p.width.start(column));
+}
+
+// Calls visit(tap, offset of the element in x) for the taps of a window that lie in the input.
+template <class Visit>
+void for_each_tap(const Pool& p, std::int64_t plane, std::int64_t y, std::int64_t x,
+                  const Visit& visit) {
+  for (std::int64_t i = 0; i < p.height.kernel; ++i)
+    for (std::int64_t j = 0; j < p.width.kernel; ++j)
+      if (y + i >= 0 && y + i < p.height.in && x + j >= 0 && x + j < p.width.in)
+        visit(i * p.width.kernel + j, plane + (y + i) * p.width.in + x + j);
+}
+
+struct Expected {
+  explicit Expected(const Pool& p)
+      : maxima(p.planes * p.out_size()),
+        averages(p.planes * p.out_size()),
+        taps(p.planes * p.out_size()),
+        grad_max(p.planes * p.in_size()),
+        grad_average(p.planes * p.in_size()) {}
+  Array<double> maxima, averages;
+  Array<std::uint8_t> taps;
+  Array<double> grad_max, grad_average;
+};
+
+template <class T>
+Expected expected_of(const Pool& p, const Array<T>& x, const Array<T>& grad) {
+  Expected e(p);
+  const auto size = static_cast<double>(p.window_size());
+  for_each_window(p, [&](std::int64_t at, std::int64_t plane, std::int64_t y, std::int64_t column) {
+    double best = -std::numeric_limits<double>::infinity(), sum = 0;
+    std::int64_t place = -1;
+    for_each_tap(p, plane, y, column, [&](std::int64_t tap, std::int64_t from) {
+      const auto value = static_cast<double>(x[from]);
+      sum += value;
+      if (place >= 0 && !(value > best || std::isnan(value))) return;
+      best = value;
+      place = from;
+      e.taps[at] = static_cast<std::uint8_t>(tap);
+    });
+    e.maxima[at] = best;
+    e.averages[at] = sum / size;
+    const auto g = static_cast<double>(grad[at]);
+    e.grad_max[place] += g;
+    for_each_tap(p, plane, y, column,
+                 [&](std::int64_t, std::int64_t from) { e.grad_average[from] += g / size; });
+  });
+  return e;
+}
+
+template <class T>
+void expect_untouched(const Array<T>& array, std::int64_t from) {
+  for (std::int64_t i = from; i < array.size; ++i) ASSERT_EQ(array[i], T{77}) << "behind the end";
+}
+
+template <class T>
+void check(Pool p, double tolerance) {
+  const std::int64_t in = p.planes * p.in_size(), out = p.planes * p.out_size();
+  Array<T> x = Array<T>::random(in, 1);
+  const Array<T> grad = Array<T>::random(out, 2);
+  for (std::int64_t i = 0; i < in; ++i)
+    x[i] = i % 97 == 5 ? std::numeric_limits<T>::quiet_NaN() : std::round(4 * x[i]);  // ties
+  const Expected expected = expected_of(p, x, grad);
+  for_each_isa([&](Isa isa) {
+    Array<T> y(out + kGuard, T{77}), gx(in + kGuard, T{77});
+    Array<std::uint8_t> taps(out + kGuard, 77);
+    p.x = x.data();
+    p.y = y.data();
+    p.taps = taps.data();
+    run_on(isa, max_pool_kernel, p);
+    expect_close(y, expected.maxima, out, 0, 0);
+    expect_close(taps, expected.taps, out, 0, 0);
+    expect_untouched(y, out);
+    expect_untouched(taps, out);
+    run_on(isa, avg_pool_kernel, p);
+    expect_close(y, expected.averages, out, tolerance, tolerance);
+    expect_untouched(y, out);
+    Array<T> upstream = Array<T>::random(out, 2);
+    p.x = gx.data();
+    p.y = upstream.data();
+    run_on(isa, max_pool_grad_kernel, p);
+    expect_close(gx, expected.grad_max, in, tolerance, tolerance);
+    run_on(isa, avg_pool_grad_kernel, p);
+    expect_close(gx, expected.grad_average, in, tolerance, tolerance);
+    expect_untouched(gx, in);
+  });
+}
+
+TEST(Pool, AgreesWithPlainLoopsForEveryWidth) {
+  const std::int64_t windows[][3] = {{2, 2, 0}, {3, 2, 1}, {3, 1, 1}, {5, 3, 2}};
+  for (const auto& [kernel, stride, pad] : windows)
+    for (std::int64_t width = kernel; width < 75; ++width) {
+      SCOPED_TRACE(testing::Message() << "kernel " << kernel << " width " << width);
+      check<float>(pool_of(DType::float32, 7, width, kernel, stride, pad), 1e-5);
+      check<double>(pool_of(DType::float64, 6, width, kernel, stride, pad), 1e-13);
+    }
+}
+
+TEST(Pool, IsTheSameForEveryNumberOfThreads) {
+  Pool p = pool_of(DType::float32, 65, 130, 3, 2, 1);
+  p.planes = 40;
+  Array<float> x = Array<float>::random(p.planes * p.in_size(), 3);
+  const std::int64_t out = p.planes * p.out_size();
+  for_each_isa([&](Isa isa) {
+    Array<float> first(out);
+    bool known = false;
+    for_each_thread_count([&] {
+      Array<float> y(out);
+      Array<std::uint8_t> taps(out);
+      p.x = x.data();
+      p.y = y.data();
+      p.taps = taps.data();
+      run_on(isa, max_pool_kernel, p);
+      if (known) EXPECT_TRUE(y == first);
+      else std::swap(first, y);
+      known = true;
+    });
+  });
+}
+
+}  // namespace
+}  // namespace tilegrad
