@@ -43,7 +43,8 @@ struct Conv2d {
   std::int64_t workspace_of_grad_input() const { return packed_filters(out_channels, in_channels); }
   std::int64_t workspace_of_grad_weight() const {
     const std::int64_t direct = parts > 1 ? parts * groups * out_channels * taps() : 0;
-    if (!winograd || kernel_height != kernel_width || kernel_height > 5) return direct;
+    if (!winograd || kernel_height != kernel_width || kernel_height > 5 || winograd_parts() == 1)
+      return direct;
     return std::max(direct, groups * winograd_parts() * 36 * (in_channels + 12) *
                                 (out_channels + 16 * winograd_shares()));
   }
