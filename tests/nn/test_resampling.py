@@ -93,6 +93,17 @@ def test_interpolate(dims, mode, dtype):
             )
 
 
+@pytest.mark.parametrize("mode", MODES[2])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_interpolate_halves(mode, dtype):
+    x = torch.from_numpy(randn(2, 3, 5, 6)).to(getattr(torch, dtype))
+    y = F.interpolate(tg.from_numpy(x.double().numpy()).to(getattr(tg, dtype)), (7, 9), mode=mode)
+    assert y.dtype is getattr(tg, dtype)
+    expected = torch.nn.functional.interpolate(x, (7, 9), mode=mode)
+    precision = torch.finfo(expected.dtype).eps
+    assert_same(y.double(), expected.double(), precision, precision, "result")
+
+
 LAYERS = [
     lambda nn: nn.Upsample(scale_factor=2),
     lambda nn: nn.Upsample((7, 5), mode="bilinear"),

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import _C
 from ..ops._register import takes_tensors
 from ..ops.fill import from_numpy
 from ..ops.pool import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
@@ -77,9 +78,12 @@ def interpolate(
         )
     if mode == "area":
         return _area(input, size)
+    output = input
+    if not mode.startswith("nearest") and input.dtype not in (_C.float32, _C.float64):
+        output = input.float()  # halves are rounded once, at the end
     for d in reversed(range(dims)):
-        input = _resample(input, d + 2, size[d], scales[d], mode, bool(align_corners))
-    return input
+        output = _resample(output, d + 2, size[d], scales[d], mode, bool(align_corners))
+    return output.to(input.dtype)
 
 
 def _sizes(input: Any, size: Any, factor: Any, recompute: bool | None) -> tuple:
@@ -123,7 +127,7 @@ def _resample(
             return input
         shape = (*input.shape[: dim + 1], steps, *input.shape[dim + 1 :])
         return input.unsqueeze(dim + 1).expand(shape).flatten(dim, dim + 1)
-    number = np.dtype(str(input.dtype).split(".")[1]).type  # PyTorch computes positions in it
+    number = np.float64 if input.dtype is _C.float64 else np.float32  # as PyTorch
     total: Any = None
     for index, weight in _taps(old, size, factor, mode, align_corners, number):
         part = input.index_select(dim, _tensor(index, input))

@@ -1,0 +1,101 @@
+// The depthwise kernels against conv2d's, which plain loops check, on every instruction set.
+#include "ops/depthwise.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "kernel_testing.h"
+
+namespace tilegrad {
+namespace {
+
+struct Case {
+  std::int64_t batch, channels, filters, height, width, kernel, stride, pad, dilation;
+};
+
+template <class T>
+void test_case(const Case& size) {
+  const auto out = [&](std::int64_t in, std::int64_t taps) {
+    return (in + 2 * size.pad - size.dilation * (taps - 1) - 1) / size.stride + 1;
+  };
+  Conv2d c{.dtype = std::is_same_v<T, float> ? DType::float32 : DType::float64,
+           .batch = size.batch,
+           .groups = size.channels,
+           .in_channels = 1,
+           .out_channels = size.filters,
+           .in_height = size.height,
+           .in_width = size.width,
+           .kernel_height = size.kernel,
+           .kernel_width = size.kernel,
+           .out_height = out(size.height, size.kernel),
+           .out_width = out(size.width, size.kernel),
+           .stride_y = size.stride,
+           .stride_x = size.stride,
+           .pad_y = size.pad,
+           .pad_x = size.pad,
+           .dilation_y = size.dilation,
+           .dilation_x = size.dilation};
+  ASSERT_TRUE(is_depthwise(c));
+  const std::int64_t x_size = c.batch * c.groups * c.in_height * c.in_width;
+  const std::int64_t weight_size = c.groups * c.out_channels * c.taps();
+  const std::int64_t y_size = c.batch * c.groups * c.out_channels * c.pixels();
+  Array<T> x = Array<T>::random(x_size, 1), weight = Array<T>::random(weight_size, 2);
+  Array<T> y = Array<T>::random(y_size, 3), bias = Array<T>::random(c.groups * c.out_channels, 4);
+  const auto run_all = [&](Isa isa, const auto& forward, const auto& grad_input,
+                           const auto& grad_weight, Array<T>* results) {
+    Conv2d args = c;
+    Array<T> workspace(
+        std::max({c.workspace_of_conv2d(), c.workspace_of_grad_input(), c.batch * weight_size}));
+    args.workspace = workspace.data();
+    args.x = x.data(), args.weight = weight.data(), args.y = results[0].data();
+    args.bias = bias.data();
+    run_on(isa, forward, args);
+    args.x = results[1].data(), args.y = y.data(), args.bias = nullptr;
+    run_on(isa, grad_input, args);
+    args.x = x.data(), args.weight = results[2].data();
+    run_on(isa, grad_weight, args);
+    args.parts = c.batch, args.weight = results[3].data();
+    run_on(isa, grad_weight, args);
+  };
+  const auto make_results = [&] {
+    return std::array<Array<T>, 4>{Array<T>(y_size), Array<T>(x_size), Array<T>(weight_size),
+                                   Array<T>(weight_size)};
+  };
+  for_each_isa([&](Isa isa) {
+    std::array<Array<T>, 4> expected = make_results(), actual = make_results();
+    run_all(isa, conv2d_kernel, conv2d_grad_input_kernel, conv2d_grad_weight_kernel,
+            expected.data());
+    run_all(isa, depthwise_kernel, depthwise_grad_input_kernel, depthwise_grad_weight_kernel,
+            actual.data());
+    for (std::size_t i = 0; i < 4; ++i) {
+      const std::int64_t products = i < 2 ? c.taps() * c.out_channels : c.batch * c.pixels();
+      // Rounding errors of two sums of that many numbers below 1.
+      const double tolerance =
+          16 * std::numeric_limits<T>::epsilon() * std::sqrt(static_cast<double>(products));
+      expect_close(actual[i], expected[i], expected[i].size, tolerance, tolerance);
+    }
+  });
+}
+
+template <class T>
+void test_all() {
+  for (std::int64_t kernel : {1, 2, 3, 5, 7})
+    for (std::int64_t width : {1, 4, 7, 14, 16, 19, 33}) {
+      test_case<T>({3, 5, 1, 9, width + kernel, kernel, 1, kernel / 2, 1});
+      test_case<T>({2, 9, 1, width, 7, kernel, 1, kernel - 1, 1});
+    }
+  for (std::int64_t stride : {2, 3, 4}) {
+    test_case<T>({2, 5, 1, 14, 15, 3, stride, 1, 1});
+    test_case<T>({2, 18, 2, 7, 7, 3, stride, 1, 2});
+  }
+  test_case<T>({2, 5, 3, 7, 6, 3, 1, 1, 1});     // several filters
+  test_case<T>({1, 2, 1, 130, 90, 3, 1, 1, 1});  // several bands
+  test_case<T>({1, 2, 1, 130, 90, 3, 2, 1, 1});
+  test_case<T>({1, 2, 1, 40, 40, 3, 1, 7, 8});
+}
+
+TEST(Depthwise, Float32) { test_all<float>(); }
+TEST(Depthwise, Float64) { test_all<double>(); }
+
+}  // namespace
+}  // namespace tilegrad
