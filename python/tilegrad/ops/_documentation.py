@@ -16,10 +16,6 @@ _BROADCAST = (
     "Raises RuntimeError for shapes that do not broadcast and for tensors on different devices, "
     "TypeError for operands that are neither tensor nor number."
 )
-_SELECTION = (
-    "Any shape; values keep their dtype, positions are int64. Raises IndexError for a "
-    f"dimension out of range, RuntimeError for counts that do not fit, {_NOT_A_TENSOR}."
-)
 _RULES = {
     "unary": "Any shape, which is kept. Integers and bool become the default dtype where the "
     f"result is no whole number. Raises {_NOT_A_TENSOR}, and RuntimeError or NotImplementedError "
@@ -34,8 +30,10 @@ _RULES = {
     f"for a dimension out of range, RuntimeError for sizes that do not fit, {_NOT_A_TENSOR}.",
     "join": "Any dtype, which is kept. Raises IndexError for a dimension out of range, "
     f"RuntimeError for sizes and counts that do not fit, {_NOT_A_TENSOR}.",
-    "sort": _SELECTION,
-    "topk": _SELECTION,
+    "sort": "Any shape; values keep their dtype, positions are int64. Raises IndexError for a "
+    f"dimension out of range, RuntimeError for counts that do not fit, {_NOT_A_TENSOR}.",
+    "topk": "Any shape; values keep their dtype, positions are int64. Raises IndexError for a "
+    f"dimension out of range, RuntimeError for counts that do not fit, {_NOT_A_TENSOR}.",
     "index": "Any dtype, which is kept; indices are integers. Raises IndexError or RuntimeError, "
     f"as PyTorch, for an index out of range, {_NOT_A_TENSOR}.",
     "scatter": "The dtype of ``input``; indices are int64. Raises IndexError or RuntimeError, as "
