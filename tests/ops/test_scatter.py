@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import tilegrad as tg
-from support import check, randn
+from support import check, check_error, randn
 
 X = randn(4, 5, 6)
 INDEX = np.array([[0, 3, 1], [2, 2, 0]])
@@ -144,3 +144,24 @@ def test_complaints_have_pytorch_types(function):
             function(m, m.from_numpy(randn(4, 3)))
         raised.append(caught.type)
     assert raised[0] is raised[1]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int32", "int64"])
+def test_bincount(dtype: str) -> None:
+    x = np.random.default_rng(0).integers(0, 50, 1001).astype(dtype)
+    weights = np.random.default_rng(1).random(1001)
+    check(lambda m, a: m.bincount(a), x, grad=False)
+    check(lambda m, a: a[::3].bincount(minlength=70), x, grad=False)
+    for kind in ("float32", "float64", "int64"):
+        check(lambda m, a, w: m.bincount(a, w), x, (weights * 9).astype(kind), grad=False)
+    check(lambda m, a: m.bincount(a[:0], minlength=3), x, grad=False)
+    check(lambda m, a: m.bincount(a[:0]), x, grad=False)
+
+
+def test_bincount_complaints() -> None:
+    x = tg.tensor([1, 2])
+    check_error(RuntimeError, "non-negative", lambda: tg.bincount(tg.tensor([-1])))
+    check_error(RuntimeError, "1-d", lambda: tg.bincount(tg.zeros(2, 2, dtype=tg.int64)))
+    check_error(RuntimeError, "same length", lambda: tg.bincount(x, tg.ones(3)))
+    check_error(RuntimeError, "minlength", lambda: tg.bincount(x, minlength=-1))
+    check_error(NotImplementedError, "float32", lambda: tg.bincount(tg.ones(2)))

@@ -19,6 +19,7 @@ from .index import _op_index, gather, getitem, index_select, split_key
 from .view import _dim, broadcast_tensors
 
 __all__ = [
+    "bincount",
     "index_add",
     "index_copy",
     "index_fill",
@@ -271,6 +272,36 @@ def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Any:
 def scatter_add_backward(node: Any, grad: Any) -> tuple:
     dim, index, shape = node.saved
     return grad, _gather_padded(grad, dim, index, shape) if node.needs(1) else None
+
+
+@method()
+@takes_tensors
+def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Any:
+    """How often each number from 0 to the largest occurs in a vector of integers.
+
+    With ``weights`` (of the input's shape) the sums of the weights of equal numbers. The result has
+    at least ``minlength`` elements: int64, with weights float32 if they are, else float64. Raises
+    RuntimeError for other shapes, negative numbers and lengths, NotImplementedError for dtypes that
+    are not integers.
+    """
+    if input.dtype.is_floating_point or input.dtype is _C.boolean:
+        raise NotImplementedError(f"bincount: not implemented for dtype {input.dtype}")
+    if minlength < 0:
+        raise RuntimeError(f"bincount: minlength should be >= 0, got {minlength}")
+    if input.ndim != 1 or (input.shape[0] and int(input.min()) < 0):
+        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
+    if weights is not None and weights.shape != input.shape:
+        raise RuntimeError("bincount: weights should be 1-d and have the same length as input")
+    size = max(int(input.max()) + 1, minlength) if input.shape[0] else minlength
+    if weights is None or input.shape[0] == 0:
+        source = _C.full((1,), 1, _C.int64, input.device).expand(input.shape)
+    else:
+        source = weights.detach()
+        if source.dtype is not _C.float32:
+            source = source.to(_C.float64)
+    output = _C.full((size,), 0, source.dtype, input.device)
+    _C.scatter_(output, 0, input.detach().to(_C.int64), source, "add")
+    return output
 
 
 @method()

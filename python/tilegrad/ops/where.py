@@ -107,7 +107,7 @@ def clamp(input: Any, min: Any = None, max: Any = None, *, out: Any = None) -> A
             "clamp: expected 'min' and 'max' to be both numbers or both tensors, got "
             f"{type(min).__name__} and {type(max).__name__}"
         )
-    if input.dtype.is_floating_point and _is_bound(min) and _is_bound(max):
+    if isinstance(input, Tensor) and input.dtype.is_floating_point and _are_bounds(min, max):
         low, high = -math.inf if min is None else min, math.inf if max is None else max
         output = _C.clamp(input, low, high)
         if needs_grad(input):
@@ -123,9 +123,9 @@ def clamp(input: Any, min: Any = None, max: Any = None, *, out: Any = None) -> A
     return output if out is None else put_out(out, output)
 
 
-def _is_bound(value: Any) -> bool:
-    """Nothing, or a number that is not NaN."""
-    return value is None or (isinstance(value, (int, float)) and value == value)
+def _are_bounds(*values: Any) -> bool:
+    """Each is nothing, or a number that is not NaN."""
+    return all(v is None or (isinstance(v, (int, float)) and v == v) for v in values)
 
 
 _clamp_grad = _backward_op(_C.clamp_backward, None)
