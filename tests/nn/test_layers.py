@@ -321,3 +321,8 @@ def test_unpooling_refuses_what_does_not_fit():
     ):
         with pytest.raises(exception, match=pattern):
             call()
+
+
+def test_a_power_mean_needs_a_power():
+    with pytest.raises(ValueError, match="norm_type"):
+        tg.nn.LPPool1d(0, 2)(tg.ones(1, 1, 4))

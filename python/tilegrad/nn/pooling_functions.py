@@ -18,6 +18,8 @@ def _tuple(value: Any, ndim: int) -> tuple:
 
 
 def _power_mean(pool: Any, ndim: int, input: Any, p: float, kernel: Any, *rest: Any) -> Any:
+    if p == 0:
+        raise ValueError(f"lp_pool{ndim}d: argument 'norm_type': must not be 0")
     count = 1
     for size in _tuple(kernel, ndim):
         count *= size
@@ -32,7 +34,8 @@ def lp_pool1d(
 ) -> Any:
     """``sum(x ** norm_type) ** (1 / norm_type)`` over windows of (N, C, L) or (C, L).
 
-    Floating dtypes, which are kept. Errors as in :func:`avg_pool1d`.
+    Floating dtypes, which are kept. ValueError for a ``norm_type`` of 0, else errors as in
+    :func:`avg_pool1d`.
     """
     return _power_mean(avg_pool1d, 1, input, norm_type, kernel_size, stride, 0, ceil_mode)
 
@@ -43,7 +46,8 @@ def lp_pool2d(
 ) -> Any:
     """``sum(x ** norm_type) ** (1 / norm_type)`` over windows of (N, C, H, W) or (C, H, W).
 
-    Floating dtypes, which are kept. Errors as in :func:`avg_pool2d`.
+    Floating dtypes, which are kept. ValueError for a ``norm_type`` of 0, else errors as in
+    :func:`avg_pool2d`.
     """
     return _power_mean(avg_pool2d, 2, input, norm_type, kernel_size, stride, 0, ceil_mode)
 
@@ -54,7 +58,8 @@ def lp_pool3d(
 ) -> Any:
     """``sum(x ** norm_type) ** (1 / norm_type)`` over windows of (N, C, D, H, W) or (C, D, H, W).
 
-    Floating dtypes, which are kept. Errors as in :func:`avg_pool3d`.
+    Floating dtypes, which are kept. ValueError for a ``norm_type`` of 0, else errors as in
+    :func:`avg_pool3d`.
     """
     return _power_mean(avg_pool3d, 3, input, norm_type, kernel_size, stride, 0, ceil_mode)
 
