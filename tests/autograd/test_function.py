@@ -8,9 +8,9 @@ import weakref
 import numpy as np
 import pytest
 import torch
-from tests.support import check, check_error, randn
 
 import tilegrad as tg
+from support import check, check_error, randn
 
 BOTH = pytest.mark.parametrize("m", [tg, torch], ids=["tilegrad", "torch"])
 

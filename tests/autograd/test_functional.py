@@ -6,9 +6,9 @@ import importlib
 
 import pytest
 import torch
-from tests.support import check, randn
 
 import tilegrad as tg
+from support import check, randn
 
 BOTH = pytest.mark.parametrize("m", [tg, torch], ids=["tilegrad", "torch"])
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tests.support import check_error, randn
 
 import tilegrad as tg
+from support import check_error, randn
 from tilegrad.autograd import GradcheckError, gradcheck, gradgradcheck
 
 FAST = pytest.mark.parametrize("fast_mode", [False, True])

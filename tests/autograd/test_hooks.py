@@ -7,9 +7,9 @@ import weakref
 
 import pytest
 import torch
-from tests.support import check_error
 
 import tilegrad as tg
+from support import check_error
 
 BOTH = pytest.mark.parametrize("m", [tg, torch], ids=["tilegrad", "torch"])
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tests.support import check, randn
 
 import tilegrad as tg
+from support import check, randn
 
 BOTH = pytest.mark.parametrize("m", [tg, torch], ids=["tilegrad", "torch"])
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from tests.support import as_array, check, check_error, randn
 
 import tilegrad as tg
+from support import as_array, check, check_error, randn
 
 IDS = np.random.default_rng(0).integers(0, 7, (3, 11))
 OPTIONS = [

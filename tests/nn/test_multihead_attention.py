@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from tests.support import as_array, assert_same, check_error, randn
 
 import tilegrad as tg
+from support import as_array, assert_same, check_error, randn
 
 BATCH, QUERIES, KEYS, FEATURES, HEADS = 3, 5, 7, 12, 4
 RANDOM = np.random.default_rng(0)

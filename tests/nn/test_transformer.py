@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from tests.support import as_array, assert_same, check_error, randn
 
 import tilegrad as tg
+from support import as_array, assert_same, check_error, randn
 
 pytestmark = pytest.mark.filterwarnings("ignore:enable_nested_tensor:UserWarning")
 

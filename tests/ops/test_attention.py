@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from tests.support import as_array, assert_same, check, check_error, randn
 
 import tilegrad as tg
+from support import as_array, assert_same, check, check_error, randn
 from tilegrad.nn.functional import scaled_dot_product_attention as attention
 
 # (batch, heads), queries, keys, features, features of value

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from tests.support import as_array, check, check_error, randn
 
 import tilegrad as tg
+from support import as_array, check, check_error, randn
 from tilegrad.ops.batchnorm import batch_norm_relu
 
 SHAPES = [(5, 3), (2, 1), (67, 45), (4, 3, 7), (3, 2, 5, 6), (2, 33, 3, 3), (2, 2, 2, 3, 2)]

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from tests.support import as_array, check, randn
 
 import tilegrad as tg
+from support import as_array, check, randn
 
 # (batch, channels, height, width, filters per channel, kernel, options)
 CASES = {

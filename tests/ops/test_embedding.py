@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from tests.support import as_array, check, check_error, randn
 
 import tilegrad as tg
+from support import as_array, check, check_error, randn
 
 
 def functional(m):

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from tests.support import as_array, check, check_error, randn
 
 import tilegrad as tg
 import tilegrad.nn.functional as F
+from support import as_array, check, check_error, randn
 
 
 def functional(m):

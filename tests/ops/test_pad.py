@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from tests.support import check, check_error, randn
 
 import tilegrad as tg
+from support import check, check_error, randn
 
 F = tg.nn.functional
 
