@@ -41,10 +41,18 @@ from ..ops.layer_norm import layer_norm, rms_norm
 from ..ops.matmul import linear
 from ..ops.pad import pad
 from ..ops.pool import (
+    adaptive_avg_pool1d,
     adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    adaptive_max_pool1d,
     adaptive_max_pool2d,
+    adaptive_max_pool3d,
+    avg_pool1d,
     avg_pool2d,
+    avg_pool3d,
+    max_pool1d,
     max_pool2d,
+    max_pool3d,
 )
 from ..ops.softmax import log_softmax as _log_softmax
 from ..ops.softmax import softmax as _softmax
