@@ -39,6 +39,11 @@ DOCUMENTED = {
     ("tg.embedding", AssertionError),
     ("F.embedding", AssertionError),
     ("nn.Embedding", AssertionError),
+    ("nn.EmbeddingBag", AssertionError),
+    ("nn.MultiheadAttention", AssertionError),
+    ("nn.Transformer", AssertionError),
+    ("nn.TransformerDecoderLayer", AssertionError),
+    ("nn.TransformerEncoderLayer", AssertionError),
 }
 # Attributes of classes that are not calls on data, and calls that are meant to change the process.
 SKIPPED = {

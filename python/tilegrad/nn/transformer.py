@@ -31,6 +31,18 @@ __all__ = [
 ]
 
 
+def _copies(stack: str, layer: Any, num_layers: int) -> ModuleList:
+    """That many copies of a layer. Raises MemoryError, at once, for more than can be addressed."""
+    if not isinstance(layer, Module):
+        raise TypeError(f"{stack}: expected a module to copy, got {type(layer).__name__}")
+    each = max(1024, sum(p.numel() * p.element_size() for p in layer.parameters()))
+    if num_layers * each > 1 << 47:
+        raise MemoryError(
+            f"{stack}: argument 'num_layers': {num_layers} layers of {each} bytes do not fit memory"
+        )
+    return ModuleList([copy.deepcopy(layer) for _ in range(num_layers)])
+
+
 def _causal_mask(size: int, device: Any = None, dtype: Any = None) -> Any:
     return full((size, size), -math.inf, dtype=dtype, device=device).triu(1)
 
@@ -218,7 +230,7 @@ class TransformerEncoder(Module):
         mask_check: bool = True,
     ) -> None:
         super().__init__()
-        self.layers = ModuleList([copy.deepcopy(encoder_layer) for _ in range(num_layers)])
+        self.layers = _copies("TransformerEncoder", encoder_layer, num_layers)
         self.num_layers, self.norm = num_layers, norm
         self.enable_nested_tensor, self.mask_check = enable_nested_tensor, mask_check
 
@@ -243,7 +255,7 @@ class TransformerDecoder(Module):
 
     def __init__(self, decoder_layer: Any, num_layers: int, norm: Any = None) -> None:
         super().__init__()
-        self.layers = ModuleList([copy.deepcopy(decoder_layer) for _ in range(num_layers)])
+        self.layers = _copies("TransformerDecoder", decoder_layer, num_layers)
         self.num_layers, self.norm = num_layers, norm
 
     def forward(
