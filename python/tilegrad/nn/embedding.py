@@ -117,7 +117,8 @@ class Embedding(_Table):
         """A layer with this table (num_embeddings, embedding_dim), not trained if ``freeze``."""
         _check_table(embeddings)
         return cls(
-            *embeddings.shape,
+            embeddings.shape[0],
+            embeddings.shape[1],
             padding_idx=padding_idx,
             max_norm=max_norm,
             norm_type=norm_type,
@@ -180,7 +181,8 @@ class EmbeddingBag(_Table):
         """A layer with this table (num_embeddings, embedding_dim), not trained if ``freeze``."""
         _check_table(embeddings)
         layer = cls(
-            *embeddings.shape,
+            embeddings.shape[0],
+            embeddings.shape[1],
             _weight=embeddings,
             max_norm=max_norm,
             norm_type=norm_type,
