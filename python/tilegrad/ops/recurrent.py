@@ -68,8 +68,10 @@ def recurrent_backward(node: Any, grad_y: Any, grad_h_n: Any, grad_c_n: Any) -> 
     grad_bias_ih = grad_gates.sum(0) if node.needs(5) else None
     grad_bias_hh = None
     if node.needs(6):
-        own = cell == "gru" or grad_bias_ih is None
-        grad_bias_hh = grad_product.sum(0) if own else grad_bias_ih.clone()
+        if cell == "gru" or grad_bias_ih is None:
+            grad_bias_hh = grad_product.sum(0)
+        else:
+            grad_bias_hh = grad_bias_ih.clone()
     if joined is not None:
         both = matmul(grad_gates.t(), h_previous)
         grad_weight_ih, grad_weight_hh = split(both, [input.shape[1], h_0.shape[1]], 1)
