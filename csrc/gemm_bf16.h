@@ -127,11 +127,14 @@ static void multiply_tile_of_pairs(Int pairs, const std::uint32_t* x_panel,
   multiply_pairs<kRows>(pairs, x_panel, other_panel, strip, accumulate);
 }
 #else
+// Half of the rows at a time: taking pairs apart needs registers, of which there are 16.
 template <int kRows>
 static void multiply_tile_of_pairs(Int pairs, const std::uint32_t* x_panel,
                                    const std::uint32_t* other_panel, float* strip,
                                    bool accumulate) {
-  multiply_pairs<kRows>(pairs, x_panel, other_panel, strip, accumulate);
+  for (int first = 0; first < kRows; first += kRows / 2)
+    multiply_pairs<kRows / 2>(pairs, x_panel + first, other_panel, strip + first * kStripColumns,
+                              accumulate);
 }
 #endif
 
