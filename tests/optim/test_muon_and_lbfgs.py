@@ -46,8 +46,9 @@ def test_muon(options):
 
 @pytest.mark.parametrize("shape", [(16, 16), (8, 40), (33, 12)])
 def test_orthogonalization_is_as_good_as_bfloat16_allows(shape):
-    from tilegrad.optim.muon import orthogonalize
     from torch.optim._muon import _zeropower_via_newtonschulz
+
+    from tilegrad.optim.muon import orthogonalize
 
     coefficients = (3.4445, -4.7750, 2.0315)
     x = randn(*shape)

@@ -109,8 +109,11 @@ def orthogonalize(x: Any, coefficients: tuple, steps: int, eps: float) -> Any:
     y = y.t() if tall else y
     y = y / y.norm().clamp(min=eps)
     for _ in range(steps):
-        gram = y @ y.t()
-        y = addmm(y, addmm(gram, gram, gram, beta=b, alpha=c), y, beta=a)
+        # Each result is rounded to bfloat16 once, the sums in it are not.
+        wide = y.float()
+        gram = (y @ y.t()).float()
+        update = addmm(gram, gram, gram, beta=b, alpha=c).bfloat16()
+        y = addmm(wide, update.float(), wide, beta=a).bfloat16()
     return y.t() if tall else y
 
 
