@@ -30,12 +30,13 @@ static constexpr Int kAloneWork = 1 << 19;  // and below which one thread does e
 
 template <class T>
 static Product<T> product_of_batch(const Matmul& args, Int batch) {
-  Int x_offset = 0, other_offset = 0, rest = batch;
+  Int x_offset = 0, other_offset = 0, residual_offset = 0, rest = batch;
   for (int d = 0; d < args.batch_ndim; ++d) {
     const Int index = rest % args.batch_shape[d];
     rest /= args.batch_shape[d];
     x_offset += index * args.x_batch_strides[d];
     other_offset += index * args.other_batch_strides[d];
+    residual_offset += index * args.residual_batch_strides[d];
   }
   return {args.rows,
           args.columns,
@@ -48,7 +49,10 @@ static Product<T> product_of_batch(const Matmul& args, Int batch) {
           args.other_column_stride,
           static_cast<T*>(args.y) + batch * args.rows * args.columns,
           args.columns,
-          1};
+          1,
+          args.residual ? static_cast<const T*>(args.residual) + residual_offset : nullptr,
+          args.residual_row_stride,
+          args.residual_column_stride};
 }
 
 // What follows the product, on a block of y that is still in cache.
@@ -56,11 +60,18 @@ template <class T>
 [[gnu::flatten]] static void finish(const Matmul& args, const Product<T>& m, Int row, Int rows,
                                     Int column, Int columns) {
   const T* bias = static_cast<const T*>(args.bias);
-  if (bias == nullptr && args.activation == MatmulActivation::none) return;
+  if (!bias && !m.residual && args.activation == MatmulActivation::none) return;
   for (Int i = row; i < row + rows; ++i) {
     T* y = m.y + i * m.y_row + column;
     if (bias)
       for (Int j = 0; j < columns; ++j) y[j] += bias[column + j];
+    if (m.residual) {
+      const T* residual = m.residual + i * m.residual_row + column * m.residual_column;
+      if (m.residual_column == 1)
+        for (Int j = 0; j < columns; ++j) y[j] += residual[j];
+      else
+        for (Int j = 0; j < columns; ++j) y[j] += residual[j * m.residual_column];
+    }
     if (args.activation == MatmulActivation::relu)
       for (Int j = 0; j < columns; ++j) y[j] = y[j] < T{0} ? T{0} : y[j];
     if (args.activation == MatmulActivation::gelu)
