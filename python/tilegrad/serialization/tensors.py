@@ -301,5 +301,3 @@ def _normalize_bools(bytes: Tensor) -> None:
     array = _C.to_numpy(bytes)
     if array.size and array.max() > 1:
         np.minimum(array, 1, out=array)
-
-
