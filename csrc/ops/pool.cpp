@@ -43,36 +43,6 @@ static bool pairs(const Pool& p) {
   return p.depth.trivial() && p.height.halves() && p.width.halves();
 }
 
-// visit(upper row of x, lower row of x, number of the output row in all, in its plane) for all
-// pairs of rows.
-template <class T, class Visit>
-static void for_each_pair_of_rows(const Pool& p, const Visit& visit) {
-  const std::int64_t rows = p.height.out, in = p.width.in;
-  for_each_range(p, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t plane = begin * p.depth.in; plane < end * p.depth.in; ++plane) {
-      T* x = static_cast<T*>(p.x) + plane * p.height.in * in;
-      for (std::int64_t row = 0; row < rows; ++row)
-        visit(x + 2 * row * in, x + (2 * row + 1) * in, plane * rows + row, row);
-    }
-    finish_streams();
-  });
-}
-
-// The same for gradients: what no window reaches becomes 0.
-template <class T, class Visit>
-static void for_each_grad_pair_of_rows(const Pool& p, const Visit& visit) {
-  const std::int64_t in = p.width.in, covered = 2 * p.width.out, last = p.height.out - 1;
-  const std::int64_t rest = (p.height.in - 2 * p.height.out) * in;
-  for_each_pair_of_rows<T>(p, [&](T* upper, T* lower, std::int64_t row, std::int64_t in_plane) {
-    visit(upper, lower, row);
-    if (covered < in) {
-      std::fill(upper + covered, upper + in, T{0});
-      std::fill(lower + covered, lower + in, T{0});
-    }
-    if (in_plane == last && rest > 0) std::fill_n(lower + in, rest, T{0});
-  });
-}
-
 // Whether the gradient of pairs is written past the caches.
 template <class T>
 static bool past_caches(const Pool& p) {
@@ -82,52 +52,48 @@ static bool past_caches(const Pool& p) {
          p.planes * p.in_size() * static_cast<std::int64_t>(sizeof(T)) > kPastCaches;
 }
 
+// task(how many outputs to compute at once, pairs of rows), in parallel
+template <class T, class Task>
+static void for_each_pairs(const Pool& p, const Task& task) {
+  with_pack<T>(p.width.out, [&](auto pack) {
+    for_each_range(p, [&](std::int64_t begin, std::int64_t end) {
+      task(pack, PairsOfRows(p, begin, end));
+      finish_streams();
+    });
+  });
+}
+
 template <class T>
 static void max_pairs(const Pool& p) {
-  const std::int64_t count = p.width.out;
-  with_pack<T>(count, [&](auto pack) {
-    for_each_pair_of_rows<T>(
-        p, [&](const T* upper, const T* lower, std::int64_t row, std::int64_t) {
-          max_pairs_row<T, pack()>(upper, lower, count, static_cast<T*>(p.y) + row * count,
-                                   p.taps ? p.taps + row * count : nullptr);
-        });
+  for_each_pairs<T>(p, [&](auto pack, const PairsOfRows& shape) {
+    max_pairs_planes<T, pack()>(shape, static_cast<const T*>(p.x), static_cast<T*>(p.y), p.taps);
   });
 }
 
 template <class T>
 static void max_pairs_grad(const Pool& p) {
-  const std::int64_t count = p.width.out;
   const bool past = past_caches<T>(p);
-  with_pack<T>(count, [&](auto pack) {
-    for_each_grad_pair_of_rows<T>(p, [&](T* upper, T* lower, std::int64_t row) {
-      max_pairs_grad_row<T, pack()>(static_cast<const T*>(p.y) + row * count, p.taps + row * count,
-                                    count, upper, lower, past);
-    });
+  for_each_pairs<T>(p, [&](auto pack, const PairsOfRows& shape) {
+    max_pairs_grad_planes<T, pack()>(shape, static_cast<const T*>(p.y), p.taps,
+                                     static_cast<T*>(p.x), past);
   });
 }
 
 template <class T>
 static void avg_pairs(const Pool& p) {
-  const std::int64_t count = p.width.out;
   const T share = T{1} / static_cast<T>(p.divisor ? p.divisor : 4);
-  with_pack<T>(count, [&](auto pack) {
-    for_each_pair_of_rows<T>(
-        p, [&](const T* upper, const T* lower, std::int64_t row, std::int64_t) {
-          avg_pairs_row<T, pack()>(upper, lower, count, share, static_cast<T*>(p.y) + row * count);
-        });
+  for_each_pairs<T>(p, [&](auto pack, const PairsOfRows& shape) {
+    avg_pairs_planes<T, pack()>(shape, static_cast<const T*>(p.x), share, static_cast<T*>(p.y));
   });
 }
 
 template <class T>
 static void avg_pairs_grad(const Pool& p) {
-  const std::int64_t count = p.width.out;
   const T share = T{1} / static_cast<T>(p.divisor ? p.divisor : 4);
   const bool past = past_caches<T>(p);
-  with_pack<T>(count, [&](auto pack) {
-    for_each_grad_pair_of_rows<T>(p, [&](T* upper, T* lower, std::int64_t row) {
-      avg_pairs_grad_row<T, pack()>(static_cast<const T*>(p.y) + row * count, count, share, upper,
-                                    lower, past);
-    });
+  for_each_pairs<T>(p, [&](auto pack, const PairsOfRows& shape) {
+    avg_pairs_grad_planes<T, pack()>(shape, static_cast<const T*>(p.y), share,
+                                     static_cast<T*>(p.x), past);
   });
 }
 
