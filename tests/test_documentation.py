@@ -25,8 +25,8 @@ ROOMS = {
 # Questions and switches without arguments that could be wrong.
 NOTHING_TO_REFUSE = {
     "config", "device_count", "empty_cache", "get_default_device", "get_rng_state",
-    "get_worker_info", "initial_seed", "is_available", "is_grad_enabled", "is_inference_mode_enabled", "seed",
-    "show_config",
+    "get_worker_info", "initial_seed", "is_available", "is_grad_enabled",
+    "is_inference_mode_enabled", "seed", "show_config",
 }  # fmt: skip
 
 

@@ -24,6 +24,15 @@ from ._C import (
 from ._C import boolean as bool
 from ._config import config, show_config
 from ._interop import asarray, from_dlpack, frombuffer
+from ._layout import (
+    layout,
+    sparse_bsc,
+    sparse_bsr,
+    sparse_coo,
+    sparse_csc,
+    sparse_csr,
+    strided,
+)
 from ._lazy import lazily as _lazily
 from ._legacy import (
     BFloat16Tensor,
