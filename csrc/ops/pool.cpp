@@ -43,36 +43,6 @@ static bool pairs(const Pool& p) {
   return p.depth.trivial() && p.height.halves() && p.width.halves();
 }
 
-// visit(upper row of x, lower row of x, number of the output row in all, in its plane) for all
-// pairs of rows.
-template <class T, class Visit>
-static void for_each_pair_of_rows(const Pool& p, const Visit& visit) {
-  const std::int64_t rows = p.height.out, in = p.width.in;
-  for_each_range(p, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t plane = begin * p.depth.in; plane < end * p.depth.in; ++plane) {
-      T* x = static_cast<T*>(p.x) + plane * p.height.in * in;
-      for (std::int64_t row = 0; row < rows; ++row)
-        visit(x + 2 * row * in, x + (2 * row + 1) * in, plane * rows + row, row);
-    }
-    finish_streams();
-  });
-}
-
-// The same for gradients: what no window reaches becomes 0.
-template <class T, class Visit>
-static void for_each_grad_pair_of_rows(const Pool& p, const Visit& visit) {
-  const std::int64_t in = p.width.in, covered = 2 * p.width.out, last = p.height.out - 1;
-  const std::int64_t rest = (p.height.in - 2 * p.height.out) * in;
-  for_each_pair_of_rows<T>(p, [&](T* upper, T* lower, std::int64_t row, std::int64_t in_plane) {
-    visit(upper, lower, row);
-    if (covered < in) {
-      std::fill(upper + covered, upper + in, T{0});
-      std::fill(lower + covered, lower + in, T{0});
-    }
-    if (in_plane == last && rest > 0) std::fill_n(lower + in, rest, T{0});
-  });
-}
-
 // Whether the gradient of pairs is written past the caches.
 template <class T>
 static bool past_caches(const Pool& p) {
@@ -82,52 +52,48 @@ static bool past_caches(const Pool& p) {
          p.planes * p.in_size() * static_cast<std::int64_t>(sizeof(T)) > kPastCaches;
 }
 
+// task(how many outputs to compute at once, pairs of rows), in parallel
+template <class T, class Task>
+static void for_each_pairs(const Pool& p, const Task& task) {
+  with_pack<T>(p.width.out, [&](auto pack) {
+    for_each_range(p, [&](std::int64_t begin, std::int64_t end) {
+      task(pack, PairsOfRows(p, begin, end));
+      finish_streams();
+    });
+  });
+}
+
 template <class T>
 static void max_pairs(const Pool& p) {
-  const std::int64_t count = p.width.out;
-  with_pack<T>(count, [&](auto pack) {
-    for_each_pair_of_rows<T>(
-        p, [&](const T* upper, const T* lower, std::int64_t row, std::int64_t) {
-          max_pairs_row<T, pack()>(upper, lower, count, static_cast<T*>(p.y) + row * count,
-                                   p.taps ? p.taps + row * count : nullptr);
-        });
+  for_each_pairs<T>(p, [&](auto pack, const PairsOfRows& shape) {
+    max_pairs_planes<T, pack()>(shape, static_cast<const T*>(p.x), static_cast<T*>(p.y), p.taps);
   });
 }
 
 template <class T>
 static void max_pairs_grad(const Pool& p) {
-  const std::int64_t count = p.width.out;
   const bool past = past_caches<T>(p);
-  with_pack<T>(count, [&](auto pack) {
-    for_each_grad_pair_of_rows<T>(p, [&](T* upper, T* lower, std::int64_t row) {
-      max_pairs_grad_row<T, pack()>(static_cast<const T*>(p.y) + row * count, p.taps + row * count,
-                                    count, upper, lower, past);
-    });
+  for_each_pairs<T>(p, [&](auto pack, const PairsOfRows& shape) {
+    max_pairs_grad_planes<T, pack()>(shape, static_cast<const T*>(p.y), p.taps,
+                                     static_cast<T*>(p.x), past);
   });
 }
 
 template <class T>
 static void avg_pairs(const Pool& p) {
-  const std::int64_t count = p.width.out;
   const T share = T{1} / static_cast<T>(p.divisor ? p.divisor : 4);
-  with_pack<T>(count, [&](auto pack) {
-    for_each_pair_of_rows<T>(
-        p, [&](const T* upper, const T* lower, std::int64_t row, std::int64_t) {
-          avg_pairs_row<T, pack()>(upper, lower, count, share, static_cast<T*>(p.y) + row * count);
-        });
+  for_each_pairs<T>(p, [&](auto pack, const PairsOfRows& shape) {
+    avg_pairs_planes<T, pack()>(shape, static_cast<const T*>(p.x), share, static_cast<T*>(p.y));
   });
 }
 
 template <class T>
 static void avg_pairs_grad(const Pool& p) {
-  const std::int64_t count = p.width.out;
   const T share = T{1} / static_cast<T>(p.divisor ? p.divisor : 4);
   const bool past = past_caches<T>(p);
-  with_pack<T>(count, [&](auto pack) {
-    for_each_grad_pair_of_rows<T>(p, [&](T* upper, T* lower, std::int64_t row) {
-      avg_pairs_grad_row<T, pack()>(static_cast<const T*>(p.y) + row * count, count, share, upper,
-                                    lower, past);
-    });
+  for_each_pairs<T>(p, [&](auto pack, const PairsOfRows& shape) {
+    avg_pairs_grad_planes<T, pack()>(shape, static_cast<const T*>(p.y), share, static_cast<T*>(p.x),
+                                     past);
   });
 }
 
@@ -156,45 +122,39 @@ static void max_pool_any(const Pool& p) {
   });
 }
 
+// Output rows oy to end of slice oz of a plane x; `at` is where they begin in y, `end_of_task` what
+// must not be written.
 template <class T>
-static void collect_rows(const Pool& p, DealtRows<T>& dealt, std::int64_t oz, std::int64_t oy,
-                         WindowRows<T>& rows) {
-  const PoolAxis &d = p.depth, &h = p.height;
-  rows.count = 0;
-  for (std::int64_t a = d.first_tap(oz); a < d.kernel && d.start(oz) + a * d.dilation < d.in; ++a)
-    for (std::int64_t b = h.first_tap(oy); b < h.kernel && h.start(oy) + b * h.dilation < h.in;
-         ++b) {
-      rows.row[rows.count] = dealt.row(d.start(oz) + a * d.dilation, h.start(oy) + b * h.dilation);
-      rows.tap[rows.count++] = (a * h.kernel + b) * p.width.kernel;
-    }
+static void max_strip(const MaxStrip<T>& strip, const T* x, std::int64_t oz, std::int64_t oy,
+                      std::int64_t end, std::int64_t room, T* y, std::uint8_t* taps) {
+  const Pool& p = strip.p;
+  const std::int64_t slice = p.height.in * p.width.in;
+  const std::int64_t top = p.height.first(oy), bottom = p.height.last(end - 1);
+  bool nan = false;
+  for (std::int64_t z = p.depth.first(oz); z < p.depth.last(oz); z += p.depth.dilation)
+    nan |= may_hold_nan(x + z * slice + top * p.width.in, (bottom - top) * p.width.in);
+  const auto run =
+      taps  ? nan ? max_of_strip<T, MaxRule{true, true}> : max_of_strip<T, MaxRule{true, false}>
+      : nan ? max_of_strip<T, MaxRule{false, true}>
+            : max_of_strip<T, MaxRule{false, false}>;
+  run(strip, x, oz, oy, end, room, y, taps);
 }
 
 template <class T>
 static void max_pool_rows(const Pool& p) {
-  const PoolAxis& w = p.width;
-  const std::int64_t padded = (w.out + kLanes<T> - 1) / kLanes<T> * kLanes<T>;
-  const std::int64_t first_bytes =
-      DealtRows<T>::align(padded * static_cast<std::int64_t>(sizeof(T)));
   for_each_range(p, [&](std::int64_t begin, std::int64_t end) {
-    char* memory = static_cast<char*>(
-        thread_scratch(static_cast<std::size_t>(first_bytes + DealtRows<T>::bytes(p))));
-    T* first_taps = reinterpret_cast<T*>(memory);
-    for (std::int64_t o = 0; o < padded; ++o)
-      first_taps[o] = static_cast<T>(w.first_tap(std::min(o, w.out - 1)));
-    DealtRows<T> dealt(p, memory + first_bytes);
-    std::int64_t offsets[kMaxTaps];
-    for (std::int64_t j = 0; j < w.kernel; ++j) offsets[j] = dealt.offset(j);
-    WindowRows<T> rows;
-    for (std::int64_t plane = begin; plane < end; ++plane) {
-      dealt.start_plane(static_cast<const T*>(p.x) + plane * p.in_size());
-      for_each_output_row(p, [&](std::int64_t row, std::int64_t oz, std::int64_t oy) {
-        collect_rows(p, dealt, oz, oy, rows);
-        const std::int64_t at = plane * p.out_size() + row * w.out;
-        (w.kernel == 3 ? max_row<T, 3>
-                       : max_row<T, 0>)(rows, offsets, w, first_taps, end * p.out_size() - at,
-                                        static_cast<T*>(p.y) + at, p.taps ? p.taps + at : nullptr);
-      });
-    }
+    MaxStrip<T> strip(p);
+    strip.place(thread_scratch(strip.bytes()));
+    std::int64_t at = begin * p.out_size();
+    for (std::int64_t plane = begin; plane < end; ++plane)
+      for (std::int64_t oz = 0; oz < p.depth.out; ++oz)
+        for (std::int64_t oy = 0; oy < p.height.out; oy += strip.outputs) {
+          const std::int64_t rows = std::min(strip.outputs, p.height.out - oy);
+          max_strip<T>(strip, static_cast<const T*>(p.x) + plane * p.in_size(), oz, oy, oy + rows,
+                       end * p.out_size() - at, static_cast<T*>(p.y) + at,
+                       p.taps ? p.taps + at : nullptr);
+          at += rows * p.width.out;
+        }
   });
 }
 

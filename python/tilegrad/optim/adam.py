@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..ops.optimizer import adam_step
-from .optimizer import Optimizer, check_number
+from .optimizer import Optimizer, check_number, check_rate
 
 __all__ = ["Adam"]
 
@@ -39,7 +39,7 @@ class Adam(Optimizer):
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
     ) -> None:
-        check_number("learning rate", lr)
+        check_rate(lr)
         check_number("epsilon value", eps)
         for i in range(2):
             check_number(f"beta parameter at index {i}", betas[i], upper=1)
