@@ -148,6 +148,15 @@ static void for_each_section(const RecurrentLayer& layer, Int index, Int begin, 
   if (active > known) body(Section{known, active - known, row + known, -1});
 }
 
+// Sequences per task where no sum depends on it: each thread takes as many at a time as use a panel
+// of weights well, so that it reads the weights as rarely as possible.
+static Int free_task(Int batch) {
+  constexpr Int kMost = 24;
+  const Int share = (batch + num_threads() - 1) / num_threads();
+  const Int tasks = (share + kMost - 1) / kMost;
+  return std::max<Int>((share + tasks - 1) / tasks, std::min<Int>(batch, 4));
+}
+
 template <class T>
 static const T* state_before(const Section& s, const void* states, const void* initial,
                              Int hidden) {
@@ -231,7 +240,7 @@ template <class T>
 static void forward(const RecurrentForward& args) {
   const RecurrentLayer& layer = args.layer;
   const ForwardWeights<T> weights(args);
-  parallel_for(layer.batch, recurrent_task(layer.batch), [&](Int begin, Int end) {
+  parallel_for(layer.batch, free_task(layer.batch), [&](Int begin, Int end) {
     for (Int index = 0; index < layer.steps; ++index) {
       for_each_section(layer, index, begin, end,
                        [&](const Section& s) { forward_section(args, weights, s); });
@@ -302,7 +311,7 @@ static void backward(const RecurrentBackward& args) {
   T* panels = static_cast<T*>(layer.packed);
   const WalkWeights<T> weights = pack_backward(layer, panels);
   const Int hidden = layer.hidden, width = gate_count(layer.cell) * hidden;
-  parallel_for(layer.batch, recurrent_task(layer.batch), [&](Int begin, Int end) {
+  parallel_for(layer.batch, free_task(layer.batch), [&](Int begin, Int end) {
     for (Int index = layer.steps - 1; index >= 0; --index)
       for_each_section(layer, index, begin, end, [&](const Section& s) {
         const GradientRows<T> rows{
