@@ -78,11 +78,14 @@ def linear_backward(node: Any, grad: Any) -> tuple:
 
 
 def _linear_gradients(node: Any, grad: Any, input: Any, weight: Any) -> tuple:
-    grad_input = matmul(grad, weight) if node.needs(0) else None
-    grad_weight = grad_bias = None
-    if grad.ndim != 2:
+    grad_input = grad_weight = grad_bias = None
+    shape = input.shape
+    if grad.ndim != 2:  # the products see one batch of rows
         grad = grad.reshape(-1, weight.shape[0])
         input = input.reshape(-1, weight.shape[1])
+    if node.needs(0):
+        grad_input = matmul(grad, weight)
+        grad_input = grad_input if len(shape) == 2 else grad_input.reshape(shape)
     both = node.needs(1) and node.needs(2) and not needs_grad(grad, input)
     # bfloat16 sums in a reduction of its own: its products are packed in pairs.
     if both and grad.dtype is not _C.bfloat16 and grad.numel() and input.numel():
