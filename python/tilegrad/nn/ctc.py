@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import _C
+from .._autocast import full_precision
 from ..ops._register import takes_tensors
 from ..ops.fill import from_numpy, full, full_like
 from ..ops.join import cat, stack
@@ -56,6 +57,7 @@ def _rows(targets: Any, lengths: np.ndarray, batch: int) -> np.ndarray:
     return rows
 
 
+@full_precision
 @takes_tensors
 def ctc_loss(
     log_probs: Any,

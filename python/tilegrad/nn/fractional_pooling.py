@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .._autocast import full_precision
 from ..ops._register import takes_tensors
 from ..ops.fill import from_numpy
 from ..ops.random import rand
@@ -89,6 +90,7 @@ def _pool(
     return output.reshape(*lead, *outputs), indices.reshape(*lead, *outputs)
 
 
+@full_precision
 @takes_tensors
 def fractional_max_pool2d_with_indices(
     input: Any,
@@ -106,6 +108,7 @@ def fractional_max_pool2d_with_indices(
     return _pool(2, input, kernel_size, output_size, output_ratio, _random_samples)
 
 
+@full_precision
 @takes_tensors
 def fractional_max_pool3d_with_indices(
     input: Any,

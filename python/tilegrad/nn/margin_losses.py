@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from .._autocast import full_precision
 from ..ops._register import takes_tensors
 from ..ops.activation import logsigmoid, softplus
 from ..ops.binary import minimum
@@ -38,6 +39,7 @@ def _above(x: Any) -> Any:
     return x.clamp_min(0)
 
 
+@full_precision
 @takes_tensors
 def hinge_embedding_loss(
     input: Any,
@@ -58,6 +60,7 @@ def hinge_embedding_loss(
     return _reduced("hinge_embedding_loss", near + far, reduction)
 
 
+@full_precision
 @takes_tensors
 def margin_ranking_loss(
     input1: Any,
@@ -83,6 +86,7 @@ def margin_ranking_loss(
     return _reduced("margin_ranking_loss", losses, reduction)
 
 
+@full_precision
 @takes_tensors
 def soft_margin_loss(
     input: Any,
@@ -99,6 +103,7 @@ def soft_margin_loss(
     return _reduced("soft_margin_loss", softplus(-target * input), reduction)
 
 
+@full_precision
 @takes_tensors
 def multi_margin_loss(
     input: Any,
@@ -156,6 +161,7 @@ def _batch_and_classes(op: str, input: Any) -> tuple[int, int]:
     return shape[0], shape[1]
 
 
+@full_precision
 @takes_tensors
 def multilabel_margin_loss(
     input: Any,
@@ -207,6 +213,7 @@ def multilabel_soft_margin_loss(
     return _reduced("multilabel_soft_margin_loss", losses, reduction)
 
 
+@full_precision
 @takes_tensors
 def cosine_embedding_loss(
     input1: Any,
@@ -244,6 +251,7 @@ def _cosine(a: Any, b: Any, dim: int) -> Any:
     return (a * b).sum(dim) / squares.sqrt()
 
 
+@full_precision
 @takes_tensors
 def triplet_margin_loss(
     anchor: Any,
@@ -346,6 +354,7 @@ def gaussian_nll_loss(
     return _reduced("gaussian_nll_loss", losses, reduction)
 
 
+@full_precision
 @takes_tensors
 def poisson_nll_loss(
     input: Any,

@@ -11,6 +11,7 @@ import warnings
 from typing import Any
 
 from .. import _C
+from .._autocast import full_precision
 from ..autograd.graph import needs_grad, record
 from ._register import takes_tensors
 from .softmax import log_softmax, softmax
@@ -30,6 +31,7 @@ def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: 
     return meant
 
 
+@full_precision
 @takes_tensors
 def cross_entropy(
     input: Any,
@@ -69,6 +71,7 @@ def cross_entropy(
     )
 
 
+@full_precision
 @takes_tensors
 def nll_loss(
     input: Any,
