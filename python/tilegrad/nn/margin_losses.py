@@ -16,7 +16,7 @@ from ..ops.activation import logsigmoid, softplus
 from ..ops.binary import minimum
 from ..ops.cross_entropy import legacy_reduction
 from ..ops.where import where
-from .distance import pairwise_distance
+from .distance import _check_tensors, pairwise_distance
 from .loss_functions import _reduced
 
 __all__ = [
@@ -55,6 +55,7 @@ def hinge_embedding_loss(
     do not broadcast.
     """
     reduction = legacy_reduction(size_average, reduce, reduction)
+    _check_tensors("hinge_embedding_loss", input, target)
     near = where(target != -1, input, 0 * input)
     far = where(target != 1, _above(margin - input), 0 * input)
     return _reduced("hinge_embedding_loss", near + far, reduction)
