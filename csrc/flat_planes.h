@@ -19,7 +19,6 @@ template <class T>
 struct FlatPlanes {
   static constexpr Int kLargest = 3072;   // elements of a buffered plane
   static constexpr Int kBuffered = 6144;  // of all planes that are buffered together
-  static constexpr Int kWidest = 28;
 
   StripAxis y, x;
   Int pitch, size;   // of a target phase: its rows are `pitch` long, also those of the sources
@@ -65,7 +64,8 @@ struct FlatPlanes {
   bool fits(const Conv2d& c) const {
     if (c.out_channels != 1 || c.stride_x > 2 || c.kernel_height > 7 || c.kernel_width > 7)
       return false;
-    if (size < kLanes<T> || pitch > kWidest || plane_size > kLargest) return false;
+    const Int widest = c.stride_x == 1 ? kLanes<T> / 2 : 2 * kLanes<T>;  // measured
+    if (size < kLanes<T> || pitch > widest || plane_size > kLargest) return false;
     for (Int f = 0; f < x.source_step; ++f)
       if (x.last(f) - x.first(f) > pitch) return false;
     return true;

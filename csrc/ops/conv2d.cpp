@@ -23,7 +23,7 @@
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
-static constexpr Int kBlockSteps = 256;  // a block of a panel stays in L1
+static constexpr Int kBlockSteps = 128;  // a block of a panel stays in L1
 
 static Pass forward_pass(const Conv2d& c) {
   return {
