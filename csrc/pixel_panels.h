@@ -7,6 +7,7 @@
 // instruction set.
 #pragma once
 
+#include "conv_epilogue.h"
 #include "host_memory.h"
 #include "parallel.h"
 #include "patches.h"
@@ -168,6 +169,7 @@ struct DirectPass {
   Pass p;
   const T *filters, *bias;  // filters as pack_filters leaves them
   T* target;
+  ConvEpilogue<T> after;
 
   Int kernel() const { return p.y.taps * p.x.taps; }
   Int padded_filters() const { return round_up(p.out_channels, kTileRows); }
@@ -208,7 +210,9 @@ struct DirectPass {
       multiply(filters + (group * p.in_channels + c) * kernel() * padded_filters(), first, end,
                block.taps(), window, packed, y, y_stride, c == 0 ? start : nullptr, c > 0, direct);
     }
-    if (!direct) write(band, group, first, end, y, row);
+    if (!direct) return write(band, group, first, end, y, row);
+    for (Int k = first; k < end && after; ++k)
+      after.apply(group * p.out_channels + k, y + (k - first) * y_stride, band.pixels());
   }
 
   Int plane() const { return p.y.size * p.x.size; }
@@ -265,6 +269,7 @@ struct DirectPass {
           for (Int i = 0; i < length; ++i) y[i] = from[i] + shift;
         else
           for (Int i = 0; i < length; ++i) y[i * p.x.out_step] = from[i] + shift;
+        if (after) after.apply(group * p.out_channels + k, y, length);
       }
     });
   }
@@ -324,9 +329,10 @@ static void pack_filters(const Pass& p, const T* weight, Int across, Int along, 
 // y of a pass; `workspace` takes the packed filters.
 template <class T>
 static void direct_forward(const Pass& p, const T* weight, Int across, Int along, Int row,
-                           Int group_stride, const T* bias, T* target, T* workspace) {
+                           Int group_stride, const T* bias, const ConvEpilogue<T>& after, T* target,
+                           T* workspace) {
   pack_filters(p, weight, across, along, row, group_stride, workspace);
-  const DirectPass<T> pass{p, workspace, bias, target};
+  const DirectPass<T> pass{p, workspace, bias, target, after};
   // Bands of up to 256 outputs, fewer if there would be less than eight.
   const Int pixels = p.batch * p.y.out * p.x.out / 8;
   const Bands bands(p, 0, p.batch, std::clamp<Int>(pixels, 2 * kTileColumns<T>, kBandPixels));
