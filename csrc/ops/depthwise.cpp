@@ -9,8 +9,10 @@
 //   depthwise_grad_weight  weight = windows of x * y, summed over images, rows and lanes
 #include "depthwise.h"
 
+#include "../flat_planes.h"
 #include "../host_memory.h"
 #include "../parallel.h"
+#include "../register_planes.h"
 #include "../strips.h"
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
@@ -421,13 +423,21 @@ struct WeightPass {
           finish(i, totals + (i - first) * table, result + part * size);
       }
     });
-    if (c.parts == 1) return;
-    T* weight = static_cast<T*>(c.weight);
-    std::copy_n(result, size, weight);
-    for (Int part = 1; part < c.parts; ++part)
-      for (Int i = 0; i < size; ++i) weight[i] += result[part * size + i];
   }
 };
+
+template <class T>
+static void add_parts(const Conv2d& c) {
+  if (c.parts == 1) return;
+  const Int size = c.groups * c.out_channels * c.taps();
+  const T* part = static_cast<const T*>(c.workspace);
+  T* weight = static_cast<T*>(c.weight);
+  std::copy_n(part, size, weight);
+  for (Int i = 1; i < c.parts; ++i) {
+    part += size;
+    for (Int j = 0; j < size; ++j) weight[j] += part[j];
+  }
+}
 
 template <class T>
 static void prepare_builders(const Strips& s, RowBuilder<T>* builders) {
@@ -437,26 +447,38 @@ static void prepare_builders(const Strips& s, RowBuilder<T>* builders) {
 
 template <class T>
 static void run_depthwise(const Conv2d& c, bool grad) {
+  const T* source = static_cast<const T*>(grad ? c.y : c.x);
+  const T* bias = grad ? nullptr : static_cast<const T*>(c.bias);
+  T* target = static_cast<T*>(grad ? c.x : c.y);
+  if constexpr (TILEGRAD_VECTOR_BYTES == 64)
+    if (RegisterPlanes<T>::fits(c)) return register_convolve(c, source, grad, bias, target);
+  const FlatPlanes<T> flat(c, grad);
+  if (flat.fits(c)) return FlatPass<T>{c, flat, source, bias, target}.run();
   const Strips s(c, grad, kLanes<T>);
   const Taps taps(s);
   RowBuilder<T> builders[4];
   prepare_builders(s, builders);
   StripPass<T> pass{c, s, taps, builders};
-  pass.source = static_cast<const T*>(grad ? c.y : c.x);
-  pass.bias = grad ? nullptr : static_cast<const T*>(c.bias);
-  pass.target = static_cast<T*>(grad ? c.x : c.y);
+  pass.source = source;
+  pass.bias = bias;
+  pass.target = target;
   pass.targets = grad ? 1 : c.out_channels;
   pass.run();
 }
 
 template <class T>
 static void run_weight(const Conv2d& c) {
+  if constexpr (TILEGRAD_VECTOR_BYTES == 64)
+    if (RegisterPlanes<T>::fits(c) && register_correlate<T>(c)) return add_parts<T>(c);
+  const FlatPlanes<T> flat(c, false);
+  if (flat.fits(c) && FlatWeightPass<T>{c, flat}.run()) return add_parts<T>(c);
   const Strips s(c, false, kLanes<T>);
   const Taps taps(s);
   RowBuilder<T> builders[4], output_builder;
   prepare_builders(s, builders);
   output_builder.prepare(s, 0, s.x.target, 1, 0);
   WeightPass<T>{c, s, taps, builders, &output_builder}.run();
+  add_parts<T>(c);
 }
 
 void depthwise(const Conv2d& args) {

@@ -13,13 +13,14 @@ from typing import Any
 
 from ..autograd.graph import needs_grad
 from ..ops.batchnorm import batch_norm_relu
-from ..ops.matmul import linear_gelu, linear_relu
+from ..ops.matmul import linear_add, linear_gelu, linear_relu
 from .activation import GELU, ReLU
 from .batchnorm import BatchNorm1d, BatchNorm2d
+from .dropout import Dropout
 from .linear import Linear
 from .module import Module
 
-__all__ = ["run_chain"]
+__all__ = ["add_linear", "run_chain"]
 
 
 def _linear_relu(layer: Any, relu: Any, input: Any) -> Any:
@@ -47,6 +48,14 @@ _PAIRS: dict[type[Module], dict[type[Module], Callable[[Any, Any, Any], Any]]] =
 def _is_plain(module: Module) -> bool:
     """Whether calling the module runs its class's forward and nothing else."""
     return module._hooks is None and "forward" not in module.__dict__
+
+
+def add_linear(layer: Linear, dropout: Dropout, input: Any, residual: Any) -> Any:
+    """``residual + dropout(layer(input))``; one kernel where nothing is dropped."""
+    dropping = dropout.training and dropout.p > 0
+    if dropping or type(layer) is not Linear or not _is_plain(layer) or not _is_plain(dropout):
+        return residual + dropout(layer(input))
+    return linear_add(input, layer.weight, layer.bias, residual)
 
 
 def run_chain(modules: Iterable[Module], input: Any) -> Any:

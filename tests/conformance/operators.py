@@ -1,0 +1,242 @@
+"""PyTorch's ``op_db`` against us: samples, error inputs, other forms of every operator."""
+
+from __future__ import annotations
+
+import types
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from comparison import Mismatch, compare, leaves
+from torch.testing._internal.common_methods_invocations import op_db
+from translate import Untranslatable, lookup, operator, rerouted, to_ours, whole_storage
+
+import tilegrad as tg
+
+# Results that PyTorch leaves undefined, and those drawn from a generator whose stream depends on
+# the libraries PyTorch was built with: shapes and dtypes are compared.
+UNDEFINED = {"empty", "empty_like", "empty_permuted", "empty_strided", "new_empty",
+             "new_empty_strided"}  # fmt: skip
+RANDOM = {
+    "bernoulli", "cauchy", "exponential", "geometric", "log_normal", "multinomial",
+    "nn.functional.alpha_dropout", "nn.functional.dropout", "nn.functional.dropout2d",
+    "nn.functional.dropout3d", "nn.functional.feature_alpha_dropout",
+    "nn.functional.fractional_max_pool2d", "nn.functional.fractional_max_pool3d",
+    "nn.functional.multi_head_attention_forward", "nn.functional.rrelu",
+    "nn.functional.scaled_dot_product_attention",
+}  # fmt: skip
+
+
+def name_of(info: Any) -> str:
+    """An entry's name, with its variant where the database has several."""
+    variant = info.variant_test_name
+    return f"{info.name}({variant})" if variant else info.name
+
+
+ENTRIES = {name_of(info): info for info in op_db}
+WITH_ERRORS = {name: info for name, info in ENTRIES.items() if info.error_inputs_func is not None}
+WITH_FORMS = {
+    name: info
+    for name, info in ENTRIES.items()
+    if info.aliases or info.method_variant or info.inplace_variant
+}
+assert len(ENTRIES) == len(op_db)
+
+
+def dtype_for(info: Any) -> torch.dtype | None:
+    """float32, or the first dtype that we have of those the entry supports."""
+    ours = (torch.float32, torch.int64, torch.int32, torch.bool)
+    return next((dtype for dtype in ours if dtype in info.dtypes), None)
+
+
+def has_dropout(sample: Any) -> bool:
+    """Whether a sample of attention draws random numbers."""
+    return any(sample.kwargs.get(name, 0) > 0 for name in ("dropout_p", "p"))
+
+
+def samples(info: Any) -> Iterator[Any]:
+    """The samples of an entry, the same in every run."""
+    dtype = dtype_for(info)
+    if dtype is None:
+        raise Untranslatable("no real dtype")
+    torch.manual_seed(0)
+    gradients = info.supports_autograd and dtype.is_floating_point
+    yield from info.sample_inputs("cpu", dtype, requires_grad=gradients)
+
+
+def fresh(value: Any, dtype: torch.dtype | None = None) -> Any:
+    """The same values as new leaves, floating ones in ``dtype``."""
+    if isinstance(value, torch.Tensor):
+        made = value.detach()
+        if dtype is not None and made.dtype is torch.float32:
+            made = made.to(dtype)
+        if isinstance(value, torch.nn.Parameter):
+            return torch.nn.Parameter(made, value.requires_grad)
+        if made.layout is torch.strided and dtype is None:
+            memory = whole_storage(made).clone()
+            made = memory.as_strided(made.shape, made.stride(), made.storage_offset()).detach()
+        else:
+            made = made.clone()
+        return made.requires_grad_(value.requires_grad)
+    if isinstance(value, torch.Size):
+        return value
+    if isinstance(value, (list, tuple)):
+        return type(value)(fresh(x, dtype) for x in value)
+    if isinstance(value, dict):
+        return {key: fresh(x, dtype) for key, x in value.items()}
+    if dtype is not None and value is torch.float32:
+        return dtype
+    return value
+
+
+def weights(output: Any) -> np.ndarray:
+    """Fixed factors for the sum of a result that is differentiated."""
+    return np.cos(np.arange(output.numel())).reshape(tuple(output.shape))
+
+
+def evaluate(m: Any, function: Any, process: Any, arguments: tuple) -> tuple[Any, list[Any]]:
+    """The results, and the gradients of all leaves, ``m`` being torch or tilegrad."""
+    value, args, kwargs = arguments
+    output = process(function(value, *args, **kwargs))
+    inputs = [x for x in leaves([value, args, kwargs]) if isinstance(x, m.Tensor)]
+    inputs = [x for x in inputs if x.requires_grad and x.is_leaf]
+    roots = [x for x in leaves(output) if isinstance(x, m.Tensor) and x.requires_grad]
+    if inputs and roots:
+        factors = [m.from_numpy(weights(x)).to(x.dtype) for x in roots]
+        m.autograd.backward(roots, factors)
+    return output, [x.grad for x in inputs]
+
+
+def process_of(sample: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """What a sample does to its results before they are compared (``abs`` of eigenvectors, ...),
+    for PyTorch and for us."""
+    process = sample.output_process_fn_grad
+    if isinstance(process, types.FunctionType):
+        return process, rerouted(process)
+    return process, process
+
+
+def check_sample(info: Any, sample: Any, ours: Callable[..., Any]) -> None:
+    """One sample gives the same values and gradients."""
+    theirs_process, ours_process = process_of(sample)
+    given = (sample.input, sample.args, sample.kwargs)
+    translated = to_ours(given)
+    try:
+        theirs, their_gradients = evaluate(torch, info.op, theirs_process, fresh(given))
+    except RuntimeError as error:
+        if "complex" in str(error).lower() or "not implemented" in str(error):
+            raise Untranslatable(str(error)) from None
+        raise
+    if any(isinstance(x, torch.Tensor) and x.is_complex() for x in leaves(theirs)):
+        raise Untranslatable("complex result")
+    result, gradients = evaluate(tg, ours, ours_process, translated)
+    exact: list[list[Any]] = []
+
+    def in_float64(part: int) -> list[Any]:
+        if not exact:
+            outcome = evaluate(torch, info.op, theirs_process, fresh(given, torch.float64))
+            for values in outcome:
+                exact.append(
+                    [x.detach().numpy() if isinstance(x, torch.Tensor) else None
+                     for x in leaves(values)]
+                )  # fmt: skip
+        return exact[part]
+
+    values = info.name not in UNDEFINED and not (info.name in RANDOM and draws(info, sample))
+    compare(result, theirs, "value", lambda: in_float64(0), values)
+    compare(gradients, their_gradients, "gradient", lambda: in_float64(1), values)
+
+
+def draws(info: Any, sample: Any) -> bool:
+    """Whether this sample's result is random."""
+    if info.name.endswith(("attention", "attention_forward")):
+        return has_dropout(sample)
+    return True
+
+
+def check_operator(entry: str) -> None:
+    """Every sample of an entry. Raises what went wrong at the first that fails."""
+    info = ENTRIES[entry]
+    ours = operator(info)
+    compared = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for sample in samples(info):
+            try:
+                check_sample(info, sample, ours)
+            except Untranslatable:
+                continue
+            compared += 1
+    if compared == 0:
+        raise Untranslatable("no sample has real, dense values only")
+
+
+def check_errors(entry: str) -> None:
+    """Every error input raises an exception of the type that the database states."""
+    info = ENTRIES[entry]
+    ours = operator(info)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.manual_seed(0)
+        for error in info.error_inputs("cpu"):
+            sample = error.sample_input
+            try:
+                value, args, kwargs = to_ours((sample.input, sample.args, sample.kwargs))
+            except Untranslatable:
+                continue
+            try:
+                ours(value, *args, **kwargs)
+            except error.error_type:
+                continue
+            except Exception as other:
+                expected = getattr(error.error_type, "__name__", error.error_type)
+                raise Mismatch(f"{type(other).__name__}, expected {expected}: {other}") from other
+            raise Mismatch(f"nothing raised, expected {error.error_regex}")
+
+
+def check_forms(entry: str) -> None:
+    """Methods, in-place methods and aliases exist, and give the same as the function."""
+    info = ENTRIES[entry]
+    names = [info.name, *(alias.name for alias in info.aliases)]
+    missing = []
+    for name in names:
+        if name != info.name:
+            try:
+                lookup(name)
+            except AttributeError:
+                missing.append(name)
+    for variant in (info.method_variant, info.inplace_variant):
+        name = getattr(variant, "__name__", "<lambda>")
+        if variant is not None and name != "<lambda>" and not hasattr(tg.Tensor, name):
+            missing.append(f"Tensor.{name}")
+    if missing:
+        raise AttributeError(f"tilegrad has no {', '.join(missing)}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for variant in (info.method_variant, info.inplace_variant):
+            check_form(info, variant)
+
+
+def check_form(info: Any, variant: Any) -> None:
+    """The first sample that PyTorch accepts in this form gives the same result in ours."""
+    name = getattr(variant, "__name__", "<lambda>")
+    if variant is None or name == "<lambda>" or info.name in UNDEFINED | RANDOM:
+        return
+    for sample in samples(info):
+        given = (sample.input, sample.args, sample.kwargs)
+        try:
+            value, args, kwargs = to_ours(given)
+        except Untranslatable:
+            continue
+        with torch.no_grad(), tg.no_grad():
+            try:
+                their_value, their_args, their_kwargs = fresh(given)
+                theirs = variant(their_value, *their_args, **their_kwargs)
+            except Exception:
+                continue
+            process, our_process = process_of(sample)
+            result = getattr(tg.Tensor, name)(value, *args, **kwargs)
+            compare(our_process(result), process(theirs), f"Tensor.{name}", lambda: [None] * 9)
+        return
