@@ -34,16 +34,6 @@ def compare(
     return statistics.median(mine), statistics.median(others), statistics.median(ratios)
 
 
-def settle(program: Program, pause: float) -> None:
-    """Rests until the threads of other programs sleep, then runs the program for as long, so that
-    its own are awake and where the system wants them."""
-    if pause:
-        time.sleep(pause)
-        start = time.perf_counter()
-        while time.perf_counter() - start < pause:
-            program()
-
-
 def rounds_in_turns(
     programs: Sequence[Program],
     calls: Sequence[int],
