@@ -17,8 +17,8 @@ namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 // The geometry: where the source phases of a plane lie in a buffer, and how long a target phase is.
 template <class T>
 struct FlatPlanes {
-  static constexpr Int kImages = 16;     // that one task computes together
-  static constexpr Int kLargest = 3072;  // elements of a buffered plane
+  static constexpr Int kLargest = 3072;   // elements of a buffered plane
+  static constexpr Int kBuffered = 6144;  // of all planes that are buffered together
   static constexpr Int kWidest = 28;
 
   StripAxis y, x;
@@ -27,6 +27,11 @@ struct FlatPlanes {
   Int above, below;  // rows of zeros
   Int origin;        // where the rows of a source phase begin
   Int phase_size, plane_size;
+  struct Rows {
+    Int first, count, from;  // window row of the first one, and its place in the source
+  } rows[4];
+  Int first_column, width;  // of a source that is not sorted
+  bool swapped;             // phase 0 of the columns holds the odd ones
 
   FlatPlanes(const Conv2d& c, bool grad)
       : y(grad, c.in_height, c.out_height, c.kernel_height, c.stride_y, c.pad_y, c.dilation_y),
@@ -44,6 +49,13 @@ struct FlatPlanes {
       tallest = std::max(tallest, height);
     }
     for (Int f = 0; f < x.source_step; ++f) left = std::max(left, x.first(f));
+    for (Int f = 0; f < y.source_step; ++f) {
+      const Int first = y.first(f), row = first * y.source_step + f - y.origin;
+      rows[f] = {first, y.last(f) - first, row * x.source};
+    }
+    first_column = x.first(0) - x.origin;
+    width = x.last(0) - x.first(0);
+    swapped = x.first(0) * 2 != x.origin;
     origin = divide_up(above * pitch + left, lanes) * lanes;
     phase_size = divide_up(origin + (tallest + below) * pitch + x.reach, lanes) * lanes + 2 * lanes;
     plane_size = y.source_step * x.source_step * phase_size;
@@ -57,6 +69,13 @@ struct FlatPlanes {
     for (Int f = 0; f < x.source_step; ++f)
       if (x.last(f) - x.first(f) > pitch) return false;
     return true;
+  }
+
+  // Planes are buffered for some images and some neighbouring channels: those of a channel share
+  // its weights, those of an image lie side by side in memory.
+  Int images(Int batch) const { return std::min<Int>(batch, 8); }
+  Int channels(Int batch, Int all) const {
+    return std::clamp<Int>(kBuffered / (images(batch) * plane_size), 1, std::min<Int>(8, all));
   }
 
   Int start(Int vector) const { return std::min(vector * kLanes<T>, size - kLanes<T>); }
@@ -73,30 +92,33 @@ struct FlatPlanes {
 
   // Sorts a plane into the rows of its phases, between zeros that are there already.
   void fill(const T* from, T* to) const {
-    for (Int fy = 0; fy < y.source_step; ++fy, to += x.source_step * phase_size) {
-      const Int first = y.first(fy), rows = y.last(fy) - first;
-      const T* row = from + (first * y.source_step + fy - y.origin) * x.source;
-      if (x.source_step == 1) copy_rows(row, rows, y.source_step * x.source, to + origin);
-      else sort_rows(row, rows, y.source_step * x.source, to + origin);
+    for (Int f = 0; f < y.source_step; ++f, to += x.source_step * phase_size) {
+      const T* row = from + rows[f].from;
+      if (x.source_step == 1) copy_rows(row, rows[f].count, y.source_step * x.source, to + origin);
+      else sort_rows(row, rows[f].count, y.source_step * x.source, to + origin);
     }
   }
 
   void copy_rows(const T* from, Int rows, Int step, T* to) const {
-    const Int width = x.last(0) - x.first(0);
-    from += x.first(0) - x.origin;
-    if (width == pitch && step == pitch) {
-      std::memcpy(to, from, static_cast<std::size_t>(rows * pitch) * sizeof(T));
+    from += first_column;
+    if (width == pitch && step == pitch) return copy_elements(from, rows * pitch, to);
+    for (Int i = 0; i < rows; ++i, from += step, to += pitch) copy_elements(from, width, to);
+  }
+
+  static void copy_elements(const T* from, Int count, T* to) {
+    constexpr Int lanes = kLanes<T>;
+    if (count < lanes) {
+      for (Int i = 0; i < count; ++i) to[i] = from[i];
       return;
     }
-    for (Int i = 0; i < rows; ++i, from += step, to += pitch)
-      std::memcpy(to, from, static_cast<std::size_t>(width) * sizeof(T));
+    for (Int i = 0; i < count - lanes; i += lanes) store(to + i, load(from + i));
+    store(to + count - lanes, load(from + count - lanes));  // may overlap the one before
   }
 
   // Whole vectors are written: the next row overwrites what is too much, zeros the last one's.
   void sort_rows(const T* from, Int rows, Int step, T* to) const {
     constexpr Int lanes = kLanes<T>;
     using Lanes = std::make_integer_sequence<int, lanes>;
-    const bool swapped = x.first(0) * 2 != x.origin;  // phase 0 holds the odd columns
     T *even = to + (swapped ? phase_size : 0), *odd = to + (swapped ? 0 : phase_size);
     for (Int i = 0; i < rows; ++i, from += step, even += pitch, odd += pitch)
       for (Int j = 0; j < pitch; j += lanes) {
@@ -117,7 +139,7 @@ struct FlatPlanes {
       const T* from =
           tile + row % y.target_step * x.target_step * tile_size + row / y.target_step * pitch;
       if (x.target_step == 2) copy_pairs(from, from + tile_size, x.target, space, to);
-      else std::memcpy(to, from, static_cast<std::size_t>(x.target) * sizeof(T));
+      else copy_elements(from, x.target, to);
     }
   }
 };
@@ -186,8 +208,8 @@ struct FlatTaps {
 // all columns have that many taps.
 template <int kImages, int kRows, class T>
 [[gnu::noinline]] static void convolve_flat(const FlatPlanes<T>& f, const FlatTaps<T>& taps,
-                                            Int phase, const T* source, const T* weight, T bias,
-                                            T* to, Int to_step) {
+                                            Int phase, const T* source, Int source_step,
+                                            const T* weight, T bias, T* to, Int to_step) {
   for (Int v = 0; v < f.vectors; ++v) {
     const Int at = f.start(v);
     Vec<T> sum[kImages];
@@ -200,7 +222,7 @@ template <int kImages, int kRows, class T>
         const Vec<T> factor = Vec<T>{} + weight[t];
         const T* x = source + taps.offset[t] + at;
 #pragma GCC unroll 4
-        for (int i = 0; i < kImages; ++i) own[i] += factor * load(x + i * f.plane_size);
+        for (int i = 0; i < kImages; ++i) own[i] += factor * load(x + i * source_step);
       };
       if constexpr (kRows > 0)
 #pragma GCC unroll 7
@@ -231,71 +253,81 @@ struct FlatPass {
 
   bool in_place() const { return f.y.target_step == 1 && f.x.target_step == 1; }
   Int tile_size() const { return divide_up(f.size, kLanes<T>) * kLanes<T> + 2 * kLanes<T>; }
+  Int tiles() const { return f.y.target_step * f.x.target_step * tile_size(); }
 
-  // The planes of one channel in `images` images from `image` on.
-  void run_channel(const FlatTaps<T>& taps, Int image, Int images, Int channel, T* buffer,
-                   T* tile) const {
-    const Int source_step = c.groups * f.source_size(), target_step = c.groups * f.target_size();
-    const T* from = source + image * source_step + channel * f.source_size();
-    const T* end = source + c.batch * source_step;
-    fill(from, source_step, images, end, buffer, tile);
+  // The buffered planes of one channel in `images` images from `image` on; its planes lie
+  // `plane_step` apart.
+  void run_channel(const FlatTaps<T>& taps, Int image, Int images, Int channel, const T* buffer,
+                   Int plane_step, T* tile) const {
     T weight[FlatTaps<T>::kMost];
     const T* own = static_cast<const T*>(c.weight) + channel * c.taps();
     for (Int t = 0; t < c.taps(); ++t) weight[t] = own[taps.weight[t]];
+    const Int target_step = c.groups * f.target_size();
     T* to = target + image * target_step + channel * f.target_size();
     const T shift = bias ? bias[channel] : T{0};
-    const Int phases = f.target_phases(), tiles = f.y.target_step * f.x.target_step * tile_size();
-    for (Int phase = 0; phase < phases; ++phase) {
-      const Int place = phase / f.x.target_step * f.x.target_step + phase % f.x.target_step;
-      T* result = in_place() ? to : tile + place * tile_size();
-      convolve(taps, phase, images, buffer, weight, shift, result,
-               in_place() ? target_step : tiles);
+    for (Int phase = 0; phase < f.target_phases(); ++phase) {
+      T* result = in_place() ? to : tile + phase * tile_size();
+      convolve(taps, phase, images, buffer, plane_step, weight, shift, result,
+               in_place() ? target_step : tiles());
     }
     if (in_place()) return;
-    for (Int i = 0; i < images; ++i) f.merge(tile + i * tiles, tile_size(), to + i * target_step);
+    for (Int i = 0; i < images; ++i) f.merge(tile + i * tiles(), tile_size(), to + i * target_step);
   }
 
-  // The planes of a channel, `step` apart; `spare` has room for one.
-  void fill(const T* from, Int step, Int images, const T* end, T* buffer, T* spare) const {
-    const Int ahead = f.source_size();
-    for (Int i = 0; i < images; ++i, from += step) {
-      for (Int line = 0; line < f.source_size(); line += 64 / static_cast<Int>(sizeof(T)))
-        __builtin_prefetch(from + ahead + line);  // the next channel
-      const T* plane = from;
-      if (!f.reads_safely(end - from))
-        plane = std::copy_n(from, f.source_size(), spare) - f.source_size();
-      f.fill(plane, buffer + i * f.plane_size);
+  // Buffers the planes of some channels in some images; `spare` has room for one.
+  void fill(Int image, Int images, Int channel, Int channels, T* buffer, T* spare) const {
+    const Int image_size = c.groups * f.source_size();
+    const T* end = source + c.batch * image_size;
+    for (Int i = 0; i < images; ++i) {
+      const T* from = source + (image + i) * image_size + channel * f.source_size();
+      for (Int k = 0; k < channels; ++k, from += f.source_size(), buffer += f.plane_size) {
+        const T* plane = from;
+        if (!f.reads_safely(end - from)) {
+          std::copy_n(from, f.source_size(), spare);
+          plane = spare;
+        }
+        f.fill(plane, buffer);
+      }
     }
   }
 
-  void convolve(const FlatTaps<T>& taps, Int phase, Int images, const T* buffer, const T* weight,
-                T shift, T* to, Int to_step) const {
+  void convolve(const FlatTaps<T>& taps, Int phase, Int images, const T* buffer, Int plane_step,
+                const T* weight, T shift, T* to, Int to_step) const {
     const bool three = c.kernel_height == 3 && c.stride_y == 1;
     const auto four = three ? convolve_flat<4, 3, T> : convolve_flat<4, 0, T>;
     const auto one = three ? convolve_flat<1, 3, T> : convolve_flat<1, 0, T>;
     Int i = 0;
     for (; i + 4 <= images; i += 4)
-      four(f, taps, phase, buffer + i * f.plane_size, weight, shift, to + i * to_step, to_step);
+      four(f, taps, phase, buffer + i * plane_step, plane_step, weight, shift, to + i * to_step,
+           to_step);
     for (; i < images; ++i)
-      one(f, taps, phase, buffer + i * f.plane_size, weight, shift, to + i * to_step, to_step);
+      one(f, taps, phase, buffer + i * plane_step, plane_step, weight, shift, to + i * to_step,
+          to_step);
   }
 
   void run() const {
-    const Int images = std::min(c.batch, FlatPlanes<T>::kImages), runs = divide_up(c.batch, images);
-    const Int masks = FlatTaps<T>::masks_size(f), planes = images * f.plane_size;
-    const Int tiles = f.y.target_step * f.x.target_step * tile_size() * images;
-    const Int all = masks + planes + std::max(tiles, f.source_size() + f.overhang());
+    const Int images = f.images(c.batch), runs = divide_up(c.batch, images);
+    const Int block = f.channels(c.batch, c.groups), planes = images * block * f.plane_size;
+    const Int masks = FlatTaps<T>::masks_size(f);
+    const Int all = masks + planes + std::max(tiles() * images, f.source_size() + f.overhang());
     constexpr Int task_size = 65536;
-    const Int channels = std::clamp<Int>(task_size / (images * f.source_size()), 1, c.groups);
+    const Int blocks = std::max<Int>(1, task_size / (images * block * f.source_size()));
+    const Int channels = std::min(blocks * block, c.groups);  // of a task
     parallel_for(divide_up(c.groups, channels) * runs, 1, [&](Int begin, Int end) {
       T* memory = static_cast<T*>(thread_scratch(static_cast<std::size_t>(all) * sizeof(T)));
       std::fill_n(memory, all, T{0});
       const FlatTaps<T> taps(f, false, memory);
+      T *buffer = memory + masks, *tile = buffer + planes;
       for (Int task = begin; task < end; ++task) {
-        const Int image = task % runs * images, first = task / runs * channels;
-        for (Int channel = first; channel < std::min(first + channels, c.groups); ++channel)
-          run_channel(taps, image, std::min(images, c.batch - image), channel, memory + masks,
-                      memory + masks + planes);
+        const Int image = task % runs * images, count = std::min(images, c.batch - image);
+        const Int first = task / runs * channels, last = std::min(first + channels, c.groups);
+        for (Int channel = first; channel < last; channel += block) {
+          const Int some = std::min(block, last - channel);
+          fill(image, count, channel, some, buffer, tile);
+          for (Int k = 0; k < some; ++k)
+            run_channel(taps, image, count, channel + k, buffer + k * f.plane_size,
+                        some * f.plane_size, tile);
+        }
       }
     });
   }
@@ -305,15 +337,16 @@ struct FlatPass {
 // planes of a run. A masked lane may still meet an input, which is as good unless it is infinite.
 template <int kRows, int kColumns, class T>
 [[gnu::noinline]] static void add_flat(const FlatPlanes<T>& f, const FlatTaps<T>& taps, Int first,
-                                       Int images, const T* source, const T* grad, Int grad_step,
-                                       Vec<T>* sums) {
+                                       Int images, const T* source, Int source_step, const T* grad,
+                                       Int grad_step, T* sums) {
+  constexpr int lanes = kLanes<T>;
   Vec<T> sum[kColumns][kRows];
   const T* x[kColumns][kRows];
 #pragma GCC unroll 3
   for (int c = 0; c < kColumns; ++c)
 #pragma GCC unroll 7
     for (int r = 0; r < kRows; ++r) {
-      sum[c][r] = sums[c * kRows + r];
+      sum[c][r] = load(sums + (c * kRows + r) * lanes);
       x[c][r] = source + taps.offset[taps.column[first + c].begin + r];
     }
   for (Int i = 0; i < images; ++i, grad += grad_step)
@@ -322,16 +355,16 @@ template <int kRows, int kColumns, class T>
       const Vec<T> all = load(grad + at);
 #pragma GCC unroll 3
       for (int c = 0; c < kColumns; ++c) {
-        const auto mask = (Bits<T>)load(taps.column[first + c].mask + v * kLanes<T>);
+        const auto mask = (Bits<T>)load(taps.column[first + c].mask + v * lanes);
         const Vec<T> own = masked<T>(all, mask);
 #pragma GCC unroll 7
-        for (int r = 0; r < kRows; ++r) sum[c][r] += own * load(x[c][r] + i * f.plane_size + at);
+        for (int r = 0; r < kRows; ++r) sum[c][r] += own * load(x[c][r] + i * source_step + at);
       }
     }
 #pragma GCC unroll 3
   for (int c = 0; c < kColumns; ++c)
 #pragma GCC unroll 7
-    for (int r = 0; r < kRows; ++r) sums[c * kRows + r] = sum[c][r];
+    for (int r = 0; r < kRows; ++r) store(sums + (c * kRows + r) * lanes, sum[c][r]);
 }
 
 // The gradient of the weights.
@@ -340,10 +373,10 @@ struct FlatWeightPass {
   const Conv2d& c;
   const FlatPlanes<T>& f;
 
-  void add(const FlatTaps<T>& taps, Int images, const T* buffer, const T* grad, Int step,
-           Vec<T>* sums) const {
+  void add(const FlatTaps<T>& taps, Int images, const T* buffer, Int step, const T* grad,
+           Int grad_step, T* sums) const {
     if (c.kernel_height == 3 && c.kernel_width == 3)
-      return add_flat<3, 3>(f, taps, 0, images, buffer, grad, step, sums);
+      return add_flat<3, 3>(f, taps, 0, images, buffer, step, grad, grad_step, sums);
     const auto column = c.kernel_height == 1   ? add_flat<1, 1, T>
                         : c.kernel_height == 2 ? add_flat<2, 1, T>
                         : c.kernel_height == 3 ? add_flat<3, 1, T>
@@ -352,27 +385,31 @@ struct FlatWeightPass {
                         : c.kernel_height == 6 ? add_flat<6, 1, T>
                                                : add_flat<7, 1, T>;
     for (Int i = 0; i < c.kernel_width; ++i)
-      column(f, taps, i, images, buffer, grad, step, sums + taps.column[i].begin);
+      column(f, taps, i, images, buffer, step, grad, grad_step,
+             sums + taps.column[i].begin * kLanes<T>);
   }
 
-  // The gradient of one channel from the images [first, end); false if it is infinite or NaN.
-  bool run_channel(const FlatTaps<T>& taps, Int channel, Int first, Int end, T* buffer, T* spare,
-                   T* weight) const {
-    const Int x_step = c.groups * f.source_size(), y_step = c.groups * f.target_size();
-    const T* x = static_cast<const T*>(c.x);
-    const FlatPass<T> pass{c, f, x, nullptr, nullptr};
-    Vec<T> sums[FlatTaps<T>::kMost] = {};
-    for (Int image = first; image < end; image += FlatPlanes<T>::kImages) {
-      const Int images = std::min(FlatPlanes<T>::kImages, end - image);
-      pass.fill(x + image * x_step + channel * f.source_size(), x_step, images,
-                x + c.batch * x_step, buffer, spare);
-      add(taps, images, buffer,
-          static_cast<const T*>(c.y) + image * y_step + channel * f.target_size(), y_step, sums);
+  // Sums up the gradients of `channels` channels over the images [first, end).
+  void add_images(const FlatTaps<T>& taps, Int channel, Int channels, Int first, Int end, T* buffer,
+                  T* spare, T* sums) const {
+    const FlatPass<T> pass{c, f, static_cast<const T*>(c.x), nullptr, nullptr};
+    const Int grad_step = c.groups * f.target_size(), images = f.images(c.batch);
+    for (Int image = first; image < end; image += images) {
+      const Int count = std::min(images, end - image);
+      pass.fill(image, count, channel, channels, buffer, spare);
+      const T* grad = static_cast<const T*>(c.y) + image * grad_step + channel * f.target_size();
+      for (Int k = 0; k < channels; ++k)
+        add(taps, count, buffer + k * f.plane_size, channels * f.plane_size,
+            grad + k * f.target_size(), grad_step, sums + k * c.taps() * kLanes<T>);
     }
+  }
+
+  // Adds up the lanes; false if a sum is infinite or NaN.
+  bool finish(const FlatTaps<T>& taps, const T* sums, T* weight) const {
     T check = 0;
-    for (Int t = 0; t < c.taps(); ++t) {
+    for (Int t = 0; t < c.taps(); ++t, sums += kLanes<T>) {
       T total = 0;
-      for (int i = 0; i < kLanes<T>; ++i) total += sums[t][i];
+      for (int i = 0; i < kLanes<T>; ++i) total += sums[i];
       weight[taps.weight[t]] = total;
       check += T{0} * total;
     }
@@ -381,21 +418,26 @@ struct FlatWeightPass {
 
   // False if a result is infinite or NaN: then a masked lane may be the cause.
   bool run() const {
-    const Int masks = FlatTaps<T>::masks_size(f), planes = FlatPlanes<T>::kImages * f.plane_size;
-    const Int all = masks + planes + f.source_size() + f.overhang();
-    const Int channels = divide_up(c.groups, 16), size = c.groups * c.taps();
+    const Int block = f.channels(c.batch, divide_up(c.groups, 16));
+    const Int masks = FlatTaps<T>::masks_size(f), sums = block * c.taps() * kLanes<T>;
+    const Int planes = f.images(c.batch) * block * f.plane_size, size = c.groups * c.taps();
+    const Int all = masks + sums + planes + f.source_size() + f.overhang();
     T* result = static_cast<T*>(c.parts > 1 ? c.workspace : c.weight);
     bool invalid = false;
-    parallel_for(divide_up(c.groups, channels) * c.parts, 1, [&](Int begin, Int end) {
+    parallel_for(divide_up(c.groups, block) * c.parts, 1, [&](Int begin, Int end) {
       T* memory = static_cast<T*>(thread_scratch(static_cast<std::size_t>(all) * sizeof(T)));
       std::fill_n(memory, all, T{0});
       const FlatTaps<T> taps(f, true, memory);
+      T *sum = memory + masks, *buffer = sum + sums;
       for (Int task = begin; task < end; ++task) {
-        const Int part = task % c.parts, first = task / c.parts * channels;
-        for (Int channel = first; channel < std::min(first + channels, c.groups); ++channel)
-          if (!run_channel(taps, channel, c.batch * part / c.parts, c.batch * (part + 1) / c.parts,
-                           memory + masks, memory + masks + planes,
-                           result + part * size + channel * c.taps()))
+        const Int part = task % c.parts, first = task / c.parts * block;
+        const Int channels = std::min(block, c.groups - first);
+        std::fill_n(sum, sums, T{0});
+        add_images(taps, first, channels, c.batch * part / c.parts, c.batch * (part + 1) / c.parts,
+                   buffer, buffer + planes, sum);
+        for (Int k = 0; k < channels; ++k)
+          if (!finish(taps, sum + k * c.taps() * kLanes<T>,
+                      result + part * size + (first + k) * c.taps()))
             __atomic_store_n(&invalid, true, __ATOMIC_RELAXED);
       }
     });

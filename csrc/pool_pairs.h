@@ -122,8 +122,7 @@ TILEGRAD_INLINE void max_numbers_row(const T* upper, const T* lower, std::int64_
     if (taps == nullptr) return;
     const typename P::Mask zero{}, first = b > a ? zero + 1 : zero,
                                    second = d > c ? zero + 3 : zero + 2;
-    const auto bytes =
-        __builtin_convertvector(below > above ? second : first, typename P::Bytes);
+    const auto bytes = __builtin_convertvector(below > above ? second : first, typename P::Bytes);
     std::memcpy(taps + i, &bytes, sizeof(bytes));
   });
 }
@@ -187,7 +186,8 @@ struct PairsOfRows {
   }
   // The same for gradients: what no window reaches becomes 0.
   template <class T, class Visit>
-  [[gnu::always_inline]] static void for_each_grad(const PairsOfRows shape, T* x, const Visit& visit) {
+  [[gnu::always_inline]] static void for_each_grad(const PairsOfRows shape, T* x,
+                                                   const Visit& visit) {
     const std::int64_t covered = 2 * shape.count, rest = shape.plane - 2 * shape.rows * shape.in;
     for_each(shape, [=](std::int64_t from, std::int64_t at) {
       visit(from, at);

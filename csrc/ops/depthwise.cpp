@@ -12,6 +12,7 @@
 #include "../flat_planes.h"
 #include "../host_memory.h"
 #include "../parallel.h"
+#include "../register_planes.h"
 #include "../strips.h"
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
@@ -449,6 +450,8 @@ static void run_depthwise(const Conv2d& c, bool grad) {
   const T* source = static_cast<const T*>(grad ? c.y : c.x);
   const T* bias = grad ? nullptr : static_cast<const T*>(c.bias);
   T* target = static_cast<T*>(grad ? c.x : c.y);
+  if constexpr (TILEGRAD_VECTOR_BYTES == 64)
+    if (RegisterPlanes<T>::fits(c)) return register_convolve(c, source, grad, bias, target);
   const FlatPlanes<T> flat(c, grad);
   if (flat.fits(c)) return FlatPass<T>{c, flat, source, bias, target}.run();
   const Strips s(c, grad, kLanes<T>);
@@ -465,6 +468,8 @@ static void run_depthwise(const Conv2d& c, bool grad) {
 
 template <class T>
 static void run_weight(const Conv2d& c) {
+  if constexpr (TILEGRAD_VECTOR_BYTES == 64)
+    if (RegisterPlanes<T>::fits(c) && register_correlate<T>(c)) return add_parts<T>(c);
   const FlatPlanes<T> flat(c, false);
   if (flat.fits(c) && FlatWeightPass<T>{c, flat}.run()) return add_parts<T>(c);
   const Strips s(c, false, kLanes<T>);

@@ -92,8 +92,8 @@ static void avg_pairs_grad(const Pool& p) {
   const T share = T{1} / static_cast<T>(p.divisor ? p.divisor : 4);
   const bool past = past_caches<T>(p);
   for_each_pairs<T>(p, [&](auto pack, const PairsOfRows& shape) {
-    avg_pairs_grad_planes<T, pack()>(shape, static_cast<const T*>(p.y), share,
-                                     static_cast<T*>(p.x), past);
+    avg_pairs_grad_planes<T, pack()>(shape, static_cast<const T*>(p.y), share, static_cast<T*>(p.x),
+                                     past);
   });
 }
 
@@ -122,45 +122,39 @@ static void max_pool_any(const Pool& p) {
   });
 }
 
+// Output rows oy to end of slice oz of a plane x; `at` is where they begin in y, `end_of_task` what
+// must not be written.
 template <class T>
-static void collect_rows(const Pool& p, DealtRows<T>& dealt, std::int64_t oz, std::int64_t oy,
-                         WindowRows<T>& rows) {
-  const PoolAxis &d = p.depth, &h = p.height;
-  rows.count = 0;
-  for (std::int64_t a = d.first_tap(oz); a < d.kernel && d.start(oz) + a * d.dilation < d.in; ++a)
-    for (std::int64_t b = h.first_tap(oy); b < h.kernel && h.start(oy) + b * h.dilation < h.in;
-         ++b) {
-      rows.row[rows.count] = dealt.row(d.start(oz) + a * d.dilation, h.start(oy) + b * h.dilation);
-      rows.tap[rows.count++] = (a * h.kernel + b) * p.width.kernel;
-    }
+static void max_strip(const MaxStrip<T>& strip, const T* x, std::int64_t oz, std::int64_t oy,
+                      std::int64_t end, std::int64_t room, T* y, std::uint8_t* taps) {
+  const Pool& p = strip.p;
+  const std::int64_t slice = p.height.in * p.width.in;
+  const std::int64_t top = p.height.first(oy), bottom = p.height.last(end - 1);
+  bool nan = false;
+  for (std::int64_t z = p.depth.first(oz); z < p.depth.last(oz); z += p.depth.dilation)
+    nan |= may_hold_nan(x + z * slice + top * p.width.in, (bottom - top) * p.width.in);
+  const auto run =
+      taps  ? nan ? max_of_strip<T, MaxRule{true, true}> : max_of_strip<T, MaxRule{true, false}>
+      : nan ? max_of_strip<T, MaxRule{false, true}>
+            : max_of_strip<T, MaxRule{false, false}>;
+  run(strip, x, oz, oy, end, room, y, taps);
 }
 
 template <class T>
 static void max_pool_rows(const Pool& p) {
-  const PoolAxis& w = p.width;
-  const std::int64_t padded = (w.out + kLanes<T> - 1) / kLanes<T> * kLanes<T>;
-  const std::int64_t first_bytes =
-      DealtRows<T>::align(padded * static_cast<std::int64_t>(sizeof(T)));
   for_each_range(p, [&](std::int64_t begin, std::int64_t end) {
-    char* memory = static_cast<char*>(
-        thread_scratch(static_cast<std::size_t>(first_bytes + DealtRows<T>::bytes(p))));
-    T* first_taps = reinterpret_cast<T*>(memory);
-    for (std::int64_t o = 0; o < padded; ++o)
-      first_taps[o] = static_cast<T>(w.first_tap(std::min(o, w.out - 1)));
-    DealtRows<T> dealt(p, memory + first_bytes);
-    std::int64_t offsets[kMaxTaps];
-    for (std::int64_t j = 0; j < w.kernel; ++j) offsets[j] = dealt.offset(j);
-    WindowRows<T> rows;
-    for (std::int64_t plane = begin; plane < end; ++plane) {
-      dealt.start_plane(static_cast<const T*>(p.x) + plane * p.in_size());
-      for_each_output_row(p, [&](std::int64_t row, std::int64_t oz, std::int64_t oy) {
-        collect_rows(p, dealt, oz, oy, rows);
-        const std::int64_t at = plane * p.out_size() + row * w.out;
-        (w.kernel == 3 ? max_row<T, 3>
-                       : max_row<T, 0>)(rows, offsets, w, first_taps, end * p.out_size() - at,
-                                        static_cast<T*>(p.y) + at, p.taps ? p.taps + at : nullptr);
-      });
-    }
+    MaxStrip<T> strip(p);
+    strip.place(thread_scratch(strip.bytes()));
+    std::int64_t at = begin * p.out_size();
+    for (std::int64_t plane = begin; plane < end; ++plane)
+      for (std::int64_t oz = 0; oz < p.depth.out; ++oz)
+        for (std::int64_t oy = 0; oy < p.height.out; oy += strip.outputs) {
+          const std::int64_t rows = std::min(strip.outputs, p.height.out - oy);
+          max_strip<T>(strip, static_cast<const T*>(p.x) + plane * p.in_size(), oz, oy, oy + rows,
+                       end * p.out_size() - at, static_cast<T*>(p.y) + at,
+                       p.taps ? p.taps + at : nullptr);
+          at += rows * p.width.out;
+        }
   });
 }
 

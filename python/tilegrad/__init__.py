@@ -24,7 +24,29 @@ from ._C import (
 from ._C import boolean as bool
 from ._config import config, show_config
 from ._interop import asarray, from_dlpack, frombuffer
+from ._layout import (
+    layout,
+    sparse_bsc,
+    sparse_bsr,
+    sparse_coo,
+    sparse_csc,
+    sparse_csr,
+    strided,
+)
 from ._lazy import lazily as _lazily
+from ._legacy import (
+    BFloat16Tensor,
+    BoolTensor,
+    ByteTensor,
+    CharTensor,
+    DoubleTensor,
+    FloatTensor,
+    HalfTensor,
+    IntTensor,
+    LongTensor,
+    ShortTensor,
+    set_default_tensor_type,
+)
 from ._limits import finfo, iinfo
 from ._memory_format import (
     channels_last,
@@ -35,6 +57,7 @@ from ._memory_format import (
 )
 from ._printing import set_printoptions
 from ._size import Size
+from ._switches import *  # noqa: F403
 from .autograd import (
     enable_grad,
     inference_mode,

@@ -37,7 +37,9 @@ def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None
         wishes["copy"] = copy
     if device is not None:
         wishes["dl_device"] = _dlpack_device(_device(device))
-    kind, index = ext_tensor.__dlpack_device__() if hasattr(ext_tensor, "__dlpack_device__") else (_CPU, 0)
+    kind, _ = (
+        ext_tensor.__dlpack_device__() if hasattr(ext_tensor, "__dlpack_device__") else (_CPU, 0)
+    )
     if int(kind) == _CUDA:
         wishes["stream"] = 1  # the legacy default stream, on which everything runs here
     try:
@@ -55,13 +57,13 @@ def _dlpack_device(device: Any) -> tuple[int, int]:
 
 
 @method()
-def __dlpack_device__(self: Tensor) -> tuple[int, int]:  # noqa: N807
+def __dlpack_device__(self: Tensor) -> tuple[int, int]:
     """DLPack's device type and index: (1, 0) for the CPU."""
     return _dlpack_device(self.device)
 
 
 @method()
-def __dlpack__(  # noqa: N807
+def __dlpack__(
     self: Tensor,
     *,
     stream: Any = None,

@@ -14,7 +14,7 @@ from .reductions import register
 from .spawn import ProcessContext, ProcessExitedException, ProcessRaisedException, spawn
 from .spawn import start_processes as start_processes
 
-__all__ = [  # noqa: PLE0604
+__all__ = [
     *_standard.__all__,  # type: ignore[attr-defined]
     "ProcessContext",
     "ProcessExitedException",
@@ -57,5 +57,3 @@ def __getattr__(name: str) -> Any:
         return getattr(_standard, name)
     except AttributeError:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-
-

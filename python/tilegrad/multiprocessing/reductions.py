@@ -1,8 +1,8 @@
 """Tensors in memory that several processes see, and how they travel between processes.
 
 A shared storage lies in an anonymous file of memory. What is sent is the file's descriptor, which
-``multiprocessing`` hands over, so that the memory lives as long as anybody has it mapped and nothing
-is left behind by a crash.
+``multiprocessing`` hands over, so that the memory lives as long as anybody has it mapped and
+nothing is left behind by a crash.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["is_shared", "reduce_tensor", "register", "share"]
 
 
 class _Mapping(mmap.mmap):
-    """A mapped file of memory that knows its descriptor, which stays open so that it can be sent."""
+    """A mapped file of memory and its descriptor, which stays open so that it can be sent."""
 
     handle: int
 

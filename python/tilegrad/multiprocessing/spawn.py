@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.connection
+import os
 import pickle
 import signal
 import sys
 import tempfile
 import traceback
-import os
 from collections.abc import Callable
 from typing import Any
 

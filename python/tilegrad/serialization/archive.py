@@ -1,7 +1,8 @@
 """PyTorch's checkpoint archive: a zip file of uncompressed records, read with every size checked.
 
-``<name>/data.pkl`` is the pickle, ``<name>/data/<key>`` the bytes of one storage each, aligned to 64
-bytes so that they can be mapped, ``<name>/version`` and ``<name>/byteorder`` say how to read them.
+``<name>/data.pkl`` is the pickle, ``<name>/data/<key>`` the bytes of one storage each, aligned to
+64 bytes so that they can be mapped; ``<name>/version`` and ``<name>/byteorder`` say how to read
+them.
 """
 
 from __future__ import annotations
@@ -105,7 +106,9 @@ class ArchiveReader:
         start = self._start_of(entry)
         size = entry.file_size
         if self._mapped is not None:
-            array = np.frombuffer(self._mapped, np.uint8, size, start) if size else np.empty(0, "u1")
+            array = (
+                np.frombuffer(self._mapped, np.uint8, size, start) if size else np.empty(0, "u1")
+            )
             if start % 8:  # not from PyTorch, which aligns
                 array = array.copy()
             return _C.from_numpy(array)

@@ -191,7 +191,7 @@ class Machine:
 
 
 def check_key(key: Any) -> None:
-    """Raises UnpicklingError for keys whose hash would run forever: tuples of tuples of tuples, shared."""
+    """Raises UnpicklingError for keys whose hash would take forever: tuples of shared tuples."""
     budget = _LARGEST_KEY
     pending = [key]
     while pending:

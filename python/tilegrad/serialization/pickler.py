@@ -1,11 +1,11 @@
-"""Objects as pickles in PyTorch's words: tensors are calls of its functions, storages references."""
+"""Objects as pickles in PyTorch's words: tensors are calls, storages are references."""
 
 from __future__ import annotations
 
 import io
 import pickle
 from collections import OrderedDict
-from typing import Any
+from typing import Any, ClassVar
 
 from .. import _C
 from .._size import Size
@@ -57,7 +57,7 @@ class Pickler(pickle._Pickler):  # type: ignore[name-defined]
     what they name.
     """
 
-    dispatch = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
+    dispatch: ClassVar[dict] = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
 
     def __init__(self, protocol: int = 2) -> None:
         self.output = io.BytesIO()

@@ -157,7 +157,11 @@ GLOBALS: dict[str, Any] = {
     "types.SimpleNamespace": types.SimpleNamespace,
     "numpy.dtype": np.dtype,
     "numpy.ndarray": np.ndarray,
-    **{f"{room}.{kind.__name__}": kind for kind in _BUILTINS for room in ("builtins", "__builtin__")},
+    **{
+        f"{room}.{kind.__name__}": kind
+        for kind in _BUILTINS
+        for room in ("builtins", "__builtin__")
+    },
     **{f"numpy.{core}.multiarray.scalar": _scalar for core in ("core", "_core")},
     **{f"numpy.{core}.multiarray._reconstruct": _array_shell for core in ("core", "_core")},
     **{f"numpy.{core}.numeric._frombuffer": _array_from_buffer for core in ("core", "_core")},

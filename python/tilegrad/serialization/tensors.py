@@ -236,15 +236,13 @@ class TensorBuilder:
             known = _CALLS.get(function) or CALLS.get(function)
         except TypeError:  # not hashable, so not a function
             known = None
-        if known is None and any(function is x for x in _trusted.values()):
-            known = function
         if known is None:
+            if any(function is x for x in _trusted.values()):
+                return function(*args)
             raise UnpicklingError(f"load: the file calls {_named(function)}, which it may not")
         try:
             return known(*args)
         except TypeError as error:
-            if known is function:
-                raise
             raise UnpicklingError(f"load: {_named(function)}: {error}") from None
 
     def make(self, cls: Any, args: tuple) -> Any:
@@ -301,5 +299,3 @@ def _normalize_bools(bytes: Tensor) -> None:
     array = _C.to_numpy(bytes)
     if array.size and array.max() > 1:
         np.minimum(array, 1, out=array)
-
-
