@@ -18,7 +18,7 @@ def test_distances(p):
     check(
         lambda m, x: m.nn.functional.pdist(x, p) if m is not tg else tg.pdist(x, p), Y, grad=p > 0
     )
-    check(lambda m, x, y: m.dist(x, y, p), X[0], Y[:4])
+    check(lambda m, x, y: m.dist(x, y, p), X[0], Y[:4], grad=p > 0)
 
 
 def test_distances_of_equal_rows_have_no_slope():
