@@ -56,6 +56,7 @@ from ._memory_format import (
     preserve_format,
 )
 from ._printing import set_printoptions
+from ._queries import *  # noqa: F403
 from ._size import Size
 from ._switches import *  # noqa: F403
 from .autograd import (
@@ -69,6 +70,8 @@ from .autograd import (
 from .ops import *  # noqa: F403
 from .tensor import Tensor
 
+from . import linalg, special  # isort: skip
+from .linalg.legacy import *  # noqa: F403  # isort: skip
 from . import nn, optim, utils  # isort: skip - they build on all of the above
 from .utils import data as _data  # isort: skip - makes utils.data known without its own import
 

@@ -140,7 +140,9 @@ def check_errors(info: Any) -> None:
         sample = error.module_error_input
         made, given = sample.constructor_input, sample.forward_input
         try:
-            arguments = to_ours((made.args, made.kwargs, given.args, given.kwargs))
+            arguments = to_ours((made.args, made.kwargs))
+            if error.error_on is ModuleErrorEnum.FORWARD_ERROR:
+                arguments += to_ours((given.args, given.kwargs))
         except Untranslatable:
             continue
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from .. import _C, _autocast
@@ -58,7 +59,9 @@ def matmul_backward(node: Any, grad: Any) -> tuple:
     if node.needs(1):
         if right.ndim == 2 and left.ndim > 2:  # one product over all batches instead of a sum
             rows, columns = left.shape[-1], grad.shape[-1]
-            grad_other = matmul(left.reshape(-1, rows).t(), grad.reshape(-1, columns))
+            count = math.prod(left.shape[:-1])
+            flat = left.reshape(count, rows)
+            grad_other = matmul(flat.t(), grad.reshape(count, columns))
         else:
             grad_other = matmul(left.transpose(-2, -1), grad)
         if column:
