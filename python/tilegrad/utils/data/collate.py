@@ -43,8 +43,8 @@ def default_collate(batch: list[Any]) -> Any:
     collated entry by entry (a tuple becomes a list, a named tuple stays one), strings stay as they
     are.
 
-    collated entry by entry (a tuple becomes a list, a named tuple stays one), strings stay.
-    different shapes.
+    Raises TypeError for other types, IndexError for no samples, RuntimeError for sequences of
+    different lengths or tensors of different shapes.
     """
     if not isinstance(batch, (list, tuple)):
         raise TypeError(f"default_collate: expected a list of samples, got {type(batch).__name__}")
