@@ -54,8 +54,8 @@ def test_no_module_of_an_operation_leaks_into_the_top():
     found = {name for name, x in vars(tg).items() if isinstance(x, types.ModuleType)}
     wanted = {"autograd", "backends", "cuda", "nn", "ops", "optim", "utils"}
     asked_for = {  # imported when a test asked for them
-        "accelerator", "amp", "compiler", "func", "distributed", "distributions", "fft", "hub", "jit",
-        "linalg", "multiprocessing", "random", "run", "serialization", "special", "storage",
+        "accelerator", "amp", "compiler", "distributed", "distributions", "fft", "func", "hub",
+        "jit", "linalg", "multiprocessing", "random", "run", "serialization", "special", "storage",
         "testing", "version",
     }  # fmt: skip
     names = {name for name in found if name[0] != "_"}

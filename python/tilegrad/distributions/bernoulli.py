@@ -25,7 +25,7 @@ class Bernoulli(Distribution):
     arg_constraints = {  # noqa: RUF012
         "probs": constraints.unit_interval, "logits": constraints.real,
     }  # fmt: skip
-    support = constraints.boolean  # type: ignore[assignment]
+    support = constraints.boolean
     has_enumerate_support = True
 
     def __init__(

@@ -59,7 +59,7 @@ def is_dependent(constraint: Any) -> bool:
     return isinstance(constraint, _Dependent)
 
 
-class dependent_property(property, _Dependent):  # type: ignore[misc]
+class dependent_property(property, _Dependent):
     """A property that gives a constraint on an instance and is a dependent one on the class."""
 
     def __init__(self, fn: Any = None, *, is_discrete: bool = False, event_dim: int = 0) -> None:

@@ -21,7 +21,7 @@ class Exponential(Distribution):
     """Density ``rate * exp(-rate * x)`` from 0 on. Raises ValueError for rates not positive."""
 
     arg_constraints = {"rate": constraints.positive}  # noqa: RUF012
-    support = constraints.nonnegative  # type: ignore[assignment]
+    support = constraints.nonnegative
     has_rsample = True
 
     def __init__(self, rate: Any, validate_args: bool | None = None) -> None:
@@ -83,7 +83,7 @@ class _LocationScale(Distribution):
     """What the others share: ``loc`` and a positive ``scale``, which broadcast."""
 
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}  # noqa: RUF012
-    support = constraints.real  # type: ignore[assignment]
+    support = constraints.real
     has_rsample = True
 
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
@@ -173,8 +173,8 @@ class Gumbel(_LocationScale):
         """``loc - scale * log(-log(u))`` for uniform numbers u."""
         limits = finfo(self.loc.dtype)
         shape = self._extended_shape(sample_shape)
-        u = rand(*shape, dtype=self.loc.dtype, device=self.loc.device)
-        u = limits.tiny + u * (1 - limits.eps - limits.tiny)
+        uniform: Any = rand(*shape, dtype=self.loc.dtype, device=self.loc.device)
+        u = limits.tiny + uniform * (1 - limits.eps - limits.tiny)
         return self.loc - self.scale * (-u.log()).log()
 
     def log_prob(self, value: Any) -> Any:

@@ -52,7 +52,7 @@ class Gamma(Distribution):
     arg_constraints = {  # noqa: RUF012
         "concentration": constraints.positive, "rate": constraints.positive,
     }  # fmt: skip
-    support = constraints.nonnegative  # type: ignore[assignment]
+    support = constraints.nonnegative
 
     def __init__(self, concentration: Any, rate: Any, validate_args: bool | None = None) -> None:
         self.concentration, self.rate = broadcast_all(concentration, rate)
@@ -122,7 +122,7 @@ class Dirichlet(Distribution):
     arg_constraints = {  # noqa: RUF012
         "concentration": constraints.independent(constraints.positive, 1)
     }  # fmt: skip
-    support = constraints.simplex  # type: ignore[assignment]
+    support = constraints.simplex
 
     def __init__(self, concentration: Any, validate_args: bool | None = None) -> None:
         if concentration.ndim < 1:
@@ -180,7 +180,7 @@ class Beta(Distribution):
     arg_constraints = {  # noqa: RUF012
         "concentration1": constraints.positive, "concentration0": constraints.positive,
     }  # fmt: skip
-    support = constraints.unit_interval  # type: ignore[assignment]
+    support = constraints.unit_interval
 
     def __init__(
         self, concentration1: Any, concentration0: Any, validate_args: bool | None = None
@@ -244,7 +244,7 @@ class StudentT(Distribution):
     arg_constraints = {  # noqa: RUF012
         "df": constraints.positive, "loc": constraints.real, "scale": constraints.positive,
     }  # fmt: skip
-    support = constraints.real  # type: ignore[assignment]
+    support = constraints.real
 
     def __init__(
         self, df: Any, loc: Any = 0.0, scale: Any = 1.0, validate_args: bool | None = None

@@ -22,7 +22,7 @@ class OneHotCategorical(Distribution):
     arg_constraints = {  # noqa: RUF012
         "probs": constraints.simplex, "logits": constraints.real_vector,
     }  # fmt: skip
-    support = constraints.one_hot  # type: ignore[assignment]
+    support = constraints.one_hot
     has_enumerate_support = True
 
     def __init__(

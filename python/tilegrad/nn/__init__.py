@@ -63,6 +63,7 @@ from .loss import (
     L1Loss,
     MSELoss,
     NLLLoss,
+    NLLLoss2d,
     SmoothL1Loss,
 )
 from .margin_loss import (
@@ -154,8 +155,6 @@ from .upsampling import (
     UpsamplingBilinear2d,
     UpsamplingNearest2d,
 )
-
-NLLLoss2d = NLLLoss
 
 __all__ = [
     "CELU",

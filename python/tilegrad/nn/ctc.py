@@ -50,7 +50,7 @@ def _rows(targets: Any, lengths: np.ndarray, batch: int) -> np.ndarray:
         raise RuntimeError(
             f"ctc_loss: expected targets of {lengths.sum()} elements, got {list(values.shape)}"
         )
-    rows = np.zeros((batch, longest), np.int64)
+    rows: np.ndarray = np.zeros((batch, longest), np.int64)
     ends = np.cumsum(lengths)
     for row, end, length in zip(rows, ends, lengths, strict=True):
         row[:length] = values[end - length : end]

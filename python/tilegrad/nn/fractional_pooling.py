@@ -31,7 +31,7 @@ def _per_dim(value: Any, dims: int) -> tuple:
 
 def _begins(samples: np.ndarray, size: int, outputs: int, window: int) -> np.ndarray:
     """Where the windows begin along one dimension: (planes, outputs); the last one ends there."""
-    begins = np.full((len(samples), outputs), size - window, np.int64)
+    begins: np.ndarray = np.full((len(samples), outputs), size - window, np.int64)
     if outputs > 1:
         alpha = samples.dtype.type((size - window) / (outputs - 1))
         steps = np.arange(outputs - 1, dtype=samples.dtype)
@@ -160,6 +160,7 @@ class _FractionalMaxPool(Module):
     """What the layers share. ValueError for both or neither of size and ratio."""
 
     dims: int
+    _random_samples: Any
 
     def __init__(
         self,

@@ -36,6 +36,7 @@ class _Uninitialized:
     """What both kinds share: there is a dtype and a device, but no shape yet."""
 
     kind: type
+    copy_: Any
 
     def materialize(self: Any, shape: Any, device: Any = None, dtype: Any = None) -> None:
         """Gives it a shape; the content is undefined. It is an ordinary tensor from then on."""
@@ -58,7 +59,7 @@ class _Uninitialized:
         return f"<{type(self).__name__}>"
 
 
-class UninitializedParameter(_Uninitialized, Parameter):  # type: ignore[misc]
+class UninitializedParameter(_Uninitialized, Parameter):
     """A parameter whose shape is not known yet; :meth:`materialize` gives it one."""
 
     kind = Parameter
@@ -67,7 +68,7 @@ class UninitializedParameter(_Uninitialized, Parameter):  # type: ignore[misc]
         return super().__new__(cls, _nothing(device, dtype), requires_grad)
 
 
-class UninitializedBuffer(_Uninitialized, Buffer):  # type: ignore[misc]
+class UninitializedBuffer(_Uninitialized, Buffer):
     """A buffer whose shape is not known yet; :meth:`materialize` gives it one."""
 
     kind = Tensor
@@ -96,6 +97,8 @@ class _Lazy(Module):
     cls_to_become: Any
     counts: tuple[str, ...]  # the constructor's arguments that are left out, 0 until known
     dim = 1  # where the input has that size
+    _lazy_options: dict[str, Any]
+    _lazy_handles: tuple[Any, ...]
 
     def _init_lazily(self, given: dict[str, Any]) -> None:
         self.__dict__["_lazy_options"] = given

@@ -57,8 +57,7 @@ for _name in _PLACES:
 
 def __getattr__(name: str) -> Any:
     """All layers are here, too."""
-    from .. import __dict__ as layers
-
-    if name in layers and not name.startswith("__"):
-        return layers[name]
+    layers = sys.modules[__name__.rpartition(".")[0]]
+    if not name.startswith("__") and name in vars(layers):
+        return getattr(layers, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
