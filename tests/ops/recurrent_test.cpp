@@ -306,7 +306,7 @@ struct Gradients {
         bias_ih(l.width, NAN),
         bias_hh(l.width, NAN),
         packed(recurrent_packed_backward_size(l.c.cell, size, l.c.hidden)),
-        sums(recurrent_sums_size(l.c.cell, l.batch, size, l.c.hidden)) {}
+        sums(recurrent_sums_size(l.layer(), size)) {}
 
   RecurrentBackward backward() {
     RecurrentLayer layer = l.layer();
