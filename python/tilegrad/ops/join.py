@@ -200,9 +200,7 @@ def _joined(grads: tuple, shapes: Sequence[Any], dim: int, unbound: bool) -> Any
     like = next(g for g in grads if g is not None)
     parts = [like.new_zeros(s) if g is None else g for g, s in zip(grads, shapes, strict=True)]
     whole = None if needs_grad(*parts) else _C.rejoin(parts, dim, unbound)
-    if whole is not None:
-        return whole
-    return stack(parts, dim) if unbound else cat(parts, dim)
+    return whole if whole is not None else (stack if unbound else cat)(parts, dim)
 
 
 def _split(input: Any, lengths: Sequence[int], dim: int) -> tuple:
