@@ -21,6 +21,8 @@ ROOMS = {
     "autograd": tg.autograd,
     "utils.data": tg.utils.data,
     "cuda": tg.cuda,
+    "linalg": tg.linalg,
+    "special": tg.special,
 }
 # Questions and switches without arguments that could be wrong.
 NOTHING_TO_REFUSE = {
@@ -52,7 +54,7 @@ def test_no_module_of_an_operation_leaks_into_the_top():
     found = {name for name, x in vars(tg).items() if isinstance(x, types.ModuleType)}
     wanted = {"autograd", "backends", "cuda", "nn", "ops", "optim", "utils"}
     asked_for = {  # imported when a test asked for them
-        "accelerator", "amp", "compiler", "distributed", "distributions", "fft", "hub", "jit",
+        "accelerator", "amp", "compiler", "func", "distributed", "distributions", "fft", "hub", "jit",
         "linalg", "multiprocessing", "random", "run", "serialization", "special", "storage",
         "testing", "version",
     }  # fmt: skip
@@ -74,7 +76,9 @@ def test_public_members_of_classes_are_documented():
     assert len(classes) > 50 and not silent
 
 
-@pytest.mark.parametrize("room", ["tg", "nn.functional", "nn.init", "autograd", "utils.data"])
+@pytest.mark.parametrize(
+    "room", ["tg", "nn.functional", "nn.init", "autograd", "utils.data", "linalg"]
+)
 def test_functions_say_what_they_refuse(room):
     silent = [
         name
