@@ -1,5 +1,6 @@
 """Modules: layers, containers, losses, and the functions behind them."""
 
+from .._lazy import lazily as _lazily
 from . import functional, init, utils
 from .activation import (
     CELU,
@@ -152,6 +153,10 @@ from .upsampling import (
     Upsample,
     UpsamplingBilinear2d,
     UpsamplingNearest2d,
+)
+
+__getattr__ = _lazily(  # nn.modules, nn.parallel and two names from there
+    __name__, {"DataParallel": "parallel", "data_parallel": "parallel"}
 )
 
 __all__ = [
