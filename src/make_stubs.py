@@ -45,6 +45,7 @@ def typed(text: str) -> str:
     """A signature or a part of one in Python's words."""
     for word, meaning in WORDS.items():
         text = text.replace(word, meaning)
+    text = re.sub(r"\b(from|in|is|lambda): ", r"\1_: ", text)  # words that Python keeps
     return re.sub(r"= <[^>]*>", "= ...", text)
 
 

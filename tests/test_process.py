@@ -251,3 +251,8 @@ def test_downloads(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     assert tg.hub.get_dir() == str(tmp_path / "torch" / "hub")
     check_error(NotImplementedError, "clone it", lambda: tg.hub.load("a/b", "c"))
+
+
+def test_what_the_backends_say():
+    assert tg.backends.cpu.get_cpu_capability() == str(tg.config()["isa"]).upper()
+    assert tg.backends.cuda.is_built() == (tg.config()["cuda"] == "on")

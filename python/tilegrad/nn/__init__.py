@@ -1,6 +1,7 @@
 """Modules: layers, containers, losses, and the functions behind them."""
 
-from . import functional, init, modules, parallel, utils
+from .._lazy import lazily as _lazily
+from . import functional, init, utils
 from .activation import (
     CELU,
     ELU,
@@ -154,6 +155,10 @@ from .upsampling import (
     Upsample,
     UpsamplingBilinear2d,
     UpsamplingNearest2d,
+)
+
+__getattr__ = _lazily(  # nn.modules, nn.parallel and two names from there
+    __name__, {"DataParallel": "parallel", "data_parallel": "parallel"}
 )
 
 __all__ = [

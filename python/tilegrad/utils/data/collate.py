@@ -37,7 +37,7 @@ def default_convert(data: Any) -> Any:
     return data
 
 
-def default_collate(batch: list[Any]) -> Any:
+def default_collate(batch: list[Any] | tuple) -> Any:
     """A batch from samples: tensors and arrays of equal shape are stacked along a new dimension 0,
     numbers become a tensor (floats float64, integers int64), mappings, tuples and sequences are
     collated entry by entry (a tuple becomes a list, a named tuple stays one), strings stay as they
