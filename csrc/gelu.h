@@ -61,7 +61,7 @@ TILEGRAD_INLINE Vec<float> bell(Vec<float> x) {
 
 // P(X > z) for z >= 0, given bell(z).
 TILEGRAD_INLINE Vec<float> normal_tail(Vec<float> z, Vec<float> bell) {
-  z = z > 5.99f ? splat(5.99f) : z;  // beyond, the tail is below 2^-29
+  z = z > 5.9999f ? splat(5.9999f) : z;  // beyond, the tail is below 2^-29
   // From 2 to 8, the lowest bit of the exponent and three of the fraction number the intervals.
   const Vec<float> place = z + 2.0f;
   const auto bits = std::bit_cast<VecInt<float>>(place);

@@ -145,7 +145,7 @@ def test_orders_of_memory(dtype: type) -> None:
     cases = [
         ((130, 70), (1, 0)), ((64, 64), (1, 0)), ((256, 33), (1, 0)), ((1, 300), (1, 0)),
         ((3, 200), (1, 0)), ((200, 3), (1, 0)), ((5, 7), (1, 0)), ((128, 1024), (1, 0)),
-        ((2, 3, 9, 11), (0, 2, 3, 1)), ((2, 9, 11, 3), (0, 3, 1, 2)), ((2, 33, 9, 11), (0, 2, 3, 1)),
+        ((2, 3, 9, 11), (0, 2, 3, 1)), ((2, 9, 11, 3), (0, 3, 1, 2)), ((2, 33, 9, 4), (0, 2, 3, 1)),
         ((3, 8, 4, 5), (0, 2, 1, 3)), ((3, 8, 4, 33), (0, 2, 1, 3)), ((17, 5, 66), (2, 1, 0)),
         ((66, 1, 70), (2, 1, 0)), ((4, 3, 2, 65), (3, 1, 0, 2)), ((40, 2, 3), (2, 1, 0)),
         ((300, 2, 2), (0, 2, 1)), ((2, 0, 3), (2, 1, 0)),
@@ -168,7 +168,12 @@ def test_orders_of_memory_of_halves(dtype: tg.dtype) -> None:
 
 def test_a_step_between_elements() -> None:
     x = randn(70, 90)
-    for view in (lambda a: a[::2, ::3], lambda a: a.T[::2], lambda a: a[:, ::2].T, lambda a: a[3:5]):
+    for view in (
+        lambda a: a[::2, ::3],
+        lambda a: a.T[::2],
+        lambda a: a[:, ::2].T,
+        lambda a: a[3:5],
+    ):
         np.testing.assert_array_equal(
             tg.from_numpy(view(x)).contiguous().numpy(), np.ascontiguousarray(view(x))
         )

@@ -67,7 +67,9 @@ def test_log_sums_far_from_zero() -> None:
 def test_differentiated_twice(name: str) -> None:
     x = randn(4, 3)
     assert tg.autograd.gradgradcheck(
-        lambda x: getattr(tg, name)(x, 0)[0] if name.startswith("cumm") else getattr(tg, name)(x, 0),
+        lambda x: (
+            getattr(tg, name)(x, 0)[0] if name.startswith("cumm") else getattr(tg, name)(x, 0)
+        ),
         (tg.from_numpy(x).requires_grad_(),),
     )
     if name == "cumprod":
