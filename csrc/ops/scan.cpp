@@ -34,6 +34,14 @@ static void scan_values(const Scan& args, State initial, const Step& step) {
     if (args.reverse) at += (args.length - 1) * args.inner;
     const T* x = static_cast<const T*>(args.x);
     T* y = static_cast<T*>(args.y);
+    if (width == 1) {  // one running value in a register
+      State state = initial;
+      for (std::int64_t i = 0; i < args.length; ++i, at += stride) {
+        state = step(state, static_cast<State>(x[at]));
+        y[at] = static_cast<T>(state);
+      }
+      return;
+    }
     State state[kColumns];
     std::fill_n(state, width, initial);
     for (std::int64_t i = 0; i < args.length; ++i, at += stride)
@@ -50,6 +58,17 @@ static void scan_extremes(const Scan& args, const Beats& beats) {
   for_each_block(args.outer, args.length, args.inner, [&](std::int64_t at, std::int64_t width) {
     const T* x = static_cast<const T*>(args.x);
     T* y = static_cast<T*>(args.y);
+    if (width == 1 && args.length > 0) {
+      T best = x[at];
+      std::int64_t where = 0;
+      for (std::int64_t i = 0; i < args.length; ++i, at += args.inner) {
+        const T value = x[at];
+        if (value != value || beats(value, best)) best = value, where = i;
+        y[at] = best;
+        args.index[at] = where;
+      }
+      return;
+    }
     T best[kColumns];
     std::int64_t where[kColumns];
     for (std::int64_t i = 0; i < args.length; ++i, at += args.inner)
