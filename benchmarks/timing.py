@@ -39,16 +39,27 @@ def rounds_in_turns(
     calls: Sequence[int],
     rounds: int,
     clock: Clock = time.perf_counter,
+    rest: float = 0.0,
 ) -> list[list[float]]:
-    """Seconds per call of each program in each round; a round runs all, one after the other."""
+    """Seconds per call of each program in each round; a round runs all, one after the other.
+
+    OpenMP's threads wait for more work for milliseconds, each at the cost of a processor. Where
+    programs use several threads, a ``rest`` of some milliseconds and an untimed call before each
+    turn keep one program from paying for the waiting of another.
+    """
     times: list[list[float]] = [[] for _ in programs]
     for _ in range(rounds):
         for program, count, found in zip(programs, calls, times, strict=True):
+            if rest > 0:
+                time.sleep(rest)
+                program()
             found.append(per_call(program, count, clock))
     return times
 
 
-def compare_many(programs: Sequence[Program], seconds: float, clock: Clock) -> list[list[float]]:
+def compare_many(
+    programs: Sequence[Program], seconds: float, clock: Clock, rest: float = 0.0
+) -> list[list[float]]:
     """The same for programs of any length: about ``seconds`` in all, in 3 to 15 rounds."""
     estimates = []
     for program in programs:
@@ -56,4 +67,5 @@ def compare_many(programs: Sequence[Program], seconds: float, clock: Clock) -> l
         estimates.append(per_call(program, 1))
     calls = [max(1, int(0.02 / max(estimate, 1e-7))) for estimate in estimates]
     one_round = sum(n * t for n, t in zip(calls, estimates, strict=True))
-    return rounds_in_turns(programs, calls, max(3, min(15, int(seconds / one_round))), clock)
+    rounds = max(3, min(15, int(seconds / one_round)))
+    return rounds_in_turns(programs, calls, rounds, clock, rest)

@@ -17,8 +17,10 @@ struct Product {
   Int other_step, other_column;
   T* y;
   Int y_row, y_column;
+  const T* residual = nullptr;  // added to y at the end: (rows, columns), or null
+  Int residual_row = 0, residual_column = 0;
 
-  // y^T = other^T @ x^T
+  // y^T = other^T @ x^T, without the residual
   Product transposed() const {
     return {columns, rows,   inner, other, other_column, other_step,
             x,       x_step, x_row, y,     y_column,     y_row};

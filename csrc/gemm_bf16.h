@@ -188,6 +188,12 @@ static void pack_pairs(std::uint32_t* panel, const BFloat16* source, Int count, 
     BFloat16* y = m.y + (row + i) * m.y_row + column;
     if (bias)
       for (Int j = 0; j < columns; ++j) sum[j] += bias[j];
+    if (m.residual) {
+      const BFloat16* residual =
+          m.residual + (row + i) * m.residual_row + column * m.residual_column;
+      for (Int j = 0; j < columns; ++j)
+        sum[j] += static_cast<float>(residual[j * m.residual_column]);
+    }
     if (args.activation == MatmulActivation::relu)
       for (Int j = 0; j < columns; ++j) sum[j] = sum[j] < 0 ? 0 : sum[j];
     if (args.activation == MatmulActivation::gelu)

@@ -27,7 +27,7 @@ struct HostMemoryStats {
 };
 HostMemoryStats host_memory_stats();
 
-// Returns every cached block to the system.
+// Returns to the system every cached block, but for small ones that share a slab with one in use.
 void host_empty_cache();
 
 }  // namespace tilegrad

@@ -108,6 +108,25 @@ TILEGRAD_INLINE void max_pairs_row(const T* upper, const T* lower, std::int64_t 
   });
 }
 
+// The same where there is no NaN: a tournament, in half as many comparisons. Adds everything it
+// reads to `sum`.
+template <class T, int kCount>
+TILEGRAD_INLINE void max_numbers_row(const T* upper, const T* lower, std::int64_t count, T* y,
+                                     std::uint8_t* taps, typename Pack<T, kCount>::type& sum) {
+  using P = Pack<T, kCount>;
+  for_each_pack<kCount>(count, [&sum, upper, lower, y, taps](std::int64_t i) {
+    const auto [a, b, c, d] = Quads<T, kCount>(upper + 2 * i, lower + 2 * i).value;
+    const auto above = b > a ? b : a, below = d > c ? d : c;
+    sum += (a + b) + (c + d);
+    P::store(y + i, below > above ? below : above);
+    if (taps == nullptr) return;
+    const typename P::Mask zero{}, first = b > a ? zero + 1 : zero,
+                                   second = d > c ? zero + 3 : zero + 2;
+    const auto bytes = __builtin_convertvector(below > above ? second : first, typename P::Bytes);
+    std::memcpy(taps + i, &bytes, sizeof(bytes));
+  });
+}
+
 template <class T, int kCount>
 TILEGRAD_INLINE void max_pairs_grad_row(const T* y, const std::uint8_t* taps, std::int64_t count,
                                         T* upper, T* lower, bool past_caches) {
@@ -143,6 +162,86 @@ TILEGRAD_INLINE void avg_pairs_grad_row(const T* y, std::int64_t count, T share,
     const typename P::type part = P::load(y + i) * share;
     store_zipped<T, kCount>(upper + 2 * i, part, part, past_caches);
     store_zipped<T, kCount>(lower + 2 * i, part, part, past_caches);
+  });
+}
+
+// The planes of a task, as pairs of rows.
+struct PairsOfRows {
+  PairsOfRows(const Pool& p, std::int64_t begin, std::int64_t end)
+      : planes((end - begin) * p.depth.in),
+        rows(p.height.out),
+        in(p.width.in),
+        count(p.width.out),
+        first(begin * p.depth.in),
+        plane(p.height.in * p.width.in) {}
+
+  // Calls visit(offset of the upper row in x, offset of the result in y). By value: writes of bytes
+  // would make the compiler read the sizes again for every row.
+  template <class Visit>
+  [[gnu::always_inline]] static void for_each(const PairsOfRows shape, const Visit& visit) {
+    std::int64_t at = shape.first * shape.rows * shape.count;
+    for (std::int64_t i = shape.first; i < shape.first + shape.planes; ++i)
+      for (std::int64_t row = 0; row < shape.rows; ++row, at += shape.count)
+        visit(i * shape.plane + 2 * row * shape.in, at);
+  }
+  // The same for gradients: what no window reaches becomes 0.
+  template <class T, class Visit>
+  [[gnu::always_inline]] static void for_each_grad(const PairsOfRows shape, T* x,
+                                                   const Visit& visit) {
+    const std::int64_t covered = 2 * shape.count, rest = shape.plane - 2 * shape.rows * shape.in;
+    for_each(shape, [=](std::int64_t from, std::int64_t at) {
+      visit(from, at);
+      if (covered == shape.in) return;
+      std::fill(x + from + covered, x + from + shape.in, T{0});
+      std::fill(x + from + shape.in + covered, x + from + 2 * shape.in, T{0});
+    });
+    for (std::int64_t i = shape.first + 1; rest > 0 && i <= shape.first + shape.planes; ++i)
+      std::fill_n(x + i * shape.plane - rest, rest, T{0});
+  }
+
+  std::int64_t planes, rows, in, count, first, plane;
+};
+
+template <class T, int kCount>
+[[gnu::noinline]] static void max_pairs_planes(const PairsOfRows shape, const T* x, T* y,
+                                               std::uint8_t* taps) {
+  typename Pack<T, kCount>::type sum{};
+  PairsOfRows::for_each(shape, [=, &sum](std::int64_t from, std::int64_t at) {
+    max_numbers_row<T, kCount>(x + from, x + from + shape.in, shape.count, y + at,
+                               taps ? taps + at : nullptr, sum);
+  });
+  T total = 0;
+  for (int k = 0; k < kCount; ++k) total += sum[k];
+  if (total == total) return;  // neither NaN nor opposite infinities
+  PairsOfRows::for_each(shape, [=](std::int64_t from, std::int64_t at) {
+    max_pairs_row<T, kCount>(x + from, x + from + shape.in, shape.count, y + at,
+                             taps ? taps + at : nullptr);
+  });
+}
+
+template <class T, int kCount>
+[[gnu::noinline]] static void max_pairs_grad_planes(const PairsOfRows shape, const T* y,
+                                                    const std::uint8_t* taps, T* x,
+                                                    bool past_caches) {
+  PairsOfRows::for_each_grad(shape, x, [=](std::int64_t to, std::int64_t at) {
+    max_pairs_grad_row<T, kCount>(y + at, taps + at, shape.count, x + to, x + to + shape.in,
+                                  past_caches);
+  });
+}
+
+template <class T, int kCount>
+[[gnu::noinline]] static void avg_pairs_planes(const PairsOfRows shape, const T* x, T share, T* y) {
+  PairsOfRows::for_each(shape, [=](std::int64_t from, std::int64_t at) {
+    avg_pairs_row<T, kCount>(x + from, x + from + shape.in, shape.count, share, y + at);
+  });
+}
+
+template <class T, int kCount>
+[[gnu::noinline]] static void avg_pairs_grad_planes(const PairsOfRows shape, const T* y, T share,
+                                                    T* x, bool past_caches) {
+  PairsOfRows::for_each_grad(shape, x, [=](std::int64_t to, std::int64_t at) {
+    avg_pairs_grad_row<T, kCount>(y + at, shape.count, share, x + to, x + to + shape.in,
+                                  past_caches);
   });
 }
 

@@ -1,156 +1,218 @@
 // Maxima over any windows of fixed shape, in whole registers. Included once per instruction set.
 //
-// Each row of the input is dealt out to `stride` rows of a scratch memory, surrounded by padding,
-// so that the elements which one tap meets in neighbouring windows lie side by side.
+// The maximum is separable: each row of the input gives a row of maxima over columns, and those
+// give the result. Windows that overlap share them, and the first of equal maxima is still the one
+// found: it lies in the first row that has it. Before that a row is dealt out to `stride` lines,
+// surrounded by padding, so that the elements which one tap meets in neighbouring windows lie side
+// by side.
 #pragma once
 
-#include <bit>
 #include <limits>
 
 #include "ops/pool.h"
-#include "row_sums.h"
+#include "pool_lines.h"
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
-static constexpr std::int64_t kMaxTaps = 255;  // numbers of taps fit a byte
-
-// The dealt rows of one plane. Each stays until a row that is `height` or `depth` windows further
-// takes its slot; windows that overlap so find most of their rows dealt.
 template <class T>
-struct DealtRows {
-  DealtRows(const Pool& p, char* memory)
-      : pool(p),
-        length(dealt_length(p)),
-        rows(slot_count(p.height)),
-        slices(slot_count(p.depth)),
-        slots(slices * rows),
-        held(reinterpret_cast<std::int64_t*>(memory)),
-        bounds(held + slots),
-        data(reinterpret_cast<T*>(memory + align((slots + 2 * p.width.stride) * 8))) {
-    const std::int64_t stride = p.width.stride, pad = p.width.pad;
-    for (std::int64_t phase = 0; phase < stride; ++phase) {
-      const std::int64_t first = phase >= pad ? 0 : (pad - phase + stride - 1) / stride;
-      const std::int64_t last = (p.width.in + pad - phase + stride - 1) / stride;
-      bounds[2 * phase] = std::min(length, first);
-      bounds[2 * phase + 1] = std::clamp(last, bounds[2 * phase], length);
-    }
-  }
+inline constexpr T kNothing = -std::numeric_limits<T>::infinity();
 
-  // At least the windows' span, and a power of two: a mask finds the slot.
-  static std::int64_t slot_count(const PoolAxis& axis) {
-    return static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(axis.span())));
-  }
-  static std::int64_t align(std::int64_t bytes) { return (bytes + 63) / 64 * 64; }
-  // Outputs of a row and what lies right of them, up to whole registers.
-  static std::int64_t dealt_length(const Pool& p) {
-    const PoolAxis& w = p.width;
-    const std::int64_t last = (w.kernel - 1) * w.dilation / w.stride;
-    return (w.out + last + 2 * kLanes<T> - 1) / kLanes<T> * kLanes<T>;
-  }
-  static std::int64_t bytes(const Pool& p) {
-    const std::int64_t slots = slot_count(p.depth) * slot_count(p.height);
-    return align((slots + 2 * p.width.stride) * 8) +
-           slots * p.width.stride * dealt_length(p) * static_cast<std::int64_t>(sizeof(T));
-  }
-
-  void start_plane(const T* x) {
-    plane = x;
-    std::fill_n(held, slots, std::int64_t{-1});
-  }
-  // Row y of slice z. Tap j of window o is at [offset(j) + o].
-  const T* row(std::int64_t z, std::int64_t y) {
-    const std::int64_t slot = (z & (slices - 1)) * rows + (y & (rows - 1));
-    const std::int64_t number = z * pool.height.in + y;
-    T* to = data + slot * pool.width.stride * length;
-    if (held[slot] != number) deal(plane + number * pool.width.in, to);
-    held[slot] = number;
-    return to;
-  }
-  std::int64_t offset(std::int64_t tap) const {
-    const std::int64_t at = tap * pool.width.dilation;
-    return at % pool.width.stride * length + at / pool.width.stride;
-  }
-
-  const Pool& pool;
-  std::int64_t length, rows, slices, slots;
-  std::int64_t *held, *bounds;  // which rows are dealt; of a dealt row, what is not padding
-  T* data;
-  const T* plane = nullptr;
-
- private:
-  [[gnu::noinline]] void deal(const T* x, T* to) const {
-    const std::int64_t stride = pool.width.stride, pad = pool.width.pad;
-    constexpr T kNothing = -std::numeric_limits<T>::infinity();
-    for (std::int64_t phase = 0; phase < stride; ++phase, to += length) {
-      // to[i] is x[i * stride + phase - pad].
-      const std::int64_t begin = bounds[2 * phase], end = bounds[2 * phase + 1];
-      const T* from = x + phase - pad;
-      std::fill_n(to, begin, kNothing);
-      if (stride == 1) std::copy_n(from + begin, end - begin, to + begin);
-      else if (stride == 2)
-        for (std::int64_t i = begin; i < end; ++i) to[i] = from[2 * i];
-      else
-        for (std::int64_t i = begin; i < end; ++i) to[i] = from[i * stride];
-      std::fill_n(to + end, length - end, kNothing);
-    }
-  }
+// NaN wins; of equal maxima the first one, of several NaN the last one, as in PyTorch. `places`:
+// whether the numbers of taps are wanted; `nan`: whether there may be a NaN.
+struct MaxRule {
+  bool places, nan;
 };
 
-// The rows of one row of windows, and the number of the first tap in each.
-template <class T>
+template <class T, MaxRule kRule>
+TILEGRAD_INLINE void choose_larger(Vec<T> value, VecInt<T> number, Vec<T>& best, VecInt<T>& tap) {
+  VecInt<T> wins = value > best;
+  if constexpr (kRule.nan) wins |= value != value;
+  best = wins ? value : best;
+  if constexpr (kRule.places) tap = wins ? number : tap;
+}
+
+// Some rows of the maxima over columns, where each lies, and the number of its first tap.
 struct WindowRows {
-  const T* row[kMaxTaps];
+  std::int64_t offset[kMaxTaps];
   std::int64_t tap[kMaxTaps];
   std::int64_t count = 0;
 };
 
-// kLanes outputs: best and tap start as -inf and the first tap inside the input. NaN wins; of equal
-// maxima the first one, of several NaN the last one, as in PyTorch.
-// kKernel 0: windows of any width.
-template <class T, int kKernel>
-TILEGRAD_INLINE void max_of_rows(const WindowRows<T>& rows, const std::int64_t* offsets,
-                                 std::int64_t width, std::int64_t o, Vec<T>& best, VecInt<T>& tap) {
-  const std::int64_t kernel = kKernel ? kKernel : width;
-  for (std::int64_t r = 0; r < rows.count; ++r) {
-    const T* row = rows.row[r] + o;
-    VecInt<T> number = VecInt<T>{} + static_cast<int>(rows.tap[r]);
+// The workspace of one task, for the output rows of a strip.
+template <class T>
+struct MaxStrip : Lines<T> {
+  typedef std::remove_reference_t<decltype(VecInt<T>{}[0])> Int;
+
+  explicit MaxStrip(const Pool& p) : Lines<T>(p), padded(round_up(p.width.out)) {
+    const std::int64_t row = 2 * padded * p.depth.kernel + this->size;  // elements
+    outputs = this->strip(p.height, row);
+    rows = (outputs - 1) * p.height.stride + p.height.span();
+  }
+  static std::int64_t round_up(std::int64_t count) {
+    return (count + kLanes<T> - 1) / kLanes<T> * kLanes<T>;
+  }
+  std::size_t bytes() const {
+    const std::int64_t elements =
+        padded + rows * (2 * padded * this->p.depth.kernel + this->size) + 16;
+    return static_cast<std::size_t>(elements) * sizeof(T);
+  }
+  void place(void* memory) {
+    maxima = static_cast<T*>(memory);
+    numbers = reinterpret_cast<Int*>(maxima + this->p.depth.kernel * rows * padded);
+    first_taps = numbers + this->p.depth.kernel * rows * padded;
+    dealt = reinterpret_cast<T*>(first_taps + padded);
+    std::fill_n(dealt, rows * this->size, kNothing<T>);
+    const PoolAxis& w = this->p.width;
+    for (std::int64_t o = 0; o < padded; ++o)
+      first_taps[o] = static_cast<Int>(w.first_tap(std::min(o, w.out - 1)));
+  }
+
+  std::int64_t padded, outputs, rows;  // a row of maxima; rows of y, of x
+  T *maxima, *dealt;
+  Int *numbers, *first_taps;
+};
+
+// kKernel 0: windows of any width. Fetches `ahead`, the rows of x that follow: they arrive while
+// these are worked on.
+template <class T, MaxRule kRule, int kKernel>
+[[gnu::noinline]] static void max_of_columns(const MaxStrip<T>& strip, const T* ahead,
+                                             std::int64_t rows, std::int64_t to) {
+  typedef typename MaxStrip<T>::Int Int;
+  const std::int64_t kernel = kKernel ? kKernel : strip.p.width.kernel, padded = strip.padded;
+  std::int64_t offsets[kKernel ? kKernel : kMaxTaps];
+  for (std::int64_t j = 0; j < kernel; ++j) offsets[j] = strip.offset(j);
+  const T* line = strip.dealt;
+  const Int* first_taps = strip.first_taps;
+  T* maxima = strip.maxima + to;
+  Int* numbers = strip.numbers + to;
+  const std::int64_t in = strip.p.width.in, size = strip.size;
+  constexpr int cache_line = 64 / sizeof(T);
+  for (std::int64_t row = 0; row < rows; ++row, line += size, ahead += in) {
+    for (std::int64_t i = 0; i < in; i += cache_line) __builtin_prefetch(ahead + i);
+    for (std::int64_t o = 0; o < padded; o += kLanes<T>, maxima += kLanes<T>) {
+      Vec<T> best = load(line + offsets[0] + o);
+      VecInt<T> tap{}, number{};
+      std::memcpy(&tap, first_taps + o, sizeof(tap));
 #pragma GCC unroll 3
-    for (std::int64_t j = 0; j < kernel; ++j, number += 1) {
-      const Vec<T> value = load(row + offsets[j]);
-      const VecInt<T> wins = (value > best) | (value != value);
-      best = wins ? value : best;
-      tap = wins ? number : tap;
+      for (std::int64_t j = 1; j < kernel; ++j) {
+        number += 1;
+        choose_larger<T, kRule>(load(line + offsets[j] + o), number, best, tap);
+      }
+      store(maxima, best);
+      if constexpr (kRule.places) std::memcpy(numbers, &tap, sizeof(tap)), numbers += kLanes<T>;
     }
   }
 }
 
+// The first `count` lanes.
 template <class T>
-TILEGRAD_INLINE void store_part(T* address, Vec<T> value, std::int64_t count) {
-  if (count >= kLanes<T>) return store(address, value);
+static void store_part(T* address, Vec<T> value, std::int64_t count) {
   for (int k = 0; k < count; ++k) address[k] = value[k];
 }
 
-// One row of outputs, for windows of kKernel columns or, with 0, any number. Up to `room` elements
-// may be written: what is too much is overwritten later.
-template <class T, int kKernel>
-[[gnu::noinline]] static void max_row(const WindowRows<T>& rows, const std::int64_t* offsets,
-                                      const PoolAxis& width, const T* first_taps, std::int64_t room,
-                                      T* y, std::uint8_t* taps) {
+// One row of `out` outputs. Up to `room` elements may be written: what is too much is overwritten
+// later. kCount 0: any number of rows.
+template <class T, MaxRule kRule, int kCount>
+TILEGRAD_INLINE void max_of_rows(const MaxStrip<T>& strip, const WindowRows& rows, std::int64_t out,
+                                 std::int64_t room, T* y, std::uint8_t* taps) {
   typedef std::uint8_t Bytes __attribute__((vector_size(kLanes<T>)));
-  const int first_row = rows.count > 0 ? static_cast<int>(rows.tap[0]) : 0;
-  for (std::int64_t o = 0; o < width.out; o += kLanes<T>) {
-    Vec<T> best = splat(-std::numeric_limits<T>::infinity());
-    VecInt<T> tap = __builtin_convertvector(load(first_taps + o), VecInt<T>) + first_row;
-    max_of_rows<T, kKernel>(rows, offsets, width.kernel, o, best, tap);
-    const std::int64_t count = std::min<std::int64_t>(room - o, kLanes<T>);
-    store_part(y + o, best, count);
-    if (taps == nullptr) continue;
-    const Bytes bytes = __builtin_convertvector(tap, Bytes);
-    std::uint8_t buffer[kLanes<T>];
-    std::memcpy(buffer, &bytes, sizeof(buffer));
-    if (count >= kLanes<T>) std::memcpy(taps + o, buffer, sizeof(buffer));
-    else std::copy_n(buffer, count, taps + o);
+  const std::int64_t count = kCount ? kCount : rows.count;
+  const T* maxima = strip.maxima;
+  const auto *numbers = strip.numbers, *first_taps = strip.first_taps;
+  Vec<T> best = splat(kNothing<T>);
+  VecInt<T> tap{}, number{};
+  const auto find = [&](std::int64_t o) {
+    if (count == 0) std::memcpy(&tap, first_taps + o, sizeof(tap));
+#pragma GCC unroll 3
+    for (std::int64_t r = 0; r < count; ++r) {
+      if constexpr (kRule.places) {
+        std::memcpy(&number, numbers + rows.offset[r] + o, sizeof(number));
+        number += static_cast<int>(rows.tap[r]);
+      }
+      const Vec<T> value = load(maxima + rows.offset[r] + o);
+      if (r == 0) best = value, tap = number;
+      else choose_larger<T, kRule>(value, number, best, tap);
+    }
+  };
+  std::int64_t o = 0;
+  for (; o < out && room - o >= kLanes<T>; o += kLanes<T>) {
+    find(o);
+    store(y + o, best);
+    if constexpr (kRule.places) {
+      const Bytes bytes = __builtin_convertvector(tap, Bytes);
+      std::memcpy(taps + o, &bytes, sizeof(bytes));
+    }
   }
+  if (o >= out) return;
+  find(o);
+  store_part<T>(y + o, best, room - o);
+  if constexpr (kRule.places)
+    for (int k = 0; k < room - o; ++k) taps[o + k] = static_cast<std::uint8_t>(tap[k]);
+}
+
+template <class T, MaxRule kRule>
+static void max_of_columns(const MaxStrip<T>& strip, const T* ahead, std::int64_t rows,
+                           std::int64_t to) {
+  const std::int64_t kernel = strip.p.width.kernel;
+  if constexpr (!kRule.nan) {
+    if (kernel == 2) return max_of_columns<T, kRule, 2>(strip, ahead, rows, to);
+    if (kernel == 3) return max_of_columns<T, kRule, 3>(strip, ahead, rows, to);
+  }
+  max_of_columns<T, kRule, 0>(strip, ahead, rows, to);
+}
+
+// The rows under the windows of row oy; `top` is the first one of the strip.
+template <class T>
+TILEGRAD_INLINE void find_rows(const MaxStrip<T>& strip, const PoolAxis& d, const PoolAxis& h,
+                               std::int64_t oz, std::int64_t oy, std::int64_t top,
+                               WindowRows& rows) {
+  rows.count = 0;
+  const std::int64_t start = h.start(oy), first = h.first_tap(oy);
+  for (std::int64_t a = d.first_tap(oz); a < d.kernel && d.start(oz) + a * d.dilation < d.in; ++a) {
+    std::int64_t row = start + first * h.dilation;
+    for (std::int64_t b = first; b < h.kernel && row < h.in; ++b, row += h.dilation) {
+      rows.offset[rows.count] = (a * strip.rows + row - top) * strip.padded;
+      rows.tap[rows.count++] = (a * h.kernel + b) * strip.p.width.kernel;
+    }
+  }
+}
+
+// Output rows oy to end of slice oz of a plane x. `room`: what may be written from y on.
+template <class T, MaxRule kRule>
+[[gnu::noinline]] static void max_of_strip(const MaxStrip<T>& strip, const T* x, std::int64_t oz,
+                                           std::int64_t oy, std::int64_t end, std::int64_t room,
+                                           T* y, std::uint8_t* taps) {
+  const PoolAxis d = strip.p.depth, h = strip.p.height;  // copies: bytes may overlap anything
+  const std::int64_t out = strip.p.width.out;
+  const std::int64_t top = std::max<std::int64_t>(h.start(oy), 0), bottom = h.last(end - 1);
+  for (std::int64_t a = d.first_tap(oz); a < d.kernel && d.start(oz) + a * d.dilation < d.in; ++a) {
+    const std::int64_t slice = d.start(oz) + a * d.dilation;
+    const T* from = x + (slice * h.in + top) * strip.p.width.in;
+    const std::int64_t rows = bottom - top;
+    strip.deal(from, rows, strip.dealt);
+    max_of_columns<T, kRule>(strip, from + rows * strip.p.width.in, rows,
+                             a * strip.rows * strip.padded);
+  }
+  WindowRows rows;
+  for (; oy < end; ++oy, y += out, room -= out) {
+    find_rows(strip, d, h, oz, oy, top, rows);
+    if (rows.count == 3) max_of_rows<T, kRule, 3>(strip, rows, out, room, y, taps);
+    else max_of_rows<T, kRule, 0>(strip, rows, out, room, y, taps);
+    if constexpr (kRule.places) taps += out;
+  }
+}
+
+// Whether there is a NaN, or infinities of both signs.
+template <class T>
+[[gnu::noinline]] static bool may_hold_nan(const T* x, std::int64_t count) {
+  Vec<T> sums[4] = {};
+  std::int64_t i = 0;
+  for (; i + 4 * kLanes<T> <= count; i += 4 * kLanes<T>)
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; ++k) sums[k] += load(x + i + k * kLanes<T>);
+  T total = sum_lanes<T>((sums[0] + sums[1]) + (sums[2] + sums[3]));
+  for (; i < count; ++i) total += x[i];
+  return total != total;
 }
 
 }  // namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE

@@ -1,6 +1,10 @@
 // The walk through strided operands: shared by all instruction sets, since only the rows are hot.
 #include "strided.h"
 
+#include <algorithm>
+
+#include "past_caches.h"
+
 namespace tilegrad {
 
 namespace {
@@ -14,14 +18,61 @@ struct Walk {
   int ndim, operands;
   RowBody body;
   const void* context;
+  CopyOut copy_out;  // null: rows write their results themselves
 };
+
+// The buffer in place of the result: stores past the caches in longer bursts stall.
+constexpr std::int64_t kBlockBytes = 1024;
+
+bool can_copy_out(const Walk& walk) {
+  const std::int64_t unit = walk.ndim == 0 ? 0 : walk.strides[0][0];
+  if (unit <= 0 || unit > 8) return false;
+  for (int k = 1; k < walk.operands; ++k)
+    if (walk.data[k] == walk.data[0]) return false;  // its lines are read in any case
+  if (unit * walk.shape[0] >= kBlockBytes) return true;
+  std::uintptr_t bits = reinterpret_cast<std::uintptr_t>(walk.data[0]) |
+                        static_cast<std::uintptr_t>(unit * walk.shape[0]);
+  for (int d = 1; d < walk.ndim; ++d) bits |= static_cast<std::uintptr_t>(walk.strides[0][d]);
+  return bits % 64 == 0;  // short rows must not share cache lines
+}
+
+// A row, in blocks that go through a buffer in the nearest cache. The blocks of the inputs that
+// follow are asked for in time, since short rows would keep the processor from looking ahead.
+void run_past_caches(const Walk& walk, char* const* pointers, std::int64_t count) {
+  alignas(64) char buffer[kBlockBytes];
+  const std::int64_t unit = walk.strides[0][0], block = kBlockBytes / unit;
+  for (std::int64_t first = 0; first < count; first += block) {
+    const std::int64_t size = std::min(block, count - first);
+    char* at[kMaxOperands] = {buffer};
+    for (int k = 1; k < walk.operands; ++k) {
+      const std::int64_t stride = walk.strides[k][0];
+      at[k] = pointers[k] + first * stride;
+      if (stride > 0 && stride <= 8)
+        for (std::int64_t ahead = 0; ahead < size * stride; ahead += 64)
+          __builtin_prefetch(at[k] + size * stride + ahead);
+    }
+    walk.body(walk.context, at, size);
+    walk.copy_out(pointers[0] + first * unit, buffer, size * unit);
+  }
+}
+
+void run_row(const Walk& walk, char* const* pointers, std::int64_t count) {
+  if (walk.copy_out != nullptr) return run_past_caches(walk, pointers, count);
+  char* row[kMaxOperands];  // a body may move its pointers
+  for (int k = 0; k < walk.operands; ++k) row[k] = pointers[k];
+  walk.body(walk.context, row, count);
+}
+
+void finish(const Walk& walk) {
+  if (walk.copy_out != nullptr) walk.copy_out(nullptr, nullptr, 0);
+}
 
 // A piece of the only row.
 void walk_piece(const Walk& walk, std::int64_t begin, std::int64_t end) {
   char* pointers[kMaxOperands];
   for (int k = 0; k < walk.operands; ++k)
     pointers[k] = walk.data[k] + (walk.ndim == 0 ? 0 : begin * walk.strides[k][0]);
-  walk.body(walk.context, pointers, end - begin);
+  run_row(walk, pointers, end - begin);
 }
 
 // An operand whose neighbours lie along dimension 1 rather than along the rows (a transposed one)
@@ -70,9 +121,7 @@ void walk_chunk(const Walk& walk, std::int64_t begin, std::int64_t end, bool til
       if (rows > end - r) rows = end - r;
       walk_tiles(walk, pointers, rows);
     } else {
-      char* row[kMaxOperands];  // a body may move its pointers
-      for (int k = 0; k < walk.operands; ++k) row[k] = pointers[k];
-      walk.body(walk.context, row, walk.shape[0]);
+      run_row(walk, pointers, walk.shape[0]);
     }
     r += rows;
     for (int d = 1; d < walk.ndim; ++d) {  // odometer step
@@ -89,21 +138,32 @@ void walk_chunk(const Walk& walk, std::int64_t begin, std::int64_t end, bool til
 
 void walk_strided(const std::int64_t* shape, const std::int64_t (*strides)[kMaxDims],
                   char* const* data, int ndim, int operands, std::int64_t grain, RowBody body,
-                  const void* context) {
-  const Walk walk = {shape, strides, data, ndim, operands, body, context};
+                  const void* context, CopyOut copy_out) {
+  Walk walk = {shape, strides, data, ndim, operands, body, context, nullptr};
   const std::int64_t inner = ndim == 0 ? 1 : shape[0];
   std::int64_t outer = 1;
   for (int d = 1; d < ndim; ++d) outer *= shape[d];
   if (inner == 0 || outer == 0) return;
-  if (outer == 1)
-    return parallel_for(
-        inner, grain, [&](std::int64_t begin, std::int64_t end) { walk_piece(walk, begin, end); });
   const bool tiled = grain != INT64_MAX && tiles_pay(walk);
+  if (copy_out != nullptr && !tiled && can_copy_out(walk)) walk.copy_out = copy_out;
+  if (outer == 1)
+    return parallel_for(inner, grain, [&](std::int64_t begin, std::int64_t end) {
+      walk_piece(walk, begin, end);
+      finish(walk);
+    });
   const std::int64_t rows = inner >= grain ? 1 : grain / inner;
   // A chunk of tiles has at least a tile's rows.
   const std::int64_t chunk = tiled && rows < kTileRows ? kTileRows : rows;
-  parallel_for(outer, chunk,
-               [&](std::int64_t begin, std::int64_t end) { walk_chunk(walk, begin, end, tiled); });
+  parallel_for(outer, chunk, [&](std::int64_t begin, std::int64_t end) {
+    walk_chunk(walk, begin, end, tiled);
+    finish(walk);
+  });
+}
+
+void walk_strided(const std::int64_t* shape, const std::int64_t (*strides)[kMaxDims],
+                  char* const* data, int ndim, int operands, std::int64_t grain, RowBody body,
+                  const void* context) {
+  walk_strided(shape, strides, data, ndim, operands, grain, body, context, nullptr);
 }
 
 }  // namespace tilegrad

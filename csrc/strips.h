@@ -148,6 +148,11 @@ static inline Vec<T> even_lanes(Vec<T> a, Vec<T> b, std::integer_sequence<int, k
   return __builtin_shufflevector(a, b, (2 * kLane)...);
 }
 
+template <class T, int... kLane>
+static inline Vec<T> odd_lanes(Vec<T> a, Vec<T> b, std::integer_sequence<int, kLane...>) {
+  return __builtin_shufflevector(a, b, (2 * kLane + 1)...);
+}
+
 // from[0], from[kStep], ...; with kStep 2 the one element behind the last is read as well.
 template <int kStep, class T>
 static inline Vec<T> load_every(const T* from) {

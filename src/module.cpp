@@ -16,6 +16,8 @@ namespace tilegrad {
 #undef OP
 
 void bind_numpy(py::module_& module);
+void bind_storage(py::module_& module);
+void bind_dlpack(py::module_& module);
 void bind_config(py::module_& module);
 
 }  // namespace tilegrad
@@ -27,6 +29,8 @@ PYBIND11_MODULE(_C, module) {
   bind_node(module);
   bind_queue(module);
   bind_numpy(module);
+  bind_storage(module);
+  bind_dlpack(module);
   bind_config(module);
   takes_every_dtype(module);
 #define OP(stem, floors) TILEGRAD_BOUND_##floors(bind_##stem(module);)

@@ -4,6 +4,7 @@
 #include <structmember.h>
 
 #include "bind.h"
+#include "py_buffer.h"
 #include "py_node.h"
 
 namespace tilegrad {
@@ -137,6 +138,8 @@ PyType_Slot tensor_slots[] = {{Py_tp_new, reinterpret_cast<void*>(tensor_new)},
                               {Py_tp_clear, reinterpret_cast<void*>(tensor_clear)},
                               {Py_tp_members, members},
                               {Py_tp_getset, tensor_attributes},
+                              {Py_bf_getbuffer, reinterpret_cast<void*>(get_buffer)},
+                              {Py_bf_releasebuffer, reinterpret_cast<void*>(release_buffer)},
                               {0, nullptr}};
 
 PyType_Spec tensor_spec = {"tilegrad._C.TensorBase", sizeof(PyTensor), 0,

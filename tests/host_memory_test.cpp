@@ -57,17 +57,41 @@ TEST(HostMemory, LiveBlocksAreDistinct) {
   for (const HostBlock& block : blocks) host_free(block);
 }
 
-TEST(HostMemory, StatisticsFollowAllocationsAndTheCacheCanBeEmptied) {
+TEST(HostMemory, StatisticsFollowAllocations) {
   host_empty_cache();
   const HostMemoryStats before = host_memory_stats();
-  const HostBlock block = host_allocate(3 << 20);
+  const HostBlock block = host_allocate(12 << 20);
   EXPECT_EQ(host_memory_stats().in_use, before.in_use + block.capacity);
   EXPECT_GE(host_memory_stats().peak, before.in_use + block.capacity);
   host_free(block);
   EXPECT_EQ(host_memory_stats().in_use, before.in_use);
-  EXPECT_EQ(host_memory_stats().cached, block.capacity);
+  EXPECT_EQ(host_memory_stats().cached, before.cached + block.capacity);
   host_empty_cache();
-  EXPECT_EQ(host_memory_stats().cached, 0u);
+  EXPECT_EQ(host_memory_stats().cached, before.cached);
+}
+
+TEST(HostMemory, EmptyingTheCacheKeepsWhatSharesASlabWithALiveBlock) {
+  host_empty_cache();
+  std::vector<HostBlock> blocks;
+  for (int i = 0; i < 200; ++i) {  // 200 MB: several slabs
+    blocks.push_back(host_allocate(1 << 20));
+    std::memset(blocks.back().data, i, blocks.back().capacity);
+  }
+  const HostBlock kept = blocks[100];
+  for (const HostBlock& block : blocks)
+    if (block.data != kept.data) host_free(block);
+  EXPECT_GE(host_memory_stats().cached, std::size_t{199} << 20);
+  host_empty_cache();
+  EXPECT_LE(host_memory_stats().cached, std::size_t{100} << 20);  // first, last and kept's slab
+  for (std::size_t i = 0; i < kept.capacity; ++i)
+    ASSERT_EQ(static_cast<unsigned char*>(kept.data)[i], 100);
+  for (HostBlock& block : blocks) {  // the cache still works, and nothing overlaps `kept`
+    block = block.data == kept.data ? kept : host_allocate(1 << 20);
+    if (block.data != kept.data) std::memset(block.data, 7, block.capacity);
+  }
+  EXPECT_EQ(static_cast<unsigned char*>(kept.data)[0], 100);
+  EXPECT_EQ(static_cast<unsigned char*>(kept.data)[kept.capacity - 1], 100);
+  for (const HostBlock& block : blocks) host_free(block);
 }
 
 TEST(HostMemory, ImpossibleRequestsAreMemoryErrors) {

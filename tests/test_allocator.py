@@ -66,11 +66,13 @@ def test_a_graph_is_released_with_its_output():
 
 
 def test_the_cache_can_be_emptied():
+    _C.host_empty_cache()
+    before = _C.host_memory_stats()["cached"]  # small blocks beside others still in use
     del_me = tg.empty(5_000_000)
     del del_me
-    assert _C.host_memory_stats()["cached"] >= 20_000_000
+    assert _C.host_memory_stats()["cached"] >= before + 20_000_000
     _C.host_empty_cache()
-    assert _C.host_memory_stats()["cached"] == 0
+    assert _C.host_memory_stats()["cached"] <= before
 
 
 def test_zero_size_tensors_need_no_memory():

@@ -1,19 +1,21 @@
 // Activation functions and their derivatives. float32 never calls the C library, so the compiler
-// vectorizes it.
+// vectorizes it; gelu is written in registers.
 #include "activation.h"
 
 #include <cmath>
 
 #include "../gelu.h"
+#include "../past_caches.h"
+#include "../softmax_row.h"
 #include "../visit.h"
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
 // y may be x itself: element i is read before it is written, and no other element is touched.
-template <class T, class Function>
+template <class T, bool kLight, class Function>
 static void forward_rows(const StridedLoop<2>& loop, const Function& f) {
   const std::int64_t sy = loop.inner_stride(0), sx = loop.inner_stride(1);
-  walk_rows(loop, [=](char** pointers, std::int64_t count) {
+  const auto row = [=](char** pointers, std::int64_t count) {
     if (sy == sizeof(T) && sx == sizeof(T)) {
       T* y = reinterpret_cast<T*>(pointers[0]);
       const T* x = reinterpret_cast<const T*>(pointers[1]);
@@ -24,14 +26,16 @@ static void forward_rows(const StridedLoop<2>& loop, const Function& f) {
         *reinterpret_cast<T*>(pointers[0] + i * sy) =
             f(*reinterpret_cast<const T*>(pointers[1] + i * sx));
     }
-  });
+  };
+  if constexpr (kLight) walk_light_rows(loop, row);
+  else walk_rows(loop, row);
 }
 
-template <class T, class Function>
+template <class T, bool kLight, class Function>
 static void backward_rows(const StridedLoop<3>& loop, const Function& derivative) {
   const std::int64_t sy = loop.inner_stride(0), sg = loop.inner_stride(1),
                      sv = loop.inner_stride(2);
-  walk_rows(loop, [=](char** pointers, std::int64_t count) {
+  const auto row = [=](char** pointers, std::int64_t count) {
     if (sy == sizeof(T) && sg == sizeof(T) && sv == sizeof(T)) {
       T* __restrict grad_x = reinterpret_cast<T*>(pointers[0]);
       const T* grad = reinterpret_cast<const T*>(pointers[1]);
@@ -43,7 +47,61 @@ static void backward_rows(const StridedLoop<3>& loop, const Function& derivative
             derivative(*reinterpret_cast<const T*>(pointers[1] + i * sg),
                        *reinterpret_cast<const T*>(pointers[2] + i * sv));
     }
+  };
+  if constexpr (kLight) walk_light_rows(loop, row);
+  else walk_rows(loop, row);
+}
+
+// A row of `count` numbers `stride` bytes apart, side by side: itself, or in the buffer.
+static const float* side_by_side(const char* from, std::int64_t stride, std::int64_t count,
+                                 float* buffer) {
+  if (stride == sizeof(float)) return reinterpret_cast<const float*>(from);
+  for (std::int64_t i = 0; i < count; ++i)
+    buffer[i] = *reinterpret_cast<const float*>(from + i * stride);
+  return buffer;
+}
+
+// block(y, x, count, past_caches) for blocks of y = f(x); what does not lie side by side goes
+// through buffers.
+template <int kOperands, class Block>
+static void walk_blocks(const StridedLoop<kOperands>& loop, const Block& block) {
+  constexpr std::int64_t kSize = 512, unit = sizeof(float);
+  const std::int64_t sy = loop.inner_stride(0);
+  const bool past = sy == unit && loop.size() * unit >= kLargeResult;
+  walk_rows(loop, [&](char** pointers, std::int64_t count) {
+    float buffers[kOperands][kSize];
+    const bool dense =
+        sy == unit && loop.inner_stride(1) == unit && loop.inner_stride(kOperands - 1) == unit;
+    const std::int64_t step = dense ? count : kSize;
+    for (std::int64_t first = 0; first < count; first += step) {
+      const std::int64_t size = std::min(step, count - first);
+      const float* inputs[kOperands - 1];
+      for (int k = 1; k < kOperands; ++k) {
+        const std::int64_t stride = loop.inner_stride(k);
+        inputs[k - 1] = side_by_side(pointers[k] + first * stride, stride, size, buffers[k]);
+      }
+      char* to = pointers[0] + first * sy;
+      if (sy == unit) {
+        block(reinterpret_cast<float*>(to), inputs, size, past);
+      } else {
+        block(buffers[0], inputs, size, false);
+        for (std::int64_t i = 0; i < size; ++i)
+          *reinterpret_cast<float*>(to + i * sy) = buffers[0][i];
+      }
+    }
+    if (past) finish_past_caches();
   });
+}
+
+[[gnu::noinline]] static void gelu_row(float* y, const float* const* inputs, std::int64_t count,
+                                       bool past) {
+  const float* x = inputs[0];
+  write_row(y, count, past, [=](auto at) { return gelu_value(at(x)); });
+}
+[[gnu::noinline]] static void gelu_slope_row(float* grad_x, const float* const* inputs,
+                                             std::int64_t count, bool past) {
+  const float *grad = inputs[0], *x = inputs[1];
+  write_row(grad_x, count, past, [=](auto at) { return at(grad) * gelu_slope(at(x)); });
 }
 
 template <class T>
@@ -85,22 +143,24 @@ TILEGRAD_INLINE T hardsigmoid(T x) {
 template <class T>
 static void forward(const Activation& args) {
   const T a = static_cast<T>(args.a), b = static_cast<T>(args.b), c = static_cast<T>(args.c);
-  const auto run = [&](auto f) { forward_rows<T>(args.loop, f); };
+  const auto run = [&](auto f) { forward_rows<T, false>(args.loop, f); };
+  const auto run_light = [&](auto f) { forward_rows<T, true>(args.loop, f); };
   switch (args.op) {
     case ActivationOp::relu:
-      return run([](T x) { return x < T{0} ? T{0} : x; });  // NaN stays
+      return run_light([](T x) { return x < T{0} ? T{0} : x; });  // NaN stays
     case ActivationOp::sigmoid:
       return run([](T x) { return logistic(x); });
     case ActivationOp::tanh:
       return run([](T x) { return hyperbolic_tangent(x); });
     case ActivationOp::gelu:
-      return run([](T x) { return gelu_value(x); });
+      if constexpr (std::is_same_v<T, float>) return walk_blocks(args.loop, gelu_row);
+      else return run([](T x) { return gelu_value(x); });
     case ActivationOp::gelu_tanh:
       return run([](T x) { return T{0.5} * x * (T{1} + gelu_tanh_gate(x)); });
     case ActivationOp::silu:
       return run([](T x) { return x / (T{1} + exponential(-x)); });
     case ActivationOp::leaky_relu:
-      return run([a](T x) { return choose(x > T{0}, x, x * a); });
+      return run_light([a](T x) { return choose(x > T{0}, x, x * a); });
     case ActivationOp::elu:
       return run([=](T x) { return choose(x > T{0}, b * x, a * b * exp_minus_one(x * c)); });
     case ActivationOp::softplus:
@@ -109,33 +169,35 @@ static void forward(const Activation& args) {
       return run([](T x) { return -softplus(-x); });
     case ActivationOp::clamp:
     case ActivationOp::hardtanh:
-      return run([=](T x) { return limited(x, a, b); });
+      return run_light([=](T x) { return limited(x, a, b); });
     case ActivationOp::hardsigmoid:
-      return run([](T x) { return hardsigmoid(x); });
+      return run_light([](T x) { return hardsigmoid(x); });
     case ActivationOp::hardswish:
-      return run([](T x) { return x * hardsigmoid(x); });
+      return run_light([](T x) { return x * hardsigmoid(x); });
   }
 }
 
 template <class T>
 static void backward(const ActivationBackward& args) {
   const T a = static_cast<T>(args.a), b = static_cast<T>(args.b), c = static_cast<T>(args.c);
-  const auto run = [&](auto f) { backward_rows<T>(args.loop, f); };
+  const auto run = [&](auto f) { backward_rows<T, false>(args.loop, f); };
+  const auto run_light = [&](auto f) { backward_rows<T, true>(args.loop, f); };
   switch (args.op) {
     case ActivationOp::relu:
-      return run([](T grad, T y) { return y <= T{0} ? T{0} : grad; });
+      return run_light([](T grad, T y) { return y <= T{0} ? T{0} : grad; });
     case ActivationOp::sigmoid:
       return run([](T grad, T y) { return grad * (y * (T{1} - y)); });
     case ActivationOp::tanh:
       return run([](T grad, T y) { return grad * (T{1} - y * y); });
     case ActivationOp::gelu:
-      return run([](T grad, T x) { return grad * gelu_slope(x); });
+      if constexpr (std::is_same_v<T, float>) return walk_blocks(args.loop, gelu_slope_row);
+      else return run([](T grad, T x) { return grad * gelu_slope(x); });
     case ActivationOp::gelu_tanh:
       return run([](T grad, T x) { return grad * gelu_tanh_slope(x); });
     case ActivationOp::silu:
       return run([](T grad, T x) { return grad * silu_slope(x); });
     case ActivationOp::leaky_relu:
-      return run([a](T grad, T x) { return choose(x > T{0}, grad, grad * a); });
+      return run_light([a](T grad, T x) { return choose(x > T{0}, grad, grad * a); });
     case ActivationOp::elu:
       return run([=](T grad, T x) {
         return choose(x > T{0}, grad * b, grad * (a * b * c) * exponential(x * c));
@@ -145,13 +207,14 @@ static void backward(const ActivationBackward& args) {
     case ActivationOp::log_sigmoid:
       return run([](T grad, T x) { return grad * logistic(-x); });
     case ActivationOp::clamp:
-      return run([=](T grad, T x) { return choose((x >= a) & (x <= b), grad, T{0}); });
+      return run_light([=](T grad, T x) { return choose((x >= a) & (x <= b), grad, T{0}); });
     case ActivationOp::hardtanh:
-      return run([=](T grad, T x) { return choose((x > a) & (x < b), grad, T{0}); });
+      return run_light([=](T grad, T x) { return choose((x > a) & (x < b), grad, T{0}); });
     case ActivationOp::hardsigmoid:
-      return run([](T grad, T x) { return choose((x > T{-3}) & (x < T{3}), grad / T{6}, T{0}); });
+      return run_light(
+          [](T grad, T x) { return choose((x > T{-3}) & (x < T{3}), grad / T{6}, T{0}); });
     case ActivationOp::hardswish:
-      return run([](T grad, T x) {
+      return run_light([](T grad, T x) {
         const T inner = choose(x <= T{-3}, T{0}, grad * (x / T{3} + T{0.5}));
         return choose(x >= T{3}, grad, inner);
       });

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "../past_caches.h"
 #include "../trigonometry.h"
 #include "../visit.h"
 
@@ -16,7 +17,7 @@ static void binary_rows(const StridedLoop<3>& loop, const Operation& operation) 
   const std::int64_t sy = loop.inner_stride(0), sx = loop.inner_stride(1),
                      so = loop.inner_stride(2);
   constexpr std::int64_t unit = sizeof(T);
-  walk_rows(loop, [=](char** pointers, std::int64_t count) {
+  walk_light_rows(loop, [=](char** pointers, std::int64_t count) {
     T* y = reinterpret_cast<T*>(pointers[0]);
     const T* x = reinterpret_cast<const T*>(pointers[1]);
     const T* other = reinterpret_cast<const T*>(pointers[2]);

@@ -1,6 +1,7 @@
 // Comparisons. Each is one scalar function; the compiler vectorizes the loop around it.
 #include "compare.h"
 
+#include "../past_caches.h"
 #include "../visit.h"
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
@@ -10,7 +11,7 @@ static void compare_rows(const StridedLoop<3>& loop, const Operation& operation)
   const std::int64_t sy = loop.inner_stride(0), sx = loop.inner_stride(1),
                      so = loop.inner_stride(2);
   constexpr std::int64_t unit = sizeof(T);
-  walk_rows(loop, [=](char** pointers, std::int64_t count) {
+  walk_light_rows(loop, [=](char** pointers, std::int64_t count) {
     bool* __restrict y = reinterpret_cast<bool*>(pointers[0]);
     const T* __restrict x = reinterpret_cast<const T*>(pointers[1]);
     const T* __restrict other = reinterpret_cast<const T*>(pointers[2]);

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "../half.h"
+#include "../permute.h"
 #include "../visit.h"
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
@@ -93,17 +94,22 @@ static bool between_half_and_float(const Copy& args) {
   return false;
 }
 
+template <class T>
+static void copy_elements(const StridedLoop<2>& loop) {
+  if (!copy_dense<T>(loop)) copy_all<T, T>(loop);
+}
+
 void copy(const Copy& args) {
   if (args.to == args.from) {  // only the element's size matters
     switch (size_of(args.to)) {
       case 1:
-        return copy_all<std::uint8_t, std::uint8_t>(args.loop);
+        return copy_elements<std::uint8_t>(args.loop);
       case 2:
-        return copy_all<std::int16_t, std::int16_t>(args.loop);
+        return copy_elements<std::uint16_t>(args.loop);
       case 4:
-        return copy_all<std::int32_t, std::int32_t>(args.loop);
+        return copy_elements<std::uint32_t>(args.loop);
       default:
-        return copy_all<std::int64_t, std::int64_t>(args.loop);
+        return copy_elements<std::uint64_t>(args.loop);
     }
   }
   if (is_half(args.to) || is_half(args.from)) {

@@ -9,8 +9,10 @@
 //   depthwise_grad_weight  weight = windows of x * y, summed over images, rows and lanes
 #include "depthwise.h"
 
+#include "../flat_planes.h"
 #include "../host_memory.h"
 #include "../parallel.h"
+#include "../register_planes.h"
 #include "../strips.h"
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
@@ -145,6 +147,7 @@ struct StripPass {
   const T *source, *bias;
   T* target;
   Int targets;
+  ConvEpilogue<T> after;
 
   // One vector of weights per tap stands for all blocks of a wide plane; narrow planes that share
   // a strip need one for every block.
@@ -219,6 +222,8 @@ struct StripPass {
         empty_tile(s, tile, planes, targets * out_plane, first, to);
       }
     }
+    for (Int i = channel * targets; i < (channel + planes) * targets && after; ++i)
+      after.apply(i, target + (image * s.channels * targets + i) * out_plane, out_plane);
   }
 
   void run() const {
@@ -355,7 +360,9 @@ struct WeightPass {
     }
   }
 
-  [[gnu::noinline]] void run_strip(Int image, Int strip, T* total, T* window, T* tile) const {
+  // `bias`: of the strip's filters, where the sums of their gradients are added.
+  [[gnu::noinline]] void run_strip(Int image, Int strip, T* total, T* bias, T* window,
+                                   T* tile) const {
     const Int in_plane = s.y.source * s.x.source, out_plane = s.y.target * s.x.target;
     const Int channel = strip * s.planes, planes = std::min(s.planes, s.channels - channel);
     const T *x = static_cast<const T*>(c.x), *x_end = x + c.batch * s.channels * in_plane;
@@ -381,6 +388,8 @@ struct WeightPass {
         add(window, first, rows, tile, s.pitch, sum);
       }
     }
+    for (Int i = 0; i < planes * c.out_channels && c.bias_gradient; ++i)
+      bias[i] += sum_elements(y_first + i * out_plane, out_plane);
   }
 
   // Adds up the lanes; `weight` is the whole gradient or one part of it.
@@ -404,30 +413,43 @@ struct WeightPass {
     const Int strips = s.strips(), table = table_size(), bytes = static_cast<Int>(sizeof(T));
     const Int shared = std::max<Int>(1, strips / 16);  // leaves work for 16 threads
     const Int per_task = std::min(shared, std::max<Int>(1, kTableBytes / (table * bytes)));
-    T* result = static_cast<T*>(c.parts > 1 ? c.workspace : c.weight);
-    const Int size = s.channels * c.out_channels * taps.count;
+    const Int filters = s.planes * c.out_channels;  // of a strip
     parallel_for(divide_up(strips, per_task) * c.parts, 1, [&](Int begin, Int end) {
-      const Int elements = per_task * table + s.window_elements() + s.tile_elements();
+      const Int tables = per_task * (table + filters);
+      const Int elements = tables + s.window_elements() + s.tile_elements();
       T* totals = static_cast<T*>(thread_scratch(static_cast<std::size_t>(elements * bytes)));
-      T* window = totals + per_task * table;
+      T *biases = totals + per_task * table, *window = totals + tables;
       for (Int task = begin; task < end; ++task) {
         const Int part = task % c.parts, first = task / c.parts * per_task;
         const Int last = std::min(first + per_task, strips);
         std::fill_n(totals, elements, T{0});
         for (Int image = c.batch * part / c.parts; image < c.batch * (part + 1) / c.parts; ++image)
           for (Int i = first; i < last; ++i)
-            run_strip(image, i, totals + (i - first) * table, window, window + s.window_elements());
+            run_strip(image, i, totals + (i - first) * table, biases + (i - first) * filters,
+                      window, window + s.window_elements());
         for (Int i = first; i < last; ++i)
-          finish(i, totals + (i - first) * table, result + part * size);
+          finish(i, totals + (i - first) * table, c.weight_of_part<T>(part));
+        if (c.bias_gradient)
+          std::copy_n(biases,
+                      std::min(last * filters, s.channels * c.out_channels) - first * filters,
+                      c.bias_of_part<T>(part) + first * filters);
       }
     });
-    if (c.parts == 1) return;
-    T* weight = static_cast<T*>(c.weight);
-    std::copy_n(result, size, weight);
-    for (Int part = 1; part < c.parts; ++part)
-      for (Int i = 0; i < size; ++i) weight[i] += result[part * size + i];
   }
 };
+
+template <class T>
+static void add_parts(const Conv2d& c) {
+  if (c.parts == 1) return;
+  const Int filters = c.groups * c.out_channels;
+  const auto add = [&](const T* part, Int size, T* total) {
+    std::copy_n(part, size, total);
+    for (Int i = 1; i < c.parts; ++i)
+      for (Int j = 0; j < size; ++j) total[j] += part[i * size + j];
+  };
+  add(c.weight_of_part<T>(0), filters * c.taps(), static_cast<T*>(c.weight));
+  if (c.bias_gradient) add(c.bias_of_part<T>(0), filters, static_cast<T*>(c.bias_gradient));
+}
 
 template <class T>
 static void prepare_builders(const Strips& s, RowBuilder<T>* builders) {
@@ -437,26 +459,40 @@ static void prepare_builders(const Strips& s, RowBuilder<T>* builders) {
 
 template <class T>
 static void run_depthwise(const Conv2d& c, bool grad) {
+  const T* source = static_cast<const T*>(grad ? c.y : c.x);
+  const T* bias = grad ? nullptr : static_cast<const T*>(c.bias);
+  T* target = static_cast<T*>(grad ? c.x : c.y);
+  if constexpr (TILEGRAD_VECTOR_BYTES == 64)
+    if (RegisterPlanes<T>::fits(c)) return register_convolve(c, source, grad, bias, target);
+  const ConvEpilogue<T> after = grad ? ConvEpilogue<T>{} : ConvEpilogue<T>::of(c);
+  const FlatPlanes<T> flat(c, grad);
+  if (flat.fits(c)) return FlatPass<T>{c, flat, source, bias, target, after}.run();
   const Strips s(c, grad, kLanes<T>);
   const Taps taps(s);
   RowBuilder<T> builders[4];
   prepare_builders(s, builders);
   StripPass<T> pass{c, s, taps, builders};
-  pass.source = static_cast<const T*>(grad ? c.y : c.x);
-  pass.bias = grad ? nullptr : static_cast<const T*>(c.bias);
-  pass.target = static_cast<T*>(grad ? c.x : c.y);
+  pass.source = source;
+  pass.bias = bias;
+  pass.target = target;
   pass.targets = grad ? 1 : c.out_channels;
+  pass.after = after;
   pass.run();
 }
 
 template <class T>
 static void run_weight(const Conv2d& c) {
+  if constexpr (TILEGRAD_VECTOR_BYTES == 64)
+    if (RegisterPlanes<T>::fits(c) && register_correlate<T>(c)) return add_parts<T>(c);
+  const FlatPlanes<T> flat(c, false);
+  if (flat.fits(c) && FlatWeightPass<T>{c, flat}.run()) return add_parts<T>(c);
   const Strips s(c, false, kLanes<T>);
   const Taps taps(s);
   RowBuilder<T> builders[4], output_builder;
   prepare_builders(s, builders);
   output_builder.prepare(s, 0, s.x.target, 1, 0);
   WeightPass<T>{c, s, taps, builders, &output_builder}.run();
+  add_parts<T>(c);
 }
 
 void depthwise(const Conv2d& args) {

@@ -1,7 +1,8 @@
 // Matrix multiplication. The way through memory is chosen by shape alone:
 //
 //   few rows or columns  other is read once, in place (few_rows.h)
-//   small                one thread packs both operands (gemm.h); a batch is shared among threads
+//   small                a thread packs all that it needs (gemm.h); a batch or its rows are shared
+//                        among threads
 //   large                all threads share one packed block of `other`; a task is a block of rows
 //
 // Every output element is summed by one task in one fixed order, so results do not depend on the
@@ -19,18 +20,23 @@
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
-static constexpr Int kBlockRows = 192;  // the packed block of x stays in L2
+// The large product: the packed block of x stays in L2, that of `other` in L3.
+template <class T>
+static constexpr Int kLargeInner = 2 * kBlockInner<T>;
+static constexpr Int kBlockTiles = 8;  // of kTileRows rows
 static constexpr Int kBlockColumns = 2048;
-static constexpr Int kSmallWork = 1 << 21;  // multiplications that one thread does alone
+static constexpr Int kSmallWork = 1 << 21;  // multiplications below which nothing is shared
+static constexpr Int kAloneWork = 1 << 19;  // and below which one thread does everything
 
 template <class T>
 static Product<T> product_of_batch(const Matmul& args, Int batch) {
-  Int x_offset = 0, other_offset = 0, rest = batch;
+  Int x_offset = 0, other_offset = 0, residual_offset = 0, rest = batch;
   for (int d = 0; d < args.batch_ndim; ++d) {
     const Int index = rest % args.batch_shape[d];
     rest /= args.batch_shape[d];
     x_offset += index * args.x_batch_strides[d];
     other_offset += index * args.other_batch_strides[d];
+    residual_offset += index * args.residual_batch_strides[d];
   }
   return {args.rows,
           args.columns,
@@ -43,7 +49,10 @@ static Product<T> product_of_batch(const Matmul& args, Int batch) {
           args.other_column_stride,
           static_cast<T*>(args.y) + batch * args.rows * args.columns,
           args.columns,
-          1};
+          1,
+          args.residual ? static_cast<const T*>(args.residual) + residual_offset : nullptr,
+          args.residual_row_stride,
+          args.residual_column_stride};
 }
 
 // What follows the product, on a block of y that is still in cache.
@@ -51,11 +60,18 @@ template <class T>
 [[gnu::flatten]] static void finish(const Matmul& args, const Product<T>& m, Int row, Int rows,
                                     Int column, Int columns) {
   const T* bias = static_cast<const T*>(args.bias);
-  if (bias == nullptr && args.activation == MatmulActivation::none) return;
+  if (!bias && !m.residual && args.activation == MatmulActivation::none) return;
   for (Int i = row; i < row + rows; ++i) {
     T* y = m.y + i * m.y_row + column;
     if (bias)
       for (Int j = 0; j < columns; ++j) y[j] += bias[column + j];
+    if (m.residual) {
+      const T* residual = m.residual + i * m.residual_row + column * m.residual_column;
+      if (m.residual_column == 1)
+        for (Int j = 0; j < columns; ++j) y[j] += residual[j];
+      else
+        for (Int j = 0; j < columns; ++j) y[j] += residual[j * m.residual_column];
+    }
     if (args.activation == MatmulActivation::relu)
       for (Int j = 0; j < columns; ++j) y[j] = y[j] < T{0} ? T{0} : y[j];
     if (args.activation == MatmulActivation::gelu)
@@ -77,20 +93,44 @@ static void add_row_sums(const T* packed, Int rows, Int depth, T* sums, bool acc
   }
 }
 
+// Rows [row, row + rows) by a thread that shares nothing with others.
 template <class T>
-static void multiply_small(const Matmul& args, const Product<T>& m) {
+static void multiply_block(const Matmul& args, const Product<T>& m, Int row, Int rows) {
   T* sums = static_cast<T*>(args.x_sums);
   T* scratch = static_cast<T*>(thread_scratch(
-      static_cast<std::size_t>(packed_size<T>(m.rows, m.columns, m.inner)) * sizeof(T)));
+      static_cast<std::size_t>(packed_size<T>(rows, m.columns, m.inner)) * sizeof(T)));
   const auto pack_x = [&](T* panel, Int k, Int depth) {
-    pack_panels<kTileRows>(panel, m.x + k * m.x_step, m.rows, depth, m.x_row, m.x_step);
-    if (sums) add_row_sums(panel, m.rows, depth, sums, k > 0);
+    pack_panels<kTileRows>(panel, m.x + row * m.x_row + k * m.x_step, rows, depth, m.x_row,
+                           m.x_step);
+    if (sums) add_row_sums(panel, rows, depth, sums + row, k > 0);
   };
   const auto pack_other = [&](T* panel, Int k, Int depth) {
     pack_panels<kTileColumns<T>>(panel, m.other + k * m.other_step, m.columns, depth,
                                  m.other_column, m.other_step);
   };
-  multiply_packed(m.rows, m.columns, m.inner, pack_x, pack_other, m.y, m.y_row, false, scratch);
+  multiply_packed(rows, m.columns, m.inner, pack_x, pack_other, m.y + row * m.y_row, m.y_row, false,
+                  scratch);
+  finish(args, m, row, rows, 0, m.columns);
+}
+
+// Tiles divided evenly: part i of `parts` begins at tile i * tiles / parts.
+struct Parts {
+  Int tiles, parts, tile_size, size;
+
+  Int begin(Int part) const { return part * tiles / parts * tile_size; }
+  Int count(Int part) const { return std::min(begin(part + 1), size) - begin(part); }
+};
+
+// One block of rows for each thread, which all pack the whole of `other` rather than wait for
+// each other.
+template <class T>
+static void multiply_small(const Matmul& args, const Product<T>& m) {
+  if (m.rows * m.columns * m.inner < kAloneWork) return multiply_block(args, m, 0, m.rows);
+  const Int tiles = (m.rows + kTileRows - 1) / kTileRows;
+  const Parts parts{tiles, std::min<Int>(num_threads(), (tiles + 1) / 2), kTileRows, m.rows};
+  parallel_for(parts.parts, 1, [&](Int begin, Int end) {
+    for (Int i = begin; i < end; ++i) multiply_block(args, m, parts.begin(i), parts.count(i));
+  });
 }
 
 // One step of the large product: the columns [column, column + columns) and the inner elements
@@ -102,8 +142,8 @@ struct Step {
 // `other` of this step, packed by all threads.
 template <class T>
 static void pack_shared(const Product<T>& m, const Step& step, T* packed) {
-  constexpr Int width = kTileColumns<T>;
-  parallel_for((step.columns + width - 1) / width, 4, [&](Int begin, Int end) {
+  constexpr int width = kTileColumns<T>;
+  parallel_for((step.columns + width - 1) / width, kPackedTogether, [&](Int begin, Int end) {
     pack_panels<static_cast<int>(width)>(
         packed + begin * width * step.depth,
         m.other + step.k * m.other_step + (step.column + begin * width) * m.other_column,
@@ -112,31 +152,35 @@ static void pack_shared(const Product<T>& m, const Step& step, T* packed) {
   });
 }
 
-// A task multiplies a block of rows with a group of columns. More groups than one only serve to
-// occupy more threads, at the price of packing the rows for each: this alone may depend on the
+// A task multiplies a block of rows with a group of columns. With several threads there are
+// equally many for each, and some more to even out; more groups of columns than one only serve
+// products of few rows, at the price of packing the rows for each. This alone may depend on the
 // number of threads, since it does not touch the order in which an element is summed.
 struct Tasks {
-  Int rows, row_blocks, columns, column_groups;
+  Parts rows, columns;
 
   Tasks(Int all_rows, Int all_columns, Int tile_columns) {
-    row_blocks = (all_rows + kBlockRows - 1) / kBlockRows;
-    rows = round_up((all_rows + row_blocks - 1) / row_blocks, kTileRows);
-    row_blocks = (all_rows + rows - 1) / rows;
-    const Int wanted = num_threads() == 1 ? 1 : (4 * num_threads() + row_blocks - 1) / row_blocks;
+    const Int tiles = (all_rows + kTileRows - 1) / kTileRows;
     const Int panels = (all_columns + tile_columns - 1) / tile_columns;
-    column_groups = std::clamp<Int>(wanted, 1, std::max<Int>(1, panels / 4));
-    columns = (panels + column_groups - 1) / column_groups * tile_columns;
-    column_groups = (all_columns + columns - 1) / columns;
+    const Int threads = num_threads();
+    Int blocks = (tiles + kBlockTiles - 1) / kBlockTiles, groups = 1;
+    if (threads > 1) {
+      blocks = std::min(round_up(blocks, threads), tiles);
+      groups = std::clamp<Int>(4 * threads / blocks, 1, std::max<Int>(1, panels / 4));
+    }
+    rows = {tiles, blocks, kTileRows, all_rows};
+    columns = {panels, groups, tile_columns, all_columns};
   }
 };
 
 template <class T>
 static void multiply_large(const Matmul& args, const Product<T>& m) {
-  constexpr Int width = kTileColumns<T>;
-  const Int depth = std::min(kBlockInner<T>, m.inner);
+  constexpr int width = kTileColumns<T>;
+  const Int depth = std::min(kLargeInner<T>, m.inner);
   const Int shared_size = depth * round_up(std::min(kBlockColumns, m.columns), width);
   const std::size_t bytes =
-      static_cast<std::size_t>(shared_size + depth * kBlockRows + kPackSpill<T>) * sizeof(T);
+      static_cast<std::size_t>(shared_size + depth * kBlockTiles * kTileRows + kPackSpill<T>) *
+      sizeof(T);
   // Every thread asks for the same size, so that this thread keeps the shared block when it works
   // on a task of its own; a task's rows lie behind it.
   T* shared = static_cast<T*>(thread_scratch(bytes));
@@ -144,16 +188,15 @@ static void multiply_large(const Matmul& args, const Product<T>& m) {
   for (Int column = 0; column < m.columns; column += kBlockColumns) {
     const Int columns = std::min(kBlockColumns, m.columns - column);
     const Tasks tasks(m.rows, columns, width);
-    for (Int k = 0; k < m.inner; k += kBlockInner<T>) {
-      const Step step{column, columns, k, std::min(kBlockInner<T>, m.inner - k)};
+    for (Int k = 0; k < m.inner; k += kLargeInner<T>) {
+      const Step step{column, columns, k, std::min(kLargeInner<T>, m.inner - k)};
       pack_shared(m, step, shared);
-      parallel_for(tasks.row_blocks * tasks.column_groups, 1, [&](Int begin, Int end) {
+      parallel_for(tasks.rows.parts * tasks.columns.parts, 1, [&](Int begin, Int end) {
         T* packed = static_cast<T*>(thread_scratch(bytes)) + shared_size;
         for (Int task = begin; task < end; ++task) {
-          const Int row = task / tasks.column_groups * tasks.rows;
-          const Int first = task % tasks.column_groups * tasks.columns;
-          const Int rows = std::min(tasks.rows, m.rows - row);
-          const Int count = std::min(tasks.columns, columns - first);
+          const Int block = task / tasks.columns.parts, group = task % tasks.columns.parts;
+          const Int row = tasks.rows.begin(block), rows = tasks.rows.count(block);
+          const Int first = tasks.columns.begin(group), count = tasks.columns.count(group);
           pack_panels<kTileRows>(packed, m.x + row * m.x_row + k * m.x_step, rows, step.depth,
                                  m.x_row, m.x_step);
           if (sums && column == 0 && first == 0)
@@ -195,7 +238,6 @@ static void multiply_one(const Matmul& args, Int batch) {
   if (args.x_sums == nullptr && multiply_few(m)) return finish(args, m, 0, m.rows, 0, m.columns);
   if (m.rows * m.columns * m.inner > kSmallWork) return multiply_large(args, m);
   multiply_small(args, m);
-  finish(args, m, 0, m.rows, 0, m.columns);
 }
 
 template <class T>
@@ -207,8 +249,9 @@ static void multiply(const Matmul& args) {
       finish(args, product_of_batch<T>(args, i), 0, args.rows, 0, args.columns);
     return;
   }
-  const Int work = args.rows * args.columns * args.inner;
-  if (batch == 1 || work > kSmallWork) {
+  const Int work = args.rows * args.columns * args.inner, threads = num_threads();
+  const bool evenly = batch % threads == 0 || batch > 8 * threads;  // whole products for each
+  if (batch == 1 || (work > kSmallWork && !evenly)) {
     for (Int i = 0; i < batch; ++i) multiply_one<T>(args, i);
     return;
   }

@@ -1,4 +1,5 @@
-// Contract of matmul: y = activation(x @ other + bias), batched, any strides on the inputs.
+// Contract of matmul: y = activation(x @ other + bias + residual), batched, any strides on the
+// inputs.
 #pragma once
 
 #include "../kernel.h"
@@ -8,8 +9,8 @@ namespace tilegrad {
 
 enum class MatmulActivation : std::uint8_t { none, relu, gelu };
 
-// y = activation(x @ other + bias). Strides count elements. y is row-major: (batch..., rows,
-// columns) without gaps.
+// y = activation(x @ other + bias + residual). Strides count elements. y is row-major: (batch...,
+// rows, columns) without gaps.
 struct Matmul {
   // float32, float64, int64 (other integers are widened by the caller), or bfloat16, which is
   // summed in float32 and rounded once
@@ -20,7 +21,9 @@ struct Matmul {
   const void* other;  // (batch..., inner, columns)
   std::int64_t other_row_stride, other_column_stride;
   void* y = nullptr;
-  const void* bias = nullptr;  // (columns), contiguous, or null; float32 where y is bfloat16
+  const void* bias = nullptr;      // (columns), contiguous, or null; float32 where y is bfloat16
+  const void* residual = nullptr;  // (batch..., rows, columns) of y's dtype, or null
+  std::int64_t residual_row_stride = 0, residual_column_stride = 0;
   MatmulActivation activation = MatmulActivation::none;
   void* x_sums = nullptr;  // (rows): the sums of x's rows; not with batch dimensions or bfloat16
 
@@ -28,6 +31,7 @@ struct Matmul {
   int batch_ndim = 0;
   std::int64_t batch_shape[kMaxDims] = {};
   std::int64_t x_batch_strides[kMaxDims] = {}, other_batch_strides[kMaxDims] = {};
+  std::int64_t residual_batch_strides[kMaxDims] = {};
 
   std::int64_t batch() const {
     std::int64_t count = 1;

@@ -12,8 +12,9 @@ struct OptimizerEntry {
   std::int64_t size;
   void* parameter;
   const void* grad;
-  void* state[3];  // what they are is said in each step below; null if the options do without
-  double step;     // how many steps this parameter has taken, this one included
+  void* state[3];    // what they are is said in each step below; null if the options do without
+  double step;       // how many steps this parameter has taken, this one included
+  double scalar[2];  // numbers of this parameter alone; said in each step below
 };
 
 // What every step knows.
@@ -48,8 +49,62 @@ struct RmspropStep {
   bool centered;
 };
 
+// Adagrad (Duchi et al., 2011): the rate lr / (1 + (step - 1) * lr_decay) over the root of the sum
+// of squares. State: that sum.
+struct AdagradStep {
+  OptimizerStep common;
+  double lr_decay, eps;
+};
+
+// Adadelta (Zeiler, 2012). State: mean square of gradients, mean square of updates.
+struct AdadeltaStep {
+  OptimizerStep common;
+  double rho, eps;
+};
+
+// Adamax (Kingma and Ba, 2015, section 7.1). State: mean, decaying largest magnitude.
+struct AdamaxStep {
+  OptimizerStep common;
+  double beta1, beta2, eps;
+};
+
+// NAdam (Dozat, 2016). State: mean, mean square. Scalars: the factors of the gradient and of its
+// mean, which follow from the momentum schedule.
+struct NadamStep {
+  OptimizerStep common;
+  double beta1, beta2, eps;
+  bool decoupled_weight_decay;
+};
+
+// RAdam (Liu et al., 2020). State: mean, mean square.
+struct RadamStep {
+  OptimizerStep common;
+  double beta1, beta2, eps;
+  bool decoupled_weight_decay;
+};
+
+// Resilient propagation (Riedmiller and Braun, 1993). State: the gradient before, step sizes.
+struct RpropStep {
+  OptimizerStep common;
+  double shrink, grow, smallest, largest;
+};
+
+// Averaged stochastic gradient descent (Polyak and Juditsky, 1992). State: the average. Scalars:
+// eta, the rate of this step, and mu, the share of the new parameter in the average.
+struct AsgdStep {
+  OptimizerStep common;
+  double lambd;
+};
+
 }  // namespace tilegrad
 
 TILEGRAD_CPU_KERNEL(sgd_step, SgdStep)
 TILEGRAD_CPU_KERNEL(adam_step, AdamStep)
 TILEGRAD_CPU_KERNEL(rmsprop_step, RmspropStep)
+TILEGRAD_CPU_KERNEL(adagrad_step, AdagradStep)
+TILEGRAD_CPU_KERNEL(adadelta_step, AdadeltaStep)
+TILEGRAD_CPU_KERNEL(adamax_step, AdamaxStep)
+TILEGRAD_CPU_KERNEL(nadam_step, NadamStep)
+TILEGRAD_CPU_KERNEL(radam_step, RadamStep)
+TILEGRAD_CPU_KERNEL(rprop_step, RpropStep)
+TILEGRAD_CPU_KERNEL(asgd_step, AsgdStep)

@@ -46,6 +46,9 @@ struct RecurrentForward {
   void *h_n, *c_n;        // (batch, hidden): after the last step of each sequence
 };
 
+// The weights' gradients are large products of all rows. Where a task's share of them fits the
+// cache, the kernel computes them: see RecurrentGradients. Elsewhere the caller does, from
+// grad_gates, grad_product and h_previous.
 struct RecurrentBackward {
   RecurrentLayer layer;
   const void *h_0, *c_0, *gates, *y, *cells, *candidate;  // as above
@@ -58,18 +61,42 @@ struct RecurrentBackward {
   std::int64_t h_previous_stride;
 };
 
+// Backward with the gradients of the weights, whose shapes they have, and of the input unless
+// grad_x is null. The arguments behind grad_c of `backward` are not used.
+struct RecurrentGradients {
+  RecurrentBackward backward;
+  const void *x, *weight_ih;  // (rows, size), (gates * hidden, size)
+  std::int64_t size;
+  void *grad_x, *grad_weight_ih, *grad_weight_hh, *grad_bias_ih, *grad_bias_hh;
+  void* sums;  // workspace: recurrent_sums_size elements
+};
+
+// Tasks are of this many sequences, whatever the number of threads. Each reads all weights in every
+// step, so that large batches take more at a time; small ones are to occupy all threads.
+inline constexpr std::int64_t recurrent_task(std::int64_t batch) {
+  return batch >= 64 ? 16 : batch >= 12 ? 8 : 4;
+}
+
+// Each task sums its own gradients of the weights.
+inline constexpr std::int64_t recurrent_sums_size(RecurrentCell cell, std::int64_t batch,
+                                                  std::int64_t size, std::int64_t hidden) {
+  const std::int64_t task = recurrent_task(batch);
+  return (batch + task - 1) / task * gate_count(cell) * hidden * (size + hidden + 2);
+}
+
 // Elements of workspace that suffice on every instruction set: the columns of packed weights are
 // padded by less than two vectors, of at most 16 elements, in each of at most three matrices.
 inline constexpr std::int64_t recurrent_packed_size(RecurrentCell cell, std::int64_t size,
                                                     std::int64_t hidden) {
   return (gate_count(cell) * hidden + 3 * 32) * (hidden + size);
 }
-inline constexpr std::int64_t recurrent_packed_backward_size(RecurrentCell cell,
+inline constexpr std::int64_t recurrent_packed_backward_size(RecurrentCell cell, std::int64_t size,
                                                              std::int64_t hidden) {
-  return gate_count(cell) * hidden * (hidden + 32);
+  return gate_count(cell) * hidden * (hidden + size + 2 * 32);
 }
 
 }  // namespace tilegrad
 
 TILEGRAD_CPU_KERNEL(recurrent_forward, RecurrentForward)
 TILEGRAD_CPU_KERNEL(recurrent_backward, RecurrentBackward)
+TILEGRAD_CPU_KERNEL(recurrent_gradients, RecurrentGradients)

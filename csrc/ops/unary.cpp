@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "../past_caches.h"
 #include "../trigonometry.h"
 #include "../visit.h"
 
@@ -26,7 +27,7 @@ template <class T, class Operation>
 static void unary_rows(const StridedLoop<2>& loop, const Operation& operation) {
   if (loop.inner_stride(0) != sizeof(T) || loop.inner_stride(1) != sizeof(T))
     return unary_elements<T>(loop, operation);
-  walk_rows(loop, [=](char** pointers, std::int64_t count) {
+  walk_light_rows(loop, [=](char** pointers, std::int64_t count) {
     T* y = reinterpret_cast<T*>(pointers[0]);
     const T* x = reinterpret_cast<const T*>(pointers[1]);
 #pragma GCC ivdep

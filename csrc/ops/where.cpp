@@ -1,6 +1,8 @@
 // where: a choice between two tensors, element by element.
 #include "where.h"
 
+#include "../past_caches.h"
+
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
 // With bits instead of a branch: conditions are often as unpredictable as a coin, and this way the
@@ -16,7 +18,7 @@ static void choose(const Where& args) {
   const std::int64_t sy = args.loop.inner_stride(0), sc = args.loop.inner_stride(1),
                      sx = args.loop.inner_stride(2), so = args.loop.inner_stride(3);
   constexpr std::int64_t unit = sizeof(T);
-  walk_rows(args.loop, [=](char** pointers, std::int64_t count) {
+  walk_light_rows(args.loop, [=](char** pointers, std::int64_t count) {
     T* y = reinterpret_cast<T*>(pointers[0]);
     const bool* condition = reinterpret_cast<const bool*>(pointers[1]);
     const T* x = reinterpret_cast<const T*>(pointers[2]);

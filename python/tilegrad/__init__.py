@@ -1,5 +1,7 @@
 """tilegrad: deep learning with native kernels under a thin, readable Python layer."""
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 from . import _C, autograd, backends, cuda
 from ._C import (
     bfloat16,
@@ -21,6 +23,30 @@ from ._C import (
 )
 from ._C import boolean as bool
 from ._config import config, show_config
+from ._interop import asarray, from_dlpack, frombuffer
+from ._layout import (
+    layout,
+    sparse_bsc,
+    sparse_bsr,
+    sparse_coo,
+    sparse_csc,
+    sparse_csr,
+    strided,
+)
+from ._lazy import lazily as _lazily
+from ._legacy import (
+    BFloat16Tensor,
+    BoolTensor,
+    ByteTensor,
+    CharTensor,
+    DoubleTensor,
+    FloatTensor,
+    HalfTensor,
+    IntTensor,
+    LongTensor,
+    ShortTensor,
+    set_default_tensor_type,
+)
 from ._limits import finfo, iinfo
 from ._memory_format import (
     channels_last,
@@ -32,6 +58,7 @@ from ._memory_format import (
 from ._printing import set_printoptions
 from ._queries import *  # noqa: F403
 from ._size import Size
+from ._switches import *  # noqa: F403
 from .autograd import (
     enable_grad,
     inference_mode,
@@ -43,10 +70,27 @@ from .autograd import (
 from .ops import *  # noqa: F403
 from .tensor import Tensor
 
-from . import linalg, special  # isort: skip
+from . import linalg  # isort: skip
 from .linalg.legacy import *  # noqa: F403  # isort: skip
 from . import nn, optim, utils  # isort: skip - they build on all of the above
 from .utils import data as _data  # isort: skip - makes utils.data known without its own import
+
+if _TYPE_CHECKING:
+    from ._install import install_as
+    from .serialization import load, save
+    from .storage import TypedStorage, UntypedStorage
+
+# What is imported when it is first asked for: all other modules, and these names from some.
+__getattr__ = _lazily(
+    __name__,
+    {
+        "TypedStorage": "storage",
+        "UntypedStorage": "storage",
+        "install_as": "_install",
+        "load": "serialization",
+        "save": "serialization",
+    },
+)
 
 float = float32
 double = float64

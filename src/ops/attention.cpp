@@ -1,6 +1,9 @@
 // scaled_dot_product_attention: shapes, masks, heads that share keys, the layout of results.
 #include "ops/attention.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "bind.h"
 #include "dispatch.h"
 #include "halves.h"
@@ -179,6 +182,43 @@ Tensor attention_result(const Tensor& like, const Dims& batch, std::int64_t rows
   return empty(shape, like.dtype, like.device(), kAttentionOp);
 }
 
+// Whether three dense tensors of one shape are slices of one, as a layer gives that projects to
+// query, key and value at once: then `step` is their distance.
+bool attention_slices(const Tensor& query, const Tensor& key, const Tensor& value,
+                      std::int64_t& step) {
+  step = key.offset - query.offset;
+  if (query.ndim() != 4 || query.shape != key.shape || query.shape != value.shape ||
+      query.strides != key.strides || query.strides != value.strides ||
+      query.storage.get() != key.storage.get() || query.storage.get() != value.storage.get() ||
+      step <= 0 || value.offset - key.offset != step)
+    return false;
+  std::pair<std::int64_t, std::int64_t> dims[5]{{step, 3}};  // stride and size, innermost first
+  for (int d = 0; d < 4; ++d) dims[d + 1] = {query.strides[d], query.shape[d]};
+  std::sort(std::begin(dims), std::end(dims));
+  std::int64_t stride = 1;
+  for (const auto& [expected, size] : dims) {
+    if (expected != stride && size != 1) return false;
+    stride *= size;
+  }
+  return query.numel() > 0;
+}
+
+// The gradients of query, key and value. Those of slices of one tensor are such slices again, so
+// that nothing is copied to join them.
+void attention_gradient_results(const AttentionCall& call, const Tensor& query, const Tensor& key,
+                                const Tensor& value, Tensor* results) {
+  const AttentionProblem& p = call.problem;
+  if (std::int64_t step = 0; attention_slices(query, key, value, step)) {
+    const Tensor whole = empty({3 * query.numel()}, query.dtype, query.device(), kAttentionOp);
+    for (int i = 0; i < 3; ++i)
+      results[i] = as_strided(whole, query.shape, query.strides, i * step);
+    return;
+  }
+  results[0] = attention_result(query, call.batch, p.queries, p.features);
+  results[1] = attention_result(key, call.key_batch, p.keys, p.features);
+  results[2] = attention_result(value, call.key_batch, p.keys, p.value_features);
+}
+
 std::int64_t attention_work(const AttentionProblem& p) {
   return p.batch * p.heads * p.queries * (p.keys + 1) * (p.features + p.value_features);
 }
@@ -217,9 +257,9 @@ py::tuple attention_gradients(const Tensor& grad, const Tensor& query, const Ten
                  runtime, kAttentionOp, ": expected a gradient and results of shape ", shape.str(),
                  ", got ", grad.shape.str(), " and ", y.shape.str());
   const Tensor dense_grad = attention_dense(grad), dense_y = attention_dense(y);
-  Tensor grad_query = attention_result(query, call.batch, p.queries, p.features),
-         grad_key = attention_result(key, call.key_batch, p.keys, p.features),
-         grad_value = attention_result(value, call.key_batch, p.keys, p.value_features), workspace;
+  Tensor results[3], workspace;
+  attention_gradient_results(call, query, key, value, results);
+  const auto& [grad_query, grad_key, grad_value] = results;
   AttentionBackward args{.problem = p,
                          .y = attention_operand(dense_y),
                          .grad_y = attention_operand(dense_grad),
@@ -241,7 +281,7 @@ py::tuple attention_gradients(const Tensor& grad, const Tensor& query, const Ten
   if (columns * p.keys * p.batch * p.heads > 0)
     run(attention_backward_kernel, query.device(), args, 3 * attention_work(p));
   else copy_into(grad_query, scalar_tensor(Scalar{}, p.dtype, query.device()));
-  return py::make_tuple(std::move(grad_query), std::move(grad_key), std::move(grad_value));
+  return py::make_tuple(grad_query, grad_key, grad_value);
 }
 
 // The factors that forward applied to the weights: (..., queries, keys).

@@ -154,6 +154,36 @@ py::tuple split(PyTensor* x, const std::vector<std::int64_t>& lengths, std::int6
   return views;
 }
 
+// The tensor whose slices along `dim` the parts already are, as split would cut it, or unbind if
+// `unbound`: a view of their storage. None if they lie otherwise.
+py::object rejoin(const py::sequence& sequence, std::int64_t dim, bool unbound) {
+  const std::vector<Tensor> parts = tensors_of("rejoin", sequence);
+  const Tensor& first = parts[0];
+  const int at = normalize_dim(dim, first.ndim() + (unbound ? 1 : 0), "rejoin");
+  // The distance of the slices decides the stride of a dimension that unbind removed.
+  std::int64_t step = 1, place = first.offset, length = 0;
+  if (!unbound) step = first.strides[at];
+  else if (parts.size() > 1) step = parts[1].offset - first.offset;
+  if (step <= 0) return py::none();
+  for (const Tensor& part : parts) {
+    Dims shape = part.shape;
+    if (!unbound && shape.n == first.ndim()) shape[at] = first.shape[at];
+    const std::int64_t slices = unbound ? 1 : part.shape[at];
+    if (part.storage.get() != first.storage.get() || part.dtype != first.dtype ||
+        shape != first.shape || part.strides != first.strides || part.offset != place)
+      return py::none();
+    place += slices * step;
+    length += slices;
+  }
+  Dims shape, strides;
+  for (int d = 0; d < first.ndim() + (unbound ? 1 : 0); ++d) {
+    const int from = unbound && d > at ? d - 1 : d;
+    shape.push(d == at ? length : first.shape[from]);
+    strides.push(d == at ? step : first.strides[from]);
+  }
+  return py::cast(as_strided(first, shape, strides, first.offset));
+}
+
 // A copy with the order along `dims` reversed: the source is walked with negative strides, which no
 // tensor outside this function has.
 Tensor flip(const Tensor& x, const Dims& dims) {
@@ -182,8 +212,9 @@ void bind_join(py::module_& module) {
   module.def("stack", &stack, py::arg("sequence"), py::arg("dim"));
   module.def("unbind", &unbind, py::arg("input"), py::arg("dim"));
   module.def("split", &split, py::arg("input"), py::arg("lengths"), py::arg("dim"));
+  module.def("rejoin", &rejoin, py::arg("parts"), py::arg("dim"), py::arg("unbound"));
   module.def("flip", &flip, py::arg("input"), py::arg("dims"));
-  takes_every_dtype({"cat", "stack", "unbind", "split", "flip"});
+  takes_every_dtype({"cat", "stack", "unbind", "split", "rejoin", "flip"});
 }
 
 }  // namespace tilegrad

@@ -27,7 +27,8 @@ DType kernel_dtype(DType dtype, const char* op) {
 
 // What the kernel does besides the product.
 struct MatmulEpilogue {
-  const Tensor* bias = nullptr;  // contiguous
+  const Tensor* bias = nullptr;      // contiguous
+  const Tensor* residual = nullptr;  // broadcasts to the result
   MatmulActivation activation = MatmulActivation::none;
   Tensor* x_sums = nullptr;
 };
@@ -71,6 +72,14 @@ Tensor multiply_matrices(const char* op, const Tensor& x, const Tensor& other,
   }
   shape.push(rows);
   shape.push(columns);
+  if (epilogue.residual) {
+    const Tensor residual = expand(*epilogue.residual, shape, op);
+    args.residual = residual.bytes();
+    args.residual_row_stride = residual.strides[shape.n - 2];
+    args.residual_column_stride = residual.strides[shape.n - 1];
+    for (int i = 0; i < args.batch_ndim; ++i)
+      args.residual_batch_strides[i] = residual.strides[args.batch_ndim - 1 - i];
+  }
   Tensor y = empty(shape, x.dtype, x.device(), op);
   args.y = y.bytes();
   const std::int64_t count = y.numel();
@@ -119,9 +128,21 @@ MatmulActivation matmul_activation(const std::string& name) {
   return MatmulActivation::none;
 }
 
-// activation(x (..., in) @ weight (out, in)^T + bias (out)), for any dtype but float16
+// input + x (..., rows, inner) @ other (..., inner, columns), for one floating dtype
+Tensor add_product(const Tensor& input, const Tensor& x, const Tensor& other) {
+  check_operands("addmm", x, other);
+  check_operands("addmm", x, input);
+  TILEGRAD_CHECK(is_floating(x.dtype) && x.ndim() >= 2 && other.ndim() >= 2, runtime,
+                 "addmm: expected floating matrices, got shapes ", x.shape.str(), " and ",
+                 other.shape.str(), " of dtype ", info(x.dtype).name);
+  return multiply_matrices("addmm", x, other, {.residual = &input});
+}
+
+// activation(x (..., in) @ weight (out, in)^T + bias (out) + residual (..., out)), for any dtype
+// but float16
 Tensor linear_of_kernel_dtype(const Tensor& x, const Tensor& weight,
-                              const std::optional<Tensor>& bias, const std::string& activation) {
+                              const std::optional<Tensor>& bias, const std::string& activation,
+                              const std::optional<Tensor>& residual) {
   check_operands("linear", x, weight);
   TILEGRAD_CHECK(is_floating(x.dtype), runtime, "linear: expected a floating dtype, got ",
                  info(x.dtype).name);
@@ -147,25 +168,34 @@ Tensor linear_of_kernel_dtype(const Tensor& x, const Tensor& weight,
   std::int64_t rows = 1;
   for (int d = 0; d + 1 < x.ndim(); ++d) rows *= x.shape[d];
   const Tensor flat = x.ndim() == 2 ? x : reshape(x, {rows, in});
-  Tensor y = multiply_matrices(
-      "linear", flat, transpose(weight, 0, 1),
-      {.bias = bias ? &contiguous_bias : nullptr, .activation = matmul_activation(activation)});
-  if (x.ndim() == 2) return y;
   Dims shape = x.shape;
   shape[shape.n - 1] = weight.shape[0];
+  Tensor flat_residual;
+  if (residual) {
+    check_operands("linear", x, *residual);
+    flat_residual = reshape(expand(*residual, shape, "linear"), {rows, weight.shape[0]});
+  }
+  Tensor y = multiply_matrices("linear", flat, transpose(weight, 0, 1),
+                               {.bias = bias ? &contiguous_bias : nullptr,
+                                .residual = residual ? &flat_residual : nullptr,
+                                .activation = matmul_activation(activation)});
+  if (x.ndim() == 2) return y;
   return reshape(y, shape);
 }
 
 Tensor linear(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias,
-              const std::string& activation) {
+              const std::string& activation, const std::optional<Tensor>& residual) {
   const auto is_float16 = [](const Tensor& each) { return each.dtype == DType::float16; };
-  if (!is_float16(x) || !is_float16(weight) || (bias && !is_float16(*bias)))
-    return linear_of_kernel_dtype(x, weight, bias, activation);
-  std::optional<Tensor> wide_bias;
-  if (bias) wide_bias = to_dtype(*bias, DType::float32);
-  return to_dtype(linear_of_kernel_dtype(to_dtype(x, DType::float32),
-                                         to_dtype(weight, DType::float32), wide_bias, activation),
-                  DType::float16);
+  if (!is_float16(x) || !is_float16(weight) || (bias && !is_float16(*bias)) ||
+      (residual && !is_float16(*residual)))
+    return linear_of_kernel_dtype(x, weight, bias, activation, residual);
+  const auto widen = [](const std::optional<Tensor>& half) {
+    return half ? std::optional(to_dtype(*half, DType::float32)) : std::nullopt;
+  };
+  return to_dtype(
+      linear_of_kernel_dtype(to_dtype(x, DType::float32), to_dtype(weight, DType::float32),
+                             widen(bias), activation, widen(residual)),
+      DType::float16);
 }
 
 // The gradients of weight and bias, grad^T @ x and the column sums of grad, from grad (n, out) and
@@ -187,7 +217,8 @@ py::tuple linear_grad_weight(const Tensor& grad, const Tensor& x) {
 void bind_matmul(py::module_& module) {
   module.def("matmul", &matmul, py::arg("input"), py::arg("other"));
   module.def("linear", &linear, py::arg("input"), py::arg("weight"), py::arg("bias"),
-             py::arg("activation") = "none");
+             py::arg("activation") = "none", py::arg("residual") = std::nullopt);
+  module.def("addmm", &add_product, py::arg("input"), py::arg("mat1"), py::arg("mat2"));
   module.def("linear_grad_weight", &linear_grad_weight, py::arg("grad"), py::arg("input"));
   takes_every_dtype({"matmul", "linear"});
 }

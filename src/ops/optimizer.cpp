@@ -1,6 +1,8 @@
 // optimizer: checks the parameters of a group, finds gradients and states, runs one step over all.
 #include "ops/optimizer.h"
 
+#include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "bind.h"
@@ -41,8 +43,8 @@ class Step {
   explicit Step(const char* op) : op_(op) {}
 
   // Adds the parameter if it has a gradient. Returns false if it has, but lacks a state.
-  bool add(PyObject* parameter, const py::dict& state, const Names& names,
-           const py::object* count) {
+  bool add(PyObject* parameter, const py::dict& state, const Names& names, const py::object* count,
+           const Names& scalars) {
     const Tensor& x = as_tensor(parameter, op_, "parameter");
     PyObject* grad = as_py(parameter)->grad;
     if (grad == nullptr) return true;
@@ -56,7 +58,13 @@ class Step {
       PyObject* steps = find_state(state, parameter, *count);
       if (steps == nullptr) return false;
       pending.steps = &as_tensor(steps, op_, "step");
-      check_step(*pending.steps);
+      check_scalar(*pending.steps, "step");
+    }
+    for (const py::object& name : scalars) {
+      PyObject* value = find_state(state, parameter, name);
+      if (value == nullptr) return false;
+      pending.scalars.push_back(&as_tensor(value, op_, "state"));
+      check_scalar(*pending.scalars.back(), PyUnicode_AsUTF8(name.ptr()));
     }
     pending.parameter = &x;
     pending.grad = &as_py(grad)->tensor;
@@ -78,6 +86,8 @@ class Step {
       for (std::size_t s = 0; s < pending.states.size(); ++s)
         entry.state[slots_.empty() ? s : slots_[s]] = writable(*pending.states[s]);
       if (pending.steps != nullptr) entry.step = count_step(*pending.steps);
+      for (std::size_t s = 0; s < pending.scalars.size(); ++s)
+        entry.scalar[s] = read_scalar(*pending.scalars[s]);
       entries_.push_back(entry);
       work_ += entry.size;
     }
@@ -89,6 +99,25 @@ class Step {
   OptimizerStep common(double lr, double weight_decay, bool maximize) const {
     return {entries_.data(), static_cast<std::int64_t>(entries_.size()), lr, weight_decay,
             maximize};
+  }
+
+  // The entries, for steps that compute an entry's scalars from others.
+  std::vector<OptimizerEntry>& entries() { return entries_; }
+
+  // Stores a new value of a parameter's own number; the kernel still gets what the entry says.
+  double write_scalar(std::size_t entry, std::size_t which, double value) {
+    const Tensor& target = *pending_[entry].scalars[which];
+    begin_write(target, op_);
+    if (target.dtype == DType::float32) return *target.data<float>() = static_cast<float>(value);
+    return *target.data<double>() = value;
+  }
+
+  // Multiplies a parameter's own number, rounding as its dtype does.
+  double scale_scalar(std::size_t entry, std::size_t which, double factor) {
+    const Tensor& target = *pending_[entry].scalars[which];
+    begin_write(target, op_);
+    if (target.dtype == DType::float32) return *target.data<float>() *= static_cast<float>(factor);
+    return *target.data<double>() *= factor;
   }
 
   template <class Args>
@@ -104,6 +133,7 @@ class Step {
     const Tensor* grad = nullptr;
     const Tensor* steps = nullptr;
     std::vector<const Tensor*> states;
+    std::vector<const Tensor*> scalars;
   };
 
   void check(const Tensor& x, const Tensor& other, const char* what) const {
@@ -118,12 +148,12 @@ class Step {
                    "device, got ",
                    device.str(), ", ", x.device().str(), " and ", other.device().str());
   }
-  void check_step(const Tensor& steps) const {
-    TILEGRAD_CHECK(steps.numel() == 1 && is_floating(steps.dtype) && !is_half(steps.dtype) &&
-                       steps.device().is_cpu(),
-                   runtime, op_,
-                   ": expected 'step' to be a float32 or float64 CPU tensor with one element, got ",
-                   info(steps.dtype).name, " of shape ", steps.shape.str());
+  void check_scalar(const Tensor& number, const char* name) const {
+    TILEGRAD_CHECK(number.numel() == 1 && is_floating(number.dtype) && !is_half(number.dtype) &&
+                       number.device().is_cpu(),
+                   runtime, op_, ": expected '", name,
+                   "' to be a float32 or float64 CPU tensor with one element, got ",
+                   info(number.dtype).name, " of shape ", number.shape.str());
   }
 
   // Halves are stepped in float32 and rounded once.
@@ -140,6 +170,9 @@ class Step {
     if (x.is_contiguous() && !is_half(x.dtype)) return x.bytes();
     kept_.push_back(contiguous(to_dtype(x, computed_in(x))));
     return kept_.back().bytes();
+  }
+  static double read_scalar(const Tensor& number) {
+    return number.dtype == DType::float32 ? *number.data<float>() : *number.data<double>();
   }
   double count_step(const Tensor& steps) {
     begin_write(steps, op_);
@@ -158,17 +191,134 @@ class Step {
 
 // Fills the step with all parameters of the list; false if a state is missing somewhere.
 bool collect(Step& step, const py::list& parameters, const py::dict& state, const Names& names,
-             const py::object* count) {
+             const py::object* count, const Names& scalars = {}) {
   for (PyObject* parameter : std::vector<PyObject*>(
            PySequence_Fast_ITEMS(parameters.ptr()),
            PySequence_Fast_ITEMS(parameters.ptr()) + PyList_GET_SIZE(parameters.ptr())))
-    if (!step.add(parameter, state, names, count)) return false;
+    if (!step.add(parameter, state, names, count, scalars)) return false;
   step.prepare();
   return true;
 }
 
 py::object interned(const char* name) {
   return py::reinterpret_steal<py::object>(PyUnicode_InternFromString(name));
+}
+
+// Adagrad, Adadelta and the kin of Adam.
+void bind_adaptive(py::module_& module) {
+  module.def(
+      "adagrad_step",
+      [sum = interned("sum"), count = interned("step")](
+          const py::list& parameters, const py::dict& state, double lr, double lr_decay, double eps,
+          double weight_decay, bool maximize) {
+        Step step("adagrad_step");
+        if (!collect(step, parameters, state, {sum}, &count)) return false;
+        step.finish(adagrad_step_kernel, {step.common(lr, weight_decay, maximize), lr_decay, eps});
+        return true;
+      },
+      py::arg("parameters"), py::arg("state"), py::arg("lr"), py::arg("lr_decay"), py::arg("eps"),
+      py::arg("weight_decay"), py::arg("maximize"));
+  module.def(
+      "adadelta_step",
+      [square = interned("square_avg"), moved = interned("acc_delta"), count = interned("step")](
+          const py::list& parameters, const py::dict& state, double lr, double rho, double eps,
+          double weight_decay, bool maximize) {
+        Step step("adadelta_step");
+        if (!collect(step, parameters, state, {square, moved}, &count)) return false;
+        step.finish(adadelta_step_kernel, {step.common(lr, weight_decay, maximize), rho, eps});
+        return true;
+      },
+      py::arg("parameters"), py::arg("state"), py::arg("lr"), py::arg("rho"), py::arg("eps"),
+      py::arg("weight_decay"), py::arg("maximize"));
+  module.def(
+      "adamax_step",
+      [mean = interned("exp_avg"), largest = interned("exp_inf"), count = interned("step")](
+          const py::list& parameters, const py::dict& state, double lr, double beta1, double beta2,
+          double eps, double weight_decay, bool maximize) {
+        Step step("adamax_step");
+        if (!collect(step, parameters, state, {mean, largest}, &count)) return false;
+        step.finish(adamax_step_kernel,
+                    {step.common(lr, weight_decay, maximize), beta1, beta2, eps});
+        return true;
+      },
+      py::arg("parameters"), py::arg("state"), py::arg("lr"), py::arg("beta1"), py::arg("beta2"),
+      py::arg("eps"), py::arg("weight_decay"), py::arg("maximize"));
+  module.def(
+      "nadam_step",
+      [mean = interned("exp_avg"), square = interned("exp_avg_sq"), count = interned("step"),
+       product = interned("mu_product")](
+          const py::list& parameters, const py::dict& state, double lr, double beta1, double beta2,
+          double eps, double weight_decay, double momentum_decay, bool maximize, bool decoupled) {
+        Step step("nadam_step");
+        if (!collect(step, parameters, state, {mean, square}, &count, {product})) return false;
+        for (std::size_t k = 0; k < step.entries().size(); ++k) {
+          OptimizerEntry& entry = step.entries()[k];
+          // The momentum grows towards beta1; its product corrects for starting at zero.
+          const auto momentum = [&](double t) {
+            return beta1 * (1 - 0.5 * std::pow(0.96, t * momentum_decay));
+          };
+          const double now = momentum(entry.step), next = momentum(entry.step + 1);
+          const double so_far = step.scale_scalar(k, 0, now);
+          entry.scalar[0] = lr * (1 - now) / (1 - so_far);
+          entry.scalar[1] = lr * next / (1 - so_far * next);
+        }
+        step.finish(nadam_step_kernel,
+                    {step.common(lr, weight_decay, maximize), beta1, beta2, eps, decoupled});
+        return true;
+      },
+      py::arg("parameters"), py::arg("state"), py::arg("lr"), py::arg("beta1"), py::arg("beta2"),
+      py::arg("eps"), py::arg("weight_decay"), py::arg("momentum_decay"), py::arg("maximize"),
+      py::arg("decoupled"));
+  module.def(
+      "radam_step",
+      [mean = interned("exp_avg"), square = interned("exp_avg_sq"), count = interned("step")](
+          const py::list& parameters, const py::dict& state, double lr, double beta1, double beta2,
+          double eps, double weight_decay, bool maximize, bool decoupled) {
+        Step step("radam_step");
+        if (!collect(step, parameters, state, {mean, square}, &count)) return false;
+        step.finish(radam_step_kernel,
+                    {step.common(lr, weight_decay, maximize), beta1, beta2, eps, decoupled});
+        return true;
+      },
+      py::arg("parameters"), py::arg("state"), py::arg("lr"), py::arg("beta1"), py::arg("beta2"),
+      py::arg("eps"), py::arg("weight_decay"), py::arg("maximize"), py::arg("decoupled"));
+  takes_every_dtype({"adagrad_step", "adadelta_step", "adamax_step", "nadam_step", "radam_step"});
+}
+
+// Rprop and ASGD.
+void bind_others(py::module_& module) {
+  module.def(
+      "rprop_step",
+      [before = interned("prev"), size = interned("step_size"), count = interned("step")](
+          const py::list& parameters, const py::dict& state, double shrink, double grow,
+          double smallest, double largest, bool maximize) {
+        Step step("rprop_step");
+        if (!collect(step, parameters, state, {before, size}, &count)) return false;
+        step.finish(rprop_step_kernel,
+                    {step.common(0, 0, maximize), shrink, grow, smallest, largest});
+        return true;
+      },
+      py::arg("parameters"), py::arg("state"), py::arg("shrink"), py::arg("grow"),
+      py::arg("smallest"), py::arg("largest"), py::arg("maximize"));
+  module.def(
+      "asgd_step",
+      [average = interned("ax"), count = interned("step"), eta = interned("eta"),
+       mu = interned("mu")](const py::list& parameters, const py::dict& state, double lr,
+                            double lambd, double alpha, double t0, double weight_decay,
+                            bool maximize) {
+        Step step("asgd_step");
+        if (!collect(step, parameters, state, {average}, &count, {eta, mu})) return false;
+        for (std::size_t k = 0; k < step.entries().size(); ++k) {  // for the next step
+          const double t = step.entries()[k].step;
+          step.write_scalar(k, 0, lr / std::pow(1 + lambd * lr * t, alpha));
+          step.write_scalar(k, 1, 1 / std::max(1.0, t - t0));
+        }
+        step.finish(asgd_step_kernel, {step.common(lr, weight_decay, maximize), lambd});
+        return true;
+      },
+      py::arg("parameters"), py::arg("state"), py::arg("lr"), py::arg("lambd"), py::arg("alpha"),
+      py::arg("t0"), py::arg("weight_decay"), py::arg("maximize"));
+  takes_every_dtype({"rprop_step", "asgd_step"});
 }
 
 }  // namespace
@@ -225,6 +375,8 @@ void bind_optimizer(py::module_& module) {
       py::arg("parameters"), py::arg("state"), py::arg("lr"), py::arg("alpha"), py::arg("eps"),
       py::arg("weight_decay"), py::arg("momentum"), py::arg("centered"), py::arg("maximize"));
   takes_every_dtype({"sgd_step", "adam_step", "rmsprop_step"});
+  bind_adaptive(module);
+  bind_others(module);
 }
 
 }  // namespace tilegrad

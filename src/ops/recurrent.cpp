@@ -201,6 +201,56 @@ Tensor recurrent_state_gradient(const char* name, const Optional& grad, const Di
   return copy;
 }
 
+// What both forms of backward share: the arguments as the kernels take them, with their tensors.
+struct RecurrentGradientCall {
+  RecurrentSizes sizes;
+  RecurrentRows rows;
+  Tensor weight, first_h, first_c, gates, y, cells, candidate, packed, grad_y, grad_h, grad_c;
+  RecurrentBackward args{};
+
+  // size: the features of an input whose gradient the kernel computes.
+  RecurrentGradientCall(const std::string& cell, const Tensor& given_gates, const Tensor& given_y,
+                        const Optional& given_cells, const Optional& given_candidate,
+                        const Tensor& weight_hh, const Tensor& h_0, const Optional& c_0,
+                        const Optional& batch_sizes, bool reverse, const Optional& given_grad_y,
+                        const Optional& grad_h_n, const Optional& grad_c_n, std::int64_t size)
+      : sizes(recurrent_sizes(cell, given_gates, weight_hh, h_0)),
+        rows(batch_sizes, sizes.rows, sizes.batch) {
+    const Dims state{sizes.batch, sizes.hidden}, all{sizes.rows, sizes.hidden};
+    gates = contiguous(given_gates);
+    weight = recurrent_argument("weight_hh", weight_hh, {sizes.width, sizes.hidden}, gates);
+    first_h = recurrent_argument("h_0", h_0, state, gates);
+    y = recurrent_argument("y", given_y, all, gates);
+    packed = empty({recurrent_packed_backward_size(cell_of(cell), size, sizes.hidden)}, gates.dtype,
+                   gates.device());
+    grad_h = recurrent_state_gradient("grad_h_n", grad_h_n, state, gates);
+    args = {.layer = make_layer(cell, gates, weight, rows, sizes.batch, reverse, packed),
+            .h_0 = first_h.bytes(),
+            .gates = gates.bytes(),
+            .y = y.bytes(),
+            .grad_h = grad_h.bytes()};
+    if (given_grad_y) {
+      const bool dense_rows = given_grad_y->shape == all && given_grad_y->strides[1] == 1;
+      grad_y = dense_rows ? *given_grad_y : recurrent_argument("grad_y", *given_grad_y, all, gates);
+      args.grad_y = grad_y.bytes();
+      args.grad_y_stride = grad_y.strides[0];
+    }
+    if (args.layer.cell == RecurrentCell::lstm) {
+      TILEGRAD_CHECK(given_cells, runtime, "recurrent_backward: an LSTM needs its cell states");
+      cells = recurrent_argument("cells", *given_cells, all, gates);
+      first_c = recurrent_optional("c_0", c_0, state, gates);
+      grad_c = recurrent_state_gradient("grad_c_n", grad_c_n, state, gates);
+      args.cells = cells.bytes();
+      args.c_0 = first_c.bytes();
+      args.grad_c = grad_c.bytes();
+    } else if (args.layer.cell == RecurrentCell::gru) {
+      TILEGRAD_CHECK(given_candidate, runtime, "recurrent_backward: a GRU needs its candidate");
+      candidate = recurrent_argument("candidate", *given_candidate, all, gates);
+      args.candidate = candidate.bytes();
+    }
+  }
+};
+
 // `joined`: with the input (rows, size), the states before each step become the right part of one
 // matrix (rows, size + hidden), so that one product gives the gradients of both weights.
 // -> (grad_gates, grad_product, h_previous, grad_h_0, grad_c_0 or None)
@@ -210,56 +260,72 @@ py::tuple recurrent_backward(const std::string& cell, const Tensor& gates, const
                              const Optional& batch_sizes, bool reverse, const Optional& grad_y,
                              const Optional& grad_h_n, const Optional& grad_c_n,
                              const Optional& joined) {
-  const RecurrentSizes sizes = recurrent_sizes(cell, gates, weight_hh, h_0);
-  const Dims state{sizes.batch, sizes.hidden}, all{sizes.rows, sizes.hidden};
-  const Tensor weight =
-      recurrent_argument("weight_hh", weight_hh, {sizes.width, sizes.hidden}, gates);
-  const Tensor first_h = recurrent_argument("h_0", h_0, state, gates);
-  const Tensor dense_gates = contiguous(gates), dense_y = recurrent_argument("y", y, all, gates);
-  const RecurrentRows rows(batch_sizes, sizes.rows, sizes.batch);
-  const Tensor packed = empty({recurrent_packed_backward_size(cell_of(cell), sizes.hidden)},
-                              gates.dtype, gates.device());
-  const Tensor grad_h = recurrent_state_gradient("grad_h_n", grad_h_n, state, gates);
+  RecurrentGradientCall call(cell, gates, y, cells, candidate, weight_hh, h_0, c_0, batch_sizes,
+                             reverse, grad_y, grad_h_n, grad_c_n, 0);
+  const RecurrentSizes& sizes = call.sizes;
   TILEGRAD_CHECK(!joined || (joined->ndim() == 2 && joined->shape[0] == sizes.rows), runtime,
                  "recurrent_backward: argument 'joined': expected ", sizes.rows, " rows");
   const std::int64_t size = joined ? joined->shape[1] : 0;
-  const Tensor grad_gates = empty_like(gates);
+  const bool gru = call.args.layer.cell == RecurrentCell::gru;
+  const Tensor grad_gates = empty_like(gates), grad_product = gru ? empty_like(gates) : grad_gates;
   const Tensor h_previous = empty({sizes.rows, size + sizes.hidden}, gates.dtype, gates.device());
   if (joined) copy_into(as_strided(h_previous, {sizes.rows, size}, h_previous.strides, 0), *joined);
-  RecurrentBackward args{
-      .layer = make_layer(cell, gates, weight, rows, sizes.batch, reverse, packed),
-      .h_0 = first_h.bytes(),
-      .gates = dense_gates.bytes(),
-      .y = dense_y.bytes(),
-      .grad_h = grad_h.bytes(),
-      .grad_gates = grad_gates.bytes(),
-      .grad_product = grad_gates.bytes(),
-      .h_previous = h_previous.bytes() + size * static_cast<std::int64_t>(size_of(gates.dtype)),
-      .h_previous_stride = size + sizes.hidden};
-  Tensor dense_grad, first_c, dense_cells, dense_candidate, grad_c, grad_product = grad_gates;
-  if (grad_y) {
-    const bool dense_rows = grad_y->shape == all && grad_y->strides[1] == 1;
-    dense_grad = dense_rows ? *grad_y : recurrent_argument("grad_y", *grad_y, all, gates);
-    args.grad_y = dense_grad.bytes();
-    args.grad_y_stride = dense_grad.strides[0];
-  }
-  if (args.layer.cell == RecurrentCell::lstm) {
-    TILEGRAD_CHECK(cells, runtime, "recurrent_backward: an LSTM needs its cell states");
-    dense_cells = recurrent_argument("cells", *cells, all, gates);
-    first_c = recurrent_optional("c_0", c_0, state, gates);
-    grad_c = recurrent_state_gradient("grad_c_n", grad_c_n, state, gates);
-    args.cells = dense_cells.bytes();
-    args.c_0 = first_c.bytes();
-    args.grad_c = grad_c.bytes();
-  } else if (args.layer.cell == RecurrentCell::gru) {
-    TILEGRAD_CHECK(candidate, runtime, "recurrent_backward: a GRU needs its candidate");
-    dense_candidate = recurrent_argument("candidate", *candidate, all, gates);
-    grad_product = empty_like(gates);
-    args.candidate = dense_candidate.bytes();
-    args.grad_product = grad_product.bytes();
-  }
-  if (sizes.rows > 0) run(recurrent_backward_kernel, gates.device(), args, recurrent_work(sizes));
-  return py::make_tuple(grad_gates, grad_product, h_previous, grad_h, or_none(grad_c));
+  call.args.grad_gates = grad_gates.bytes();
+  call.args.grad_product = grad_product.bytes();
+  call.args.h_previous =
+      h_previous.bytes() + size * static_cast<std::int64_t>(size_of(gates.dtype));
+  call.args.h_previous_stride = size + sizes.hidden;
+  if (sizes.rows > 0)
+    run(recurrent_backward_kernel, gates.device(), call.args, recurrent_work(sizes));
+  return py::make_tuple(grad_gates, grad_product, h_previous, call.grad_h, or_none(call.grad_c));
+}
+
+// Up to this many elements of both weights, a task's share of their gradients stays in the cache.
+constexpr std::int64_t kSummedWeights = 1 << 18;
+
+// Whether recurrent_gradients is to be called instead of recurrent_backward.
+bool recurrent_sums_gradients(const Tensor& input, const Tensor& weight_ih,
+                              const Tensor& weight_hh) {
+  return input.shape[0] > 0 && weight_ih.numel() + weight_hh.numel() <= kSummedWeights;
+}
+
+// -> the gradients of (input or None, h_0, c_0 or None, weight_ih, weight_hh, bias_ih, bias_hh)
+py::tuple recurrent_gradients(const std::string& cell, const Tensor& gates, const Tensor& y,
+                              const Optional& cells, const Optional& candidate,
+                              const Tensor& weight_hh, const Tensor& h_0, const Optional& c_0,
+                              const Optional& batch_sizes, bool reverse, const Optional& grad_y,
+                              const Optional& grad_h_n, const Optional& grad_c_n,
+                              const Tensor& input, const Tensor& weight_ih, bool needs_input) {
+  TILEGRAD_CHECK(input.ndim() == 2 && gates.ndim() == 2 && input.shape[0] == gates.shape[0] &&
+                     input.shape[0] > 0,
+                 runtime, "recurrent_gradients: expected an input of as many rows as gates, got ",
+                 input.shape.str());
+  const std::int64_t size = input.shape[1];
+  RecurrentGradientCall call(cell, gates, y, cells, candidate, weight_hh, h_0, c_0, batch_sizes,
+                             reverse, grad_y, grad_h_n, grad_c_n, size);
+  const RecurrentSizes& sizes = call.sizes;
+  const auto result = [&](const Dims& shape) { return empty(shape, gates.dtype, gates.device()); };
+  const Tensor x = recurrent_argument("input", input, {sizes.rows, size}, gates);
+  const Tensor weight = recurrent_argument("weight_ih", weight_ih, {sizes.width, size}, gates);
+  Tensor grad_x;
+  if (needs_input) grad_x = result({sizes.rows, size});
+  const Tensor grad_weight_ih = result({sizes.width, size}),
+               grad_weight_hh = result({sizes.width, sizes.hidden}),
+               grad_bias_ih = result({sizes.width}), grad_bias_hh = result({sizes.width}),
+               sums = result({recurrent_sums_size(cell_of(cell), sizes.batch, size, sizes.hidden)});
+  const RecurrentGradients args{.backward = call.args,
+                                .x = x.bytes(),
+                                .weight_ih = weight.bytes(),
+                                .size = size,
+                                .grad_x = needs_input ? grad_x.bytes() : nullptr,
+                                .grad_weight_ih = grad_weight_ih.bytes(),
+                                .grad_weight_hh = grad_weight_hh.bytes(),
+                                .grad_bias_ih = grad_bias_ih.bytes(),
+                                .grad_bias_hh = grad_bias_hh.bytes(),
+                                .sums = sums.bytes()};
+  run(recurrent_gradients_kernel, gates.device(), args, 3 * recurrent_work(sizes));
+  return py::make_tuple(or_none(grad_x), call.grad_h, or_none(call.grad_c), grad_weight_ih,
+                        grad_weight_hh, grad_bias_ih, grad_bias_hh);
 }
 
 }  // namespace
@@ -273,6 +339,13 @@ void bind_recurrent(py::module_& module) {
              py::arg("y"), py::arg("cells"), py::arg("candidate"), py::arg("weight_hh"),
              py::arg("h_0"), py::arg("c_0"), py::arg("batch_sizes"), py::arg("reverse"),
              py::arg("grad_y"), py::arg("grad_h_n"), py::arg("grad_c_n"), py::arg("joined"));
+  module.def("recurrent_gradients", &recurrent_gradients, py::arg("cell"), py::arg("gates"),
+             py::arg("y"), py::arg("cells"), py::arg("candidate"), py::arg("weight_hh"),
+             py::arg("h_0"), py::arg("c_0"), py::arg("batch_sizes"), py::arg("reverse"),
+             py::arg("grad_y"), py::arg("grad_h_n"), py::arg("grad_c_n"), py::arg("input"),
+             py::arg("weight_ih"), py::arg("needs_input"));
+  module.def("recurrent_sums_gradients", &recurrent_sums_gradients, py::arg("input"),
+             py::arg("weight_ih"), py::arg("weight_hh"));
   module.def("recurrent_projects", &recurrent_projects, py::arg("h_0"));
 }
 

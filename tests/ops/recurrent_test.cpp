@@ -17,7 +17,8 @@ struct Case {
   bool reverse;
 };
 
-// Hidden sizes around the vectors and panels (4 to 64), batches around the tiles (3, 6) and tasks.
+// Hidden sizes around the vectors and panels (4 to 64), batches around the tiles (3, 6) and tasks,
+// more rows than a task collects (256).
 const Case kCases[] = {
     {RecurrentCell::lstm, 1, {1}, false},
     {RecurrentCell::lstm, 17, {7, 7, 5, 2}, false},
@@ -29,6 +30,8 @@ const Case kCases[] = {
     {RecurrentCell::rnn_tanh, 5, {5, 4}, true},
     {RecurrentCell::rnn_relu, 70, {6, 2, 2}, false},
     {RecurrentCell::rnn_relu, 31, {25, 25}, true},
+    {RecurrentCell::lstm, 5, std::vector<std::int64_t>(70, 4), false},
+    {RecurrentCell::gru, 2, std::vector<std::int64_t>(67, 9), true},
 };
 
 // One layer with random operands, its results and its workspace.
@@ -280,6 +283,127 @@ TEST(Recurrent, ProjectsTheInput) {
       expect_close(l.outputs(), expected.y, expected.y.size, 1e-12, 1e-12);
     });
   }
+}
+
+// Operands of backward, and what it fills.
+template <class T>
+struct Gradients {
+  static constexpr std::int64_t size = 21;
+
+  explicit Gradients(Layer<T>& l)
+      : l(l),
+        x(Array<T>::random(l.rows * size, 9)),
+        weight(Array<T>::random(l.width * size, 10)),
+        grad_y(Array<T>::random(l.rows * l.c.hidden, 6)),
+        grad_h(Array<T>::random(l.batch * l.c.hidden, 7)),
+        grad_c(Array<T>::random(l.batch * l.c.hidden, 8)),
+        gates(l.rows * l.width, NAN),
+        product(l.rows * l.width, NAN),
+        h_previous(l.rows * l.c.hidden, NAN),
+        grad_x(l.rows * size, NAN),
+        weight_ih(l.width * size, NAN),
+        weight_hh(l.width * l.c.hidden, NAN),
+        bias_ih(l.width, NAN),
+        bias_hh(l.width, NAN),
+        packed(recurrent_packed_backward_size(l.c.cell, size, l.c.hidden)),
+        sums(recurrent_sums_size(l.c.cell, l.batch, size, l.c.hidden)) {}
+
+  RecurrentBackward backward() {
+    RecurrentLayer layer = l.layer();
+    layer.packed = packed.data();
+    return {.layer = layer,
+            .h_0 = l.h_0.data(),
+            .c_0 = l.c_0.data(),
+            .gates = l.gates.data(),
+            .y = l.outputs(),
+            .cells = l.cells.data(),
+            .candidate = l.candidate.data(),
+            .grad_y = grad_y.data(),
+            .grad_y_stride = l.c.hidden,
+            .grad_h = grad_h.data(),
+            .grad_c = grad_c.data(),
+            .grad_gates = gates.data(),
+            .grad_product = (l.c.cell == RecurrentCell::gru ? product : gates).data(),
+            .h_previous = h_previous.data(),
+            .h_previous_stride = l.c.hidden};
+  }
+
+  RecurrentGradients arguments() {
+    return {.backward = backward(),
+            .x = x.data(),
+            .weight_ih = weight.data(),
+            .size = size,
+            .grad_x = grad_x.data(),
+            .grad_weight_ih = weight_ih.data(),
+            .grad_weight_hh = weight_hh.data(),
+            .grad_bias_ih = bias_ih.data(),
+            .grad_bias_hh = bias_hh.data(),
+            .sums = sums.data()};
+  }
+
+  Layer<T>& l;
+  Array<T> x, weight, grad_y, grad_h, grad_c, gates, product, h_previous, grad_x, weight_ih,
+      weight_hh, bias_ih, bias_hh, packed, sums;
+};
+
+// left (rows, columns)^T @ right (rows, others)
+Array<double> product_of(const Array<double>& left, std::int64_t columns,
+                         const Array<double>& right, std::int64_t others, std::int64_t rows) {
+  Array<double> sums(columns * others, 0.0);
+  for (std::int64_t row = 0; row < rows; ++row)
+    for (std::int64_t i = 0; i < columns; ++i)
+      for (std::int64_t j = 0; j < others; ++j)
+        sums[i * others + j] += left[row * columns + i] * right[row * others + j];
+  return sums;
+}
+
+// The kernel that sums the weights' gradients itself, against products of what the other returns.
+TEST(Recurrent, GradientsOfWeights) {
+  constexpr double tolerance = 1e-11;
+  for (const Case& c : kCases) {
+    SCOPED_TRACE(::testing::Message() << "hidden " << c.hidden << ", batch " << c.batch_sizes[0]);
+    for_each_isa([&](Isa isa) {
+      Layer<double> l(c);
+      l.forward(isa);
+      Gradients<double> whole(l), summed(l);
+      run_on(isa, recurrent_backward_kernel, whole.backward());
+      run_on(isa, recurrent_gradients_kernel, summed.arguments());
+      Array<double>& product = c.cell == RecurrentCell::gru ? whole.product : whole.gates;
+      const auto expect = [&](const Array<double>& found, const Array<double>& expected) {
+        expect_close(found, expected, found.size, tolerance, tolerance);
+      };
+      const std::int64_t size = whole.size, rows = l.rows, width = l.width;
+      expect(summed.grad_h, whole.grad_h);
+      if (c.cell == RecurrentCell::lstm) expect(summed.grad_c, whole.grad_c);
+      expect(summed.weight_ih, product_of(whole.gates, width, whole.x, size, rows));
+      expect(summed.weight_hh, product_of(product, width, whole.h_previous, c.hidden, rows));
+      const Array<double> ones(rows, 1.0);
+      expect(summed.bias_ih, product_of(whole.gates, width, ones, 1, rows));
+      expect(summed.bias_hh, product_of(product, width, ones, 1, rows));
+      for (std::int64_t row = 0; row < rows; row += 3)
+        for (std::int64_t k = 0; k < size; k += 5) {
+          double sum = 0;
+          for (std::int64_t unit = 0; unit < width; ++unit)
+            sum += whole.gates[row * width + unit] * whole.weight[unit * size + k];
+          EXPECT_NEAR(summed.grad_x[row * size + k], sum, tolerance);
+        }
+    });
+  }
+}
+
+TEST(Recurrent, EveryNumberOfThreadsGivesTheSameGradients) {
+  const Case c{RecurrentCell::gru, 40, {50, 50, 50, 50, 50, 50, 50, 20, 3}, false};
+  for_each_isa([&](Isa isa) {
+    Array<float> first(0);
+    for_each_thread_count([&] {
+      Layer<float> layer(c);
+      layer.forward(isa);
+      Gradients<float> gradients(layer);
+      run_on(isa, recurrent_gradients_kernel, gradients.arguments());
+      if (first.size == 0) first = std::move(gradients.weight_hh);
+      else EXPECT_TRUE(gradients.weight_hh == first);
+    });
+  });
 }
 
 TEST(Recurrent, EveryNumberOfThreadsGivesTheSameBits) {

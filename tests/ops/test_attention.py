@@ -15,6 +15,8 @@ SHAPES = [
     ((2, 3), 33, 31, 17, 5),
     ((1, 2), 70, 130, 16, 33),
     ((1, 1), 130, 70, 32, 48),
+    ((2, 3), 1, 150, 40, 24),
+    ((3,), 6, 70, 33, 16),
     ((2, 1, 2), 9, 67, 3, 8),
     ((1, 2), 300, 65, 8, 16),
     ((20, 1), 3, 3, 16, 16),
@@ -214,3 +216,39 @@ def test_complaints():
     check_error(RuntimeError, "must divide", lambda: attention(
         tg.ones(4, 3, 4), tg.ones(3, 3, 4), tg.ones(3, 3, 4), enable_gqa=True))  # fmt: skip
     check_error(IndexError, "3 dimensions", lambda: attention(*[x[0]] * 3, enable_gqa=True))
+
+
+# Query, key and value as slices of one projection (2, 9, 3 * 20): heads of 5 features.
+SLICES = [
+    lambda m, x: x.reshape(2, 9, 3, 4, 5).permute(2, 0, 3, 1, 4).unbind(0),
+    lambda m, x: [y.reshape(2, 9, 4, 5).transpose(1, 2) for y in x.split(20, dim=2)],
+    lambda m, x: [y.reshape(2, 9, 4, 5).transpose(1, 2) for y in x.chunk(3, dim=2)],
+    lambda m, x: [y.transpose(1, 2) for y in x.reshape(2, 9, 4, 3, 5).unbind(3)],
+    lambda m, x: list(x.reshape(3, 2, 4, 9, 5)),
+    lambda m, x: list(x.reshape(3, 2, 4, 9, 5))[::-1],
+    lambda m, x: [x.reshape(3, 2, 4, 9, 5)[i] for i in (0, 2, 1)],
+    lambda m, x: [x.reshape(3, 2, 4, 9, 5)[0]] * 3,
+]
+
+
+@pytest.mark.parametrize("slices", SLICES)
+def test_slices_of_one_projection(slices):
+    def function(m, x, factor):
+        q, k, v = slices(m, x)
+        return sdpa(m)(q, k, v, is_causal=True).transpose(1, 2).reshape(2, 9, 20) * factor
+
+    check(function, randn(2, 9, 60), randn(20, seed=1), rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("slices", SLICES[:5])
+def test_gradients_of_slices_are_slices(slices):
+    x = tg.from_numpy(randn(2, 9, 60)).requires_grad_()
+    parts = slices(tg, x)
+    output = attention(*parts, is_causal=True)
+    grads = tg.autograd.grad(output, parts, output.detach(), retain_graph=True)
+    places = sorted(g.data_ptr() for g in grads)
+    assert places[1] - places[0] == places[2] - places[1]
+    (whole,) = tg.autograd.grad(output, x, output.detach())
+    again = tg.autograd.grad(output := attention(*slices(tg, x), is_causal=True), x,
+                             output.detach(), create_graph=True)[0]  # fmt: skip
+    np.testing.assert_allclose(whole.numpy(), again.detach().numpy(), rtol=1e-9, atol=1e-12)

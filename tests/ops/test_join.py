@@ -162,3 +162,19 @@ def test_complaints_have_pytorch_types(function):
             function(m, m.from_numpy(X.copy()))
         raised.append(caught.type)
     assert raised[0] is raised[1], raised
+
+
+def test_gradients_that_lie_side_by_side_are_not_copied():
+    x = tg.arange(24.0).reshape(2, 3, 4)
+    rejoin = tg._C.rejoin
+    for dim in (0, 1, 2, -1):
+        for parts, unbound in ((x.unbind(dim), True), (x.split(1, dim), False)):
+            whole = rejoin(parts, dim, unbound)
+            assert whole.data_ptr() == x.data_ptr()
+            assert whole.tolist() == x.tolist()
+            assert rejoin(parts[::-1], dim, unbound) is None
+            assert rejoin([part.clone() for part in parts], dim, unbound) is None
+            assert rejoin([*parts[:-1], parts[0]], dim, unbound) is None
+    assert rejoin(x.split([1, 2, 1], 2), 2, False).tolist() == x.tolist()
+    assert rejoin([x[:, :2], x[:, :2]], 1, False) is None
+    assert rejoin([x[0], x[0]], 0, True) is None

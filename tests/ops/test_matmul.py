@@ -96,6 +96,28 @@ def test_relatives() -> None:
         check(lambda m, c, a, b: m.baddbmm(c, a, b, beta=0.5, alpha=2), bias, batch, randn(5, 3, 4))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [(1, 7, 5), (3, 300, 2), (40, 3, 33), (150, 150, 150), (9, 0, 4)])
+def test_addmm_adds_in_the_kernel(size: tuple, dtype: type) -> None:
+    n, k, m = size
+    x, y = randn(n, k, dtype=dtype), randn(k, m, seed=1, dtype=dtype)
+    for shape in ((n, m), (m,), (1, m), (n, 1), (1,), ()):
+        check(lambda f, c, a, b: f.addmm(c, a, b), randn(*shape, seed=2, dtype=dtype), x, y)
+    check(lambda f, c, a, b: f.addmm(c.t(), a, b), randn(m, n, seed=2, dtype=dtype), x, y)
+    left, right = randn(6, n, k, dtype=dtype), randn(6, k, m, seed=1, dtype=dtype)
+    for shape in ((6, n, m), (n, m), (6, 1, 1), (6, n, 1)):
+        check(
+            lambda f, c, a, b: f.baddbmm(c, a, b), randn(*shape, seed=2, dtype=dtype), left, right
+        )
+
+
+def test_addmm_complains_about_an_input_that_does_not_fit() -> None:
+    with pytest.raises(RuntimeError, match=r"addmm.*\(2, 5\).*\(3, 4\)|expand"):
+        tg.addmm(tg.ones(2, 5), tg.ones(3, 6), tg.ones(6, 4))
+    with pytest.raises(RuntimeError, match="3 and 5"):
+        tg.baddbmm(tg.ones(4), tg.ones(3, 2, 2), tg.ones(5, 2, 4))
+
+
 @pytest.mark.parametrize(
     "shape", [(3,), (2, 3), (5, 2, 3), (6, 5, 2, 3), (0, 3), (5, 0, 3), (70, 3)]
 )

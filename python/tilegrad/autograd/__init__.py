@@ -40,6 +40,15 @@ __all__ = [
 ]
 
 
+def __getattr__(name: str) -> Any:
+    """``Variable``, which is made of operations that need this package."""
+    if name == "Variable":
+        from .._legacy import Variable
+
+        return Variable
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+
+
 def _as_list(tensors: Any) -> list[Any]:
     return list(tensors) if isinstance(tensors, (list, tuple)) else [tensors]
 

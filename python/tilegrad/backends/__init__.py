@@ -12,6 +12,7 @@ import sys
 from types import ModuleType
 
 from .. import _C
+from .._lazy import lazily
 
 __all__ = ["winograd"]
 
@@ -32,4 +33,5 @@ class _Backends(ModuleType):
         _C.set_winograd(value)
 
 
+__getattr__ = lazily(__name__)  # backends.cudnn and other modules
 sys.modules[__name__].__class__ = _Backends

@@ -18,6 +18,7 @@ from . import init
 from .attention import MultiheadAttention
 from .container import ModuleList
 from .dropout import Dropout
+from .fusion import add_linear
 from .linear import Linear
 from .module import Module
 from .normalization import LayerNorm
@@ -128,12 +129,13 @@ class TransformerEncoderLayer(Module):
 
         if self.norm_first:
             x = src + attend(self.norm1(src))
-            return x + self._feed_forward(self.norm2(x))
+            return self._feed_forward(self.norm2(x), x)
         x = self.norm1(src + attend(src))
-        return self.norm2(x + self._feed_forward(x))
+        return self.norm2(self._feed_forward(x, x))
 
-    def _feed_forward(self, x: Any) -> Any:
-        return self.dropout2(self.linear2(self.dropout(self.activation(self.linear1(x)))))
+    def _feed_forward(self, x: Any, residual: Any) -> Any:
+        hidden = self.dropout(self.activation(self.linear1(x)))
+        return add_linear(self.linear2, self.dropout2, hidden, residual)
 
 
 class TransformerDecoderLayer(Module):
@@ -205,13 +207,14 @@ class TransformerDecoderLayer(Module):
         if self.norm_first:
             x = tgt + attend(self.norm1(tgt))
             x = x + remember(self.norm2(x))
-            return x + self._feed_forward(self.norm3(x))
+            return self._feed_forward(self.norm3(x), x)
         x = self.norm1(tgt + attend(tgt))
         x = self.norm2(x + remember(x))
-        return self.norm3(x + self._feed_forward(x))
+        return self.norm3(self._feed_forward(x, x))
 
-    def _feed_forward(self, x: Any) -> Any:
-        return self.dropout3(self.linear2(self.dropout(self.activation(self.linear1(x)))))
+    def _feed_forward(self, x: Any, residual: Any) -> Any:
+        hidden = self.dropout(self.activation(self.linear1(x)))
+        return add_linear(self.linear2, self.dropout3, hidden, residual)
 
 
 class TransformerEncoder(Module):

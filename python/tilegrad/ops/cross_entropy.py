@@ -83,6 +83,11 @@ def nll_loss(
     :func:`cross_entropy`, class indices only."""
     reduction = legacy_reduction(size_average, reduce, reduction)
     _check_input("nll_loss", input)
+    if weight is not None and weight.dtype != input.dtype:
+        raise RuntimeError(
+            f"nll_loss: expected scalar type {input.dtype} for argument 'weight' but found "
+            f"{weight.dtype}"
+        )
     return _index_loss("nll_loss", input, target, weight, ignore_index, reduction, 0.0)
 
 

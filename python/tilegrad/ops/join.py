@@ -192,7 +192,9 @@ def unbind(input: Any, dim: int = 0) -> tuple:
 
 def unbind_backward(node: Any, *grads: Any) -> Any:
     dim, shape = node.saved
-    return stack(_zeros_for_none(grads, [shape] * len(grads)), dim)
+    parts = _zeros_for_none(grads, [shape] * len(grads))
+    whole = _C.rejoin(parts, dim, True) if not needs_grad(*parts) else None
+    return stack(parts, dim) if whole is None else whole
 
 
 def _zeros_for_none(grads: tuple, shapes: Sequence[Any]) -> list:
@@ -212,7 +214,9 @@ def _split(input: Any, lengths: Sequence[int], dim: int) -> tuple:
 
 def split_backward(node: Any, *grads: Any) -> Any:
     dim, shapes = node.saved
-    return cat(_zeros_for_none(grads, shapes), dim)
+    parts = _zeros_for_none(grads, shapes)
+    whole = _C.rejoin(parts, dim, False) if not needs_grad(*parts) else None
+    return cat(parts, dim) if whole is None else whole
 
 
 @method()

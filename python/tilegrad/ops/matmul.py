@@ -81,11 +81,14 @@ def linear_backward(node: Any, grad: Any) -> tuple:
 
 
 def _linear_gradients(node: Any, grad: Any, input: Any, weight: Any) -> tuple:
-    grad_input = matmul(grad, weight) if node.needs(0) else None
-    grad_weight = grad_bias = None
-    if grad.ndim != 2:
+    grad_input = grad_weight = grad_bias = None
+    shape = input.shape
+    if grad.ndim != 2:  # the products see one batch of rows
         grad = grad.reshape(-1, weight.shape[0])
         input = input.reshape(-1, weight.shape[1])
+    if node.needs(0):
+        grad_input = matmul(grad, weight)
+        grad_input = grad_input if len(shape) == 2 else grad_input.reshape(shape)
     both = node.needs(1) and node.needs(2) and not needs_grad(grad, input)
     # bfloat16 sums in a reduction of its own: its products are packed in pairs.
     if both and grad.dtype is not _C.bfloat16 and grad.numel() and input.numel():
@@ -112,6 +115,21 @@ def linear_relu(input: Any, weight: Any, bias: Any = None) -> Any:
 def linear_relu_backward(node: Any, grad: Any) -> tuple:
     input, weight, output = node.saved
     return _linear_gradients(node, _relu_grad(grad, output), input, weight)
+
+
+def linear_add(input: Any, weight: Any, bias: Any, residual: Any) -> Any:
+    """``residual + linear(input, weight, bias)`` in one pass over the output.
+
+    ``residual`` broadcasts to the output's shape; dtypes and errors are those of :func:`linear`.
+    """
+    output = _C.linear(input, weight, bias, "none", residual)
+    if needs_grad(input, weight, bias, residual):
+        record(output, linear_add_backward, (input, weight, bias, residual), (input, weight))
+    return output
+
+
+def linear_add_backward(node: Any, grad: Any) -> tuple:
+    return *_linear_gradients(node, grad, *node.saved), grad
 
 
 def linear_gelu(input: Any, weight: Any, bias: Any = None) -> Any:
@@ -184,9 +202,40 @@ def outer(input: Any, vec2: Any) -> Any:
     return input.unsqueeze(1) * vec2.unsqueeze(0)
 
 
+def _is_plain_sum(input: Any, left: Any, right: Any, beta: Any, alpha: Any) -> bool:
+    """Whether the product's kernel can add ``input`` while a block of it is still in cache."""
+    return (
+        beta == 1
+        and alpha == 1
+        and isinstance(input, Tensor)
+        and input.ndim <= left.ndim
+        and input.dtype is left.dtype is right.dtype
+        and input.dtype.is_floating_point
+    )
+
+
+def _add_product(input: Any, left: Any, right: Any) -> Any:
+    output = _C.addmm(input, left, right)
+    if needs_grad(input, left, right):
+        record(output, _add_product_backward, (input, left, right), (left, right))
+    return output
+
+
+def _add_product_backward(node: Any, grad: Any) -> tuple:
+    left, right = node.saved
+    return (
+        grad if node.needs(0) else None,
+        matmul(grad, right.transpose(-2, -1)) if node.needs(1) else None,
+        matmul(left.transpose(-2, -1), grad) if node.needs(2) else None,
+    )
+
+
 @method()
 def addmm(input: Any, mat1: Any, mat2: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
     """``beta * input + alpha * (mat1 @ mat2)``; input broadcasts to (n, m)."""
+    _expect_dims("addmm", mat1=(mat1, 2), mat2=(mat2, 2))
+    if _is_plain_sum(input, mat1, mat2, beta, alpha):
+        return _add_product(input, mat1, mat2)
     product = mm(mat1, mat2)
     product = product if alpha == 1 else product * alpha
     return product + (input if beta == 1 else input * beta)
@@ -195,6 +244,9 @@ def addmm(input: Any, mat1: Any, mat2: Any, *, beta: Any = 1, alpha: Any = 1) ->
 @method()
 def baddbmm(input: Any, batch1: Any, batch2: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
     """``beta * input + alpha * (batch1 @ batch2)``; input broadcasts to (b, n, m)."""
+    _expect_dims("baddbmm", batch1=(batch1, 3), batch2=(batch2, 3))
+    if batch1.shape[0] == batch2.shape[0] and _is_plain_sum(input, batch1, batch2, beta, alpha):
+        return _add_product(input, batch1, batch2)
     product = bmm(batch1, batch2)
     product = product if alpha == 1 else product * alpha
     return product + (input if beta == 1 else input * beta)

@@ -60,6 +60,11 @@ def recurrent_backward(node: Any, grad_y: Any, grad_h_n: Any, grad_c_n: Any) -> 
     input, h_0, c_0, weight_ih, weight_hh, _, _, *rest = node.saved
     y, gates, cells, candidate, cell, batch_sizes, reverse = rest
     arguments = (cell, gates, y, cells, candidate, weight_hh, h_0, c_0, batch_sizes, reverse)
+    if node.needs(3) and node.needs(4) and _C.recurrent_sums_gradients(input, weight_ih, weight_hh):
+        found = _C.recurrent_gradients(
+            *arguments, grad_y, grad_h_n, grad_c_n, input, weight_ih, node.needs(0)
+        )
+        return tuple(g if node.needs(i) else None for i, g in enumerate(found))
     # Without a GRU's difference between the two products, both weights' gradients are one matrix.
     joined = input if cell != "gru" and node.needs(3) and node.needs(4) else None
     grad_gates, grad_product, h_previous, grad_h_0, grad_c_0 = _C.recurrent_backward(

@@ -14,7 +14,7 @@ from ..autograd.mode import enable_grad, no_grad
 from ..tensor import Tensor
 from ..utils.hooks import RemovableHandle, add_hook
 
-__all__ = ["Optimizer", "check_number", "required"]
+__all__ = ["Optimizer", "check_betas", "check_number", "check_rate", "required", "scalar_state"]
 
 required: Any = object()  # stands for an option that every group must give
 
@@ -25,6 +25,34 @@ def check_number(what: str, value: Any, upper: float | None = None) -> None:
         raise ValueError(f"Invalid {what}: {value}")
 
 
+def check_rate(lr: Any) -> None:
+    """Refuses, with a ValueError, learning rates below zero and tensors of several elements."""
+    check_one_element(lr)
+    check_number("learning rate", lr)
+
+
+def check_one_element(lr: Any) -> None:
+    """Refuses, with a ValueError, tensors of several elements."""
+    if isinstance(lr, Tensor) and lr.numel() != 1:
+        raise ValueError("Tensor lr must be 1-element")
+
+
+def check_betas(betas: Any) -> None:
+    """Refuses, with a ValueError, anything but two numbers in [0, 1)."""
+    for i in range(2):
+        if isinstance(betas[i], Tensor) and betas[i].numel() != 1:
+            raise ValueError(f"Tensor betas[{i}] must be 1-element")
+        check_number(f"beta parameter at index {i}", betas[i], upper=1)
+    if len(betas) != 2:
+        raise ValueError(f"Invalid betas: expected two numbers, got {betas}")
+
+
+def scalar_state(value: float) -> Any:
+    """A number of the state as a tensor: float32, or float64 where that is the default dtype."""
+    dtype = _C.float64 if _C.get_default_dtype() is _C.float64 else _C.float32
+    return _C.full((), value, dtype, _C.device("cpu"))
+
+
 class _StepHooks:
     """Hooks around ``step``; made when the first is registered."""
 
@@ -33,12 +61,32 @@ class _StepHooks:
         self.post: OrderedDict[int, Callable] = OrderedDict()
 
 
+class _StateHooks:
+    """Hooks around ``state_dict`` and ``load_state_dict``; made when the first is registered."""
+
+    def __init__(self) -> None:
+        self.pre: OrderedDict[int, Callable] = OrderedDict()
+        self.post: OrderedDict[int, Callable] = OrderedDict()
+        self.load_pre: OrderedDict[int, Callable] = OrderedDict()
+        self.load_post: OrderedDict[int, Callable] = OrderedDict()
+
+
+def _replaced(hooks: OrderedDict[int, Callable], optimizer: Any, state_dict: Any) -> Any:
+    """What is left of a state dict when each hook has had the chance to return another."""
+    for hook in list(hooks.values()):
+        result = hook(optimizer, state_dict)
+        if result is not None:
+            state_dict = result
+    return state_dict
+
+
 def _with_hooks(step: Callable) -> Callable:
     """A ``step`` that also calls the hooks that were registered."""
 
     @functools.wraps(step)
     def hooked(self: Any, *args: Any, **kwargs: Any) -> Any:
         hooks = self._step_hooks
+        self._opt_called = True  # schedulers look for it
         if hooks is None:
             return step(self, *args, **kwargs)
         for hook in list(hooks.pre.values()):
@@ -70,6 +118,8 @@ class Optimizer:
     """
 
     _step_hooks: _StepHooks | None = None
+    _state_hooks: _StateHooks | None = None
+    _scalar_states: tuple[str, ...] = ("step",)  # kept as tensors; numbers in old checkpoints
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -87,6 +137,8 @@ class Optimizer:
                 f"{type(self).__name__}: differentiable=True is not supported; steps are not "
                 "recorded"
             )
+        if defaults.get("fused") and defaults.get("foreach"):
+            raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
         self.defaults = defaults
         self.state: defaultdict[Any, Any] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
@@ -111,8 +163,14 @@ class Optimizer:
                 "ordering of tensors in sets will change between runs. Please use a list instead."
             )
         params = [params] if isinstance(params, Tensor) else list(params)
-        if params and all(isinstance(p, tuple) and len(p) == 2 for p in params):
-            param_group["param_names"] = [name for name, _ in params]
+        names = [p[0] for p in params if isinstance(p, tuple) and len(p) == 2]
+        if names:
+            if len(names) != len(params):
+                raise ValueError(
+                    "all optimizer params should be with/without names. "
+                    "Some param names are missing"
+                )
+            param_group["param_names"] = names
             params = [p for _, p in params]
         param_group["params"] = params
         for p in params:
@@ -121,7 +179,7 @@ class Optimizer:
                     "optimizer can only optimize Tensors, "
                     f"but one of the params is {type(p).__name__}"
                 )
-            if not p.is_leaf:
+            if not (p.is_leaf or p.retains_grad):
                 raise ValueError("can't optimize a non-leaf Tensor")
         for name, default in self.defaults.items():
             if default is required and name not in param_group:
@@ -136,10 +194,19 @@ class Optimizer:
                 "once per occurrence",
                 stacklevel=3,
             )
+        self._check_names(param_group)
         known = {p for group in self.param_groups for p in group["params"]}
         if not known.isdisjoint(params):
             raise ValueError("some parameters appear in more than one parameter group")
         self.param_groups.append(param_group)
+
+    def _check_names(self, param_group: dict[str, Any]) -> None:
+        named = "param_names" in param_group
+        if any(("param_names" in group) != named for group in self.param_groups):
+            raise ValueError(
+                "all optimizer param groups should be with/without names. cannot add param group "
+                f"{'with' if named else 'without'} names to the optimizer"
+            )
 
     # --- one step ---------------------------------------------------------------------------
 
@@ -170,17 +237,40 @@ class Optimizer:
 
     def _create_states(self, group: dict[str, Any], names: Iterable[str], steps: bool) -> None:
         """Gives each parameter with a gradient the zero-filled states that it lacks."""
+        self._fill_states(group, dict.fromkeys(names, 0.0), {"step": 0.0} if steps else {})
+
+    def _fill_states(
+        self, group: dict[str, Any], values: dict[str, float], scalars: dict[str, float]
+    ) -> None:
+        """Gives each parameter with a gradient the states that it lacks: ``scalars``, and tensors
+        of its own shape, filled with ``values``."""
         for p in group["params"]:
             if p.grad is None:
                 continue
             state = self.state[p]
-            if steps and state.get("step") is None:
-                is_double = _C.get_default_dtype() is _C.float64
-                dtype = _C.float64 if is_double else _C.float32
-                state["step"] = _C.full((), 0, dtype, _C.device("cpu"))
-            for name in names:
+            for name, value in scalars.items():
                 if state.get(name) is None:
-                    state[name] = _C.full(p.shape, 0, p.dtype, p.device)
+                    state[name] = scalar_state(value)
+            for name, value in values.items():
+                if state.get(name) is None:
+                    state[name] = _C.full(p.shape, value, p.dtype, p.device)
+
+    def _native_step(
+        self,
+        closure: Callable[[], Any] | None,
+        step: Callable[..., bool],
+        options: Callable[[dict[str, Any]], tuple],
+        values: dict[str, float],
+        scalars: dict[str, float] | None = None,
+    ) -> Any:
+        """One call of a native ``step`` per group, again after making the states it missed."""
+        loss = None if closure is None else self._evaluate(closure)
+        for group in self.param_groups:
+            arguments = options(group)
+            if not step(group["params"], self.state, *arguments):
+                self._fill_states(group, values, scalars or {"step": 0.0})
+                step(group["params"], self.state, *arguments)
+        return loss
 
     def register_step_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Calls ``hook(optimizer, args, kwargs)`` before ``step``; it may return new ones."""
@@ -197,9 +287,42 @@ class Optimizer:
 
     # --- saving and loading -----------------------------------------------------------------
 
+    def register_state_dict_pre_hook(
+        self, hook: Callable[[Optimizer], None], prepend: bool = False
+    ) -> RemovableHandle:
+        """Calls ``hook(optimizer)`` before :meth:`state_dict`."""
+        return add_hook(self._get_state_hooks().pre, hook, prepend)
+
+    def register_state_dict_post_hook(
+        self, hook: Callable[[Optimizer, dict], dict | None], prepend: bool = False
+    ) -> RemovableHandle:
+        """Calls ``hook(optimizer, state_dict)`` after :meth:`state_dict`; it may return another."""
+        return add_hook(self._get_state_hooks().post, hook, prepend)
+
+    def register_load_state_dict_pre_hook(
+        self, hook: Callable[[Optimizer, dict], dict | None], prepend: bool = False
+    ) -> RemovableHandle:
+        """Calls ``hook(optimizer, state_dict)``, with a shallow copy, before loading; it may return
+        another dict."""
+        return add_hook(self._get_state_hooks().load_pre, hook, prepend)
+
+    def register_load_state_dict_post_hook(
+        self, hook: Callable[[Optimizer], None], prepend: bool = False
+    ) -> RemovableHandle:
+        """Calls ``hook(optimizer)`` after loading."""
+        return add_hook(self._get_state_hooks().load_post, hook, prepend)
+
+    def _get_state_hooks(self) -> _StateHooks:
+        if self._state_hooks is None:
+            self._state_hooks = _StateHooks()
+        return self._state_hooks
+
     def state_dict(self) -> dict[str, Any]:
         """``{"state": {index: ...}, "param_groups": [...]}``; parameters are counted from 0 through
         all groups, and the tensors are those of the optimizer, not copies."""
+        hooks = self._state_hooks
+        for hook in list(hooks.pre.values()) if hooks else ():
+            hook(self)
         index: dict[Any, int] = {}
         groups = []
         for group in self.param_groups:
@@ -209,13 +332,17 @@ class Optimizer:
             packed["params"] = [index[p] for p in group["params"]]
             groups.append(packed)
         state = {index.get(p, p): value for p, value in self.state.items()}
-        return {"state": state, "param_groups": groups}
+        packed_all: dict[str, Any] = {"state": state, "param_groups": groups}
+        return _replaced(hooks.post, self, packed_all) if hooks else packed_all
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes over options and state from :meth:`state_dict` of an optimizer of equal groups.
 
         Raises ValueError if the numbers of groups or of parameters differ.
         """
+        hooks = self._state_hooks
+        if hooks:
+            state_dict = _replaced(hooks.load_pre, self, dict(state_dict))
         for key in ("state", "param_groups"):
             if key not in state_dict:
                 raise ValueError(f"loaded state dict: expected an entry {key!r}, got none")
@@ -241,8 +368,10 @@ class Optimizer:
         for group, saved in zip(self.param_groups, saved_groups, strict=True):
             saved["params"] = group["params"]
             if "param_names" in group:
-                saved["param_names"] = group["param_names"]
+                saved.setdefault("param_names", group["param_names"])
         self.__setstate__({"state": state, "param_groups": saved_groups})
+        for hook in list(hooks.load_post.values()) if hooks else ():
+            hook(self)
 
     def __getstate__(self) -> dict[str, Any]:
         return {
@@ -253,6 +382,15 @@ class Optimizer:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        if type(self).__module__.partition(".")[0] != __name__.partition(".")[0]:
+            return  # what the options and states of a user's optimizer are is the user's affair
+        for group in self.param_groups:  # of an older version, with fewer options
+            for name, default in self.defaults.items():
+                group.setdefault(name, default)
+        for entry in self.state.values():
+            for name in self._scalar_states if isinstance(entry, dict) else ():
+                if isinstance(entry.get(name), (int, float)):
+                    entry[name] = scalar_state(entry[name])
 
     def __repr__(self) -> str:
         text = f"{type(self).__name__} ("
@@ -264,8 +402,12 @@ class Optimizer:
         return text + ")"
 
 
-def _fitted(parameter: Any, name: str, value: Any) -> Any:
+def _fitted(parameter: Any, name: Any, value: Any) -> Any:
     """A copy of a loaded state, in the dtype and on the device of its parameter; ``step`` stays."""
+    if isinstance(value, dict):
+        return {key: _fitted(parameter, key, x) for key, x in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_fitted(parameter, None, x) for x in value)
     if not isinstance(value, Tensor):
         return deepcopy(value)
     copy = _C.clone(value)

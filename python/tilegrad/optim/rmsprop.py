@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..ops.optimizer import rmsprop_step
-from .optimizer import Optimizer, check_number
+from .optimizer import Optimizer, check_number, check_rate
 
 __all__ = ["RMSprop"]
 
@@ -35,7 +35,7 @@ class RMSprop(Optimizer):
         maximize: bool = False,
         differentiable: bool = False,
     ) -> None:
-        check_number("learning rate", lr)
+        check_rate(lr)
         check_number("epsilon value", eps)
         check_number("momentum value", momentum)
         check_number("weight_decay value", weight_decay)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..ops.optimizer import sgd_step
-from .optimizer import Optimizer, check_number
+from .optimizer import Optimizer, check_number, check_rate
 
 __all__ = ["SGD"]
 
@@ -36,7 +36,7 @@ class SGD(Optimizer):
         differentiable: bool = False,
         fused: bool | None = None,
     ) -> None:
-        check_number("learning rate", lr)
+        check_rate(lr)
         check_number("momentum value", momentum)
         check_number("weight_decay value", weight_decay)
         if nesterov and (momentum <= 0 or dampening != 0):

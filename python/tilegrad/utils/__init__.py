@@ -2,3 +2,7 @@
 
 Nothing is imported here: autograd needs ``utils.hooks`` before there are operations to build on.
 """
+
+from .._lazy import lazily
+
+__getattr__ = lazily(__name__)

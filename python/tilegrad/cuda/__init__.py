@@ -9,19 +9,79 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import _C
+from .. import _C
+from .._lazy import lazily as _lazily
+from .process import (
+    Event,
+    OutOfMemoryError,
+    Stream,
+    current_stream,
+    default_stream,
+    device,
+    get_device_capability,
+    get_rng_state,
+    init,
+    ipc_collect,
+    is_bf16_supported,
+    is_current_stream_capturing,
+    is_initialized,
+    manual_seed,
+    manual_seed_all,
+    max_memory_reserved,
+    memory_summary,
+    reset_max_memory_allocated,
+    reset_peak_memory_stats,
+    seed,
+    seed_all,
+    set_device,
+    set_rng_state,
+    stream,
+)
 
 __all__ = [
+    "Event",
+    "OutOfMemoryError",
+    "Stream",
     "current_device",
+    "current_stream",
+    "default_stream",
+    "device",
     "device_count",
     "empty_cache",
+    "get_device_capability",
     "get_device_name",
+    "get_rng_state",
+    "init",
+    "ipc_collect",
     "is_available",
+    "is_bf16_supported",
+    "is_current_stream_capturing",
+    "is_initialized",
+    "manual_seed",
+    "manual_seed_all",
     "max_memory_allocated",
+    "max_memory_reserved",
     "memory_allocated",
     "memory_reserved",
+    "memory_summary",
+    "reset_max_memory_allocated",
+    "reset_peak_memory_stats",
+    "seed",
+    "seed_all",
+    "set_device",
+    "set_rng_state",
+    "stream",
     "synchronize",
 ]
+
+_lazy = _lazily(__name__)
+
+
+def __getattr__(name: str) -> Any:
+    """``FloatTensor`` and its relatives, and submodules."""
+    from .._legacy import cuda_tensor_types
+
+    return cuda_tensor_types[name] if name in cuda_tensor_types else _lazy(name)
 
 
 def is_available() -> bool:

@@ -1,0 +1,79 @@
+"""CUDA's choices between kernels: there is one of each, so the switches change nothing."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+from .. import _C
+
+__all__ = [
+    "enable_flash_sdp",
+    "enable_math_sdp",
+    "enable_mem_efficient_sdp",
+    "flash_sdp_enabled",
+    "is_built",
+    "math_sdp_enabled",
+    "matmul",
+    "mem_efficient_sdp_enabled",
+    "sdp_kernel",
+]
+
+matmul = SimpleNamespace(
+    allow_tf32=False,
+    allow_fp16_reduced_precision_reduction=True,
+    allow_bf16_reduced_precision_reduction=True,
+)
+_enabled = {"flash": True, "mem_efficient": True, "math": True}
+
+
+def is_built() -> bool:
+    """Whether the build has CUDA."""
+    return bool(_C.config()["cuda"] == "on")
+
+
+def enable_flash_sdp(enabled: bool) -> None:
+    """Accepted; attention has one kernel."""
+    _enabled["flash"] = bool(enabled)
+
+
+def enable_mem_efficient_sdp(enabled: bool) -> None:
+    """Accepted; attention has one kernel."""
+    _enabled["mem_efficient"] = bool(enabled)
+
+
+def enable_math_sdp(enabled: bool) -> None:
+    """Accepted; attention has one kernel."""
+    _enabled["math"] = bool(enabled)
+
+
+def flash_sdp_enabled() -> bool:
+    """What :func:`enable_flash_sdp` was told."""
+    return _enabled["flash"]
+
+
+def mem_efficient_sdp_enabled() -> bool:
+    """What :func:`enable_mem_efficient_sdp` was told."""
+    return _enabled["mem_efficient"]
+
+
+def math_sdp_enabled() -> bool:
+    """What :func:`enable_math_sdp` was told."""
+    return _enabled["math"]
+
+
+@contextlib.contextmanager
+def sdp_kernel(
+    enable_flash: bool = True,
+    enable_math: bool = True,
+    enable_mem_efficient: bool = True,
+    enable_cudnn: bool = True,
+) -> Iterator[None]:
+    """A ``with`` block with these switches."""
+    before = dict(_enabled)
+    _enabled.update(flash=enable_flash, math=enable_math, mem_efficient=enable_mem_efficient)
+    try:
+        yield
+    finally:
+        _enabled.update(before)
