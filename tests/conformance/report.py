@@ -77,6 +77,7 @@ def main() -> None:
             except Exception as error:
                 counts[kind, "fails"] += 1
                 text = listing.reason(error)
+                todo.pop(key, None)
                 if key not in out:
                     print(f"{kind} {entry}  # {text}")
                     todo[key] = text

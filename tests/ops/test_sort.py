@@ -48,7 +48,10 @@ def test_unique():
         check(lambda m, x: m.unique(x), x, grad=False)
         check(lambda m, x: m.unique(x, return_inverse=True, return_counts=True), x, grad=False)
     check(lambda m, x: m.unique(x, return_counts=True), SPECIAL, grad=False)
-    check_error(NotImplementedError, "dim", lambda: tg.unique(tg.zeros(2, 2), dim=0))
+    rows = np.array([[2, 1], [0, 3], [2, 1]])
+    for dim in (0, 1):
+        check(lambda m, x, d=dim: m.unique(x, True, True, True, dim=d), rows, grad=False)
+    check_error(IndexError, "range", lambda: tg.unique(tg.zeros(2, 2), dim=2))
 
 
 def test_searchsorted():

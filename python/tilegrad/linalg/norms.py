@@ -342,7 +342,7 @@ def _multiplied(matrices: list) -> Any:
 
 def matrix_exp(A: Any) -> Any:
     """The exponential of square matrices: a Taylor polynomial of the matrix divided by a power of
-    two, squared as often. (..., n, n) -> (..., n, n). Raises RuntimeError unless they are square."""
+    two, squared as often. (..., n, n) -> (..., n, n). Raises RuntimeError unless square."""
     check_square("linalg.matrix_exp", "A", A)
     if A.numel() == 0:
         return A.clone()

@@ -35,6 +35,7 @@ from .recurrent import *  # noqa: F403
 from .reduce import *  # noqa: F403
 from .scan import *  # noqa: F403
 from .scatter import *  # noqa: F403
+from .scatter_reduce import *  # noqa: F403
 from .softmax import *  # noqa: F403
 from .sort import *  # noqa: F403
 from .special import *  # noqa: F403

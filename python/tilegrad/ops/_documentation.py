@@ -50,6 +50,7 @@ _RULES = {
     "differences": f"Raises IndexError for a dimension out of range, {_NOT_A_TENSOR}.",
     "distance": f"Raises RuntimeError for sizes that do not fit, {_NOT_A_TENSOR}.",
     "einsum": f"Raises RuntimeError for sizes that do not fit, {_NOT_A_TENSOR}.",
+    "scatter_reduce": f"Raises RuntimeError for shapes that do not fit, {_NOT_A_TENSOR}.",
     "scan": f"Raises IndexError for a dimension out of range, {_NOT_A_TENSOR}.",
     "special": "Any shape, which is kept; integers become the default dtype. Raises "
     f"{_NOT_A_TENSOR}.",

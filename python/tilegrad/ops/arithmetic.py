@@ -419,7 +419,14 @@ def nextafter(input: Any, other: Any, *, out: Any = None) -> Any:
     input, other = _same_dtype(input, other)
     if input.dtype not in (_C.float32, _C.float64):
         raise NotImplementedError(f"nextafter is not implemented for {input.dtype}")
-    return finish(elementwise_numpy(np.nextafter, input, other), out)
+    output = elementwise_numpy(np.nextafter, input, other)
+    if needs_grad(input, other):
+        record(output, nextafter_backward, (input, other))
+    return finish(output, out)
+
+
+def nextafter_backward(node: Any, grad: Any) -> tuple:
+    return grad, grad * 0
 
 
 def _integers(op: str, function: Any, input: Any, other: Any) -> Any:

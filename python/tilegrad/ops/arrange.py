@@ -15,7 +15,7 @@ import numpy as np
 from .. import _C
 from ..autograd.views import check_writable
 from ..tensor import Tensor
-from ._register import method, takes_tensors
+from ._register import method, put_out, takes_tensors
 from .fill import empty
 from .join import chunk, meshgrid, split, stack, tensor_split
 from .view import reshape
@@ -27,16 +27,20 @@ __all__ = [
     "dsplit",
     "empty_permuted",
     "empty_strided",
+    "fill",
     "hsplit",
     "isin",
+    "logspace",
     "narrow_copy",
     "ravel",
+    "resize_as_",
     "scalar_tensor",
     "split_with_sizes",
     "unravel_index",
     "unsafe_chunk",
     "unsafe_split",
     "vsplit",
+    "zero_",
 ]
 
 
@@ -199,6 +203,51 @@ def isin(
     ]
     found = np.isin(*arrays, assume_unique=assume_unique, invert=invert)
     return _C.from_numpy(np.ascontiguousarray(found)).to(device)
+
+
+# --- sequences ------------------------------------------------------------------------------------
+
+
+def logspace(
+    start: Any, end: Any, steps: int, base: float = 10.0, *, out: Any = None, dtype: Any = None,
+    device: Any = None, requires_grad: bool = False, layout: Any = None,
+) -> Any:  # fmt: skip
+    """``base`` to the powers of ``steps`` equally spaced numbers from ``start`` to ``end``.
+
+    Raises RuntimeError for a negative number of steps.
+    """
+    for name, value in (("start", start), ("end", end)):
+        if isinstance(value, Tensor) and value.ndim:
+            raise RuntimeError(
+                "logspace only supports 0-dimensional start and end tensors, but got "
+                f"{name} tensor with {value.ndim} dimension(s)"
+            )
+    if steps < 0:
+        raise RuntimeError(f"number of steps must be non-negative, got {steps}")
+    low, high = float(start), float(end)
+    with np.errstate(all="ignore"):
+        values = np.power(float(base), np.linspace(low, high, steps))
+    dtype = _C.get_default_dtype() if dtype is None else dtype
+    if not dtype.is_floating_point:
+        values = np.trunc(values)
+    made = _C.to_dtype(_C.from_numpy(values), dtype)
+    made = made if device is None else made.to(device)
+    if out is not None:
+        return put_out(out, made)
+    return made.requires_grad_() if requires_grad else made
+
+
+@takes_tensors
+def fill(input: Any, value: Any) -> Any:
+    """A tensor like ``input`` full of one number, or a 0-dimensional tensor. RuntimeError for a
+    tensor with dimensions."""
+    return input.clone().fill_(value)
+
+
+@takes_tensors
+def zero_(input: Any) -> Any:
+    """``input.zero_()``. Errors are those of the method."""
+    return input.zero_()
 
 
 # --- memory ---------------------------------------------------------------------------------------

@@ -204,7 +204,13 @@ def gather(input: Any, dim: int, index: Any, *, sparse_grad: bool = False, out: 
     ``index`` (int32 or int64) has the input's number of dimensions, gives the result its shape, and
     is no larger than the input apart from ``dim``. RuntimeError otherwise.
     """
-    output = _C.gather(input, dim, index)
+    try:
+        output = _C.gather(input, dim, index)
+    except RuntimeError:
+        if not isinstance(index, Tensor) or index.numel():
+            raise
+        index = index.to(_C.int64)  # without indices any dtype will do
+        output = _C.gather(input, dim, index)
     if needs_grad(input):
         record(output, gather_backward, (input,), (input.shape, dim, index))
     return output if out is None else put_out(out, output)

@@ -9,6 +9,7 @@ default one, which :func:`manual_seed` seeds.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from .. import _C
@@ -286,6 +287,7 @@ def normal(
     Two numbers need ``size``. Raises RuntimeError for a negative deviation.
     """
     if size is not None:
+        kwargs.pop("layout", None)  # there is one
         output = empty(size, **kwargs)
         _C.normal_(output, mean, std, _source(generator))
         return output
@@ -388,6 +390,64 @@ def normal_(
 def exponential_(input: Any, lambd: float = 1, *, generator: Generator | None = None) -> Any:
     """Fills with exponential numbers of rate ``lambd`` > 0; returns ``self``."""
     return _fill("exponential_", input, lambda y: _C.exponential_(y, lambd, _source(generator)))
+
+
+@method()
+def cauchy_(
+    input: Any, median: float = 0, sigma: float = 1, *, generator: Generator | None = None
+) -> Any:
+    """Fills with Cauchy's distribution of this median and half width; returns ``self``. Raises
+    RuntimeError for a width that is not positive, NotImplementedError for other dtypes than
+    floating."""
+    _check_floating("cauchy_", input)
+    if sigma <= 0:
+        raise RuntimeError(f"cauchy_ expects sigma > 0.0, but found sigma={sigma}")
+
+    def draw(y: Any) -> None:
+        _C.uniform_(y, 0.0, 1.0, _source(generator))
+        turned = _C.tan(_C.mul(_C.sub(y, 0.5), math.pi))
+        _C.copy_(y, _C.add(_C.mul(turned, sigma), median))
+
+    return _fill("cauchy_", input, draw)
+
+
+@method()
+def log_normal_(
+    input: Any, mean: float = 1, std: float = 2, *, generator: Generator | None = None
+) -> Any:
+    """Fills with exponentials of normal numbers; returns ``self``. Raises RuntimeError for a
+    deviation that is not positive, NotImplementedError for other dtypes than floating."""
+    _check_floating("log_normal_", input)
+    if std <= 0:
+        raise RuntimeError(f"log_normal_ expects std > 0.0, but found std={std}")
+
+    def draw(y: Any) -> None:
+        _C.normal_(y, mean, std, _source(generator))
+        _C.exp_(y)
+
+    return _fill("log_normal_", input, draw)
+
+
+@method()
+def geometric_(input: Any, p: float, *, generator: Generator | None = None) -> Any:
+    """Fills with the number of the first success, of probability ``p`` each; returns ``self``.
+    Raises RuntimeError unless ``p`` lies between 0 and 1."""
+    if not 0 < p < 1:
+        raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p}")
+
+    def draw(y: Any) -> None:
+        dtype = y.dtype if y.dtype.is_floating_point else _C.float64
+        drawn = _C.empty(y.shape, dtype, y.device)
+        _C.uniform_(drawn, 0.0, 1.0, _source(generator))
+        tries = _C.ceil(_C.div(_C.log(_C.sub(1.0, drawn)), math.log1p(-p)))
+        _C.copy_(y, _C.to_dtype(_C.maximum(tries, 1.0), y.dtype))
+
+    return _fill("geometric_", input, draw)
+
+
+def _check_floating(op: str, tensor: Any) -> None:
+    if not tensor.dtype.is_floating_point:
+        raise NotImplementedError(f"{op} is not implemented for {tensor.dtype}")
 
 
 @method()

@@ -395,14 +395,20 @@ def norm(
     out: Any = None,
     dtype: Any = None,
 ) -> Any:
-    """The vector norm ``sum(|x|**p) ** (1/p)`` over ``dim``; 'fro' means p = 2.
+    """The vector norm ``sum(|x|**p) ** (1/p)`` over ``dim``; 'fro' means p = 2,
+    'nuc' the sum of a matrix's singular values.
 
     p = inf and -inf give the largest and smallest magnitude, p = 0 counts what is not zero. Raises
     RuntimeError unless the dtype is floating, ValueError for another string.
     """
     if isinstance(p, str):
+        if p == "nuc":
+            from ..linalg import matrix_norm
+
+            dims = (-2, -1) if dim is None else dim
+            return matrix_norm(input, "nuc", dims, keepdim, dtype=dtype, out=out)
         if p != "fro":
-            raise ValueError(f"norm: argument 'p': expected a number or 'fro', got {p!r}")
+            raise ValueError(f"norm: argument 'p': expected a number, 'fro' or 'nuc', got {p!r}")
         p = 2.0
     if not input.dtype.is_floating_point:
         raise RuntimeError(f"norm: Expected a floating point tensor as input. Got {input.dtype}")

@@ -14,7 +14,7 @@ from .. import _C
 from ..autograd.graph import needs_grad, record
 from ..autograd.views import in_place
 from ..tensor import Tensor
-from ._register import in_place_method, method, takes_tensors
+from ._register import composed_in_place, in_place_method, method, takes_tensors
 from .index import _op_index, gather, getitem, index_select, split_key
 from .view import _dim, broadcast_tensors
 
@@ -25,9 +25,9 @@ __all__ = [
     "index_fill",
     "index_put",
     "masked_scatter",
+    "put",
     "scatter",
     "scatter_add",
-    "scatter_reduce",
 ]
 
 _NUMBERS = (int, float, np.number, np.bool_)
@@ -172,8 +172,12 @@ def index_fill_backward(node: Any, grad: Any) -> tuple:
 
 
 def _filled_with(grad: Any, dim: int, index: Any) -> Any:
-    """What the gradient holds at the filled positions, once for each time they are named."""
-    return grad if grad.ndim == 0 else index_select(grad, dim, index.reshape(-1))
+    """What the gradient holds at the filled positions, each once."""
+    if grad.ndim == 0:
+        return grad
+    named = _C.full((grad.shape[dim],), 0, _C.boolean, grad.device)
+    named[index.reshape(-1)] = True
+    return index_select(grad, dim, _C.nonzero(named).reshape(-1))
 
 
 @takes_tensors
@@ -310,51 +314,26 @@ def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Any:
 
 
 @method()
-def scatter_reduce(
-    input: Any, dim: int, index: Any, src: Any, reduce: str, *, include_self: bool = True
-) -> Any:
-    """Like :func:`scatter`, combining all values that meet: 'sum', 'prod', 'mean', 'amax', 'amin'.
-
-    ``include_self``: whether the input's own value takes part. Only 'sum' has a gradient here;
-    others raise NotImplementedError for inputs that require one.
-    """
-    if reduce not in ("sum", "prod", "mean", "amax", "amin"):
+@takes_tensors
+def put(input: Any, index: Any, source: Any, accumulate: bool = False) -> Any:
+    """A copy of ``input`` with its flattened elements at ``index`` (int64) replaced by, or with
+    ``accumulate`` increased by, those of ``source``. RuntimeError for other dtypes and sizes."""
+    if index.dtype is not _C.int64:
+        raise RuntimeError(f"put_(): Expected a long tensor for index, but got {index.dtype}")
+    if source.dtype is not input.dtype:
         raise RuntimeError(
-            f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}."
+            f"put_(): self and source expected to have the same dtype, but got self.dtype = "
+            f"{input.dtype} and source.dtype = {source.dtype}"
         )
-    if reduce == "sum":
-        start = input if include_self else scatter(input, dim, index, 0)
-        return scatter_add(start, dim, index, src)
-    if needs_grad(input, src):
-        raise NotImplementedError(f"scatter_reduce: the gradient of '{reduce}' is not implemented")
-    output = _C.clone(input)
-    if not include_self:
-        _C.scatter_(output, dim, index, _neutral(reduce, input.dtype), "assign")
-    _C.scatter_(output, dim, index, src, reduce)
-    if reduce == "mean":
-        count = input.new_full(input.shape, 1 if include_self else 0)
-        _C.scatter_(count, dim, index, input.new_ones(index.shape), "add")
-        _C.fill_(count, 1) if count.numel() == 0 else _C.maximum_(count, 1)
-        output = output.div(count, rounding_mode=None if _is_float(input) else "floor")
-    return output
-
-
-def _is_float(input: Any) -> bool:
-    return input.dtype.is_floating_point
-
-
-def _neutral(reduce: str, dtype: Any) -> Any:
-    """The value that a reduction leaves as it was."""
-    if reduce == "mean":
-        return 0
-    if reduce == "prod":
-        return 1
-    if dtype.is_floating_point:
-        return -float("inf") if reduce == "amax" else float("inf")
-    if dtype is _C.boolean:
-        return reduce == "amin"
-    bounds = np.iinfo(dtype.name)
-    return int(bounds.min if reduce == "amax" else bounds.max)
+    if index.numel() != source.numel():
+        raise RuntimeError(
+            "put_(): Expected source and index to have the same number of elements, but got "
+            f"source.numel() = {source.numel()}, index.numel() = {index.numel()}"
+        )
+    if input.numel() == 0 and index.numel():
+        raise IndexError("put_(): Tried to put elements into an empty tensor")
+    flat, values = input.reshape(input.numel()), source.reshape(source.numel())
+    return index_put(flat, (index.reshape(index.numel()),), values, accumulate).reshape(input.shape)
 
 
 @method()
@@ -388,16 +367,12 @@ def _attach_in_place() -> None:
     in_place_method("index_fill_", index_fill, _index_fill_raw)
     in_place_method("scatter_", scatter, _scatter_raw)
     in_place_method("scatter_add_", scatter_add, _scatter_add_raw)
-    in_place_method("scatter_reduce_", scatter_reduce, _scatter_reduce_raw)
+    composed_in_place(put)
     in_place_method("masked_scatter_", masked_scatter, _masked_scatter_raw)
 
 
 def _scatter_add_raw(tensor: Any, dim: int, index: Any, src: Any) -> None:
     _C.scatter_(tensor, dim, index, src, "add")
-
-
-def _scatter_reduce_raw(tensor: Any, *args: Any, **kwargs: Any) -> None:
-    _C.copy_(tensor, scatter_reduce(tensor, *args, **kwargs))
 
 
 _attach_in_place()

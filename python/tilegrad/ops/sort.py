@@ -7,14 +7,18 @@ positions that do not fit.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from .. import _C
 from ..autograd.graph import needs_grad, record
-from ..tensor import Tensor
+from ..tensor import Tensor, as_array
 from ._register import method, put_out, takes_tensors
 from .fill import as_tensor
 from .scatter import scatter
+from .view import _dim
 
 __all__ = [
     "argsort",
@@ -84,10 +88,11 @@ def unique(
     """The distinct elements in ascending order, a vector; every NaN counts as distinct.
 
     With ``return_inverse`` also the position there of each input element (the input's shape), with
-    ``return_counts`` also how often each occurs. ``dim`` raises NotImplementedError.
+    ``return_counts`` also how often each occurs. With ``dim`` the distinct slices along it, in
+    lexicographic order. Raises IndexError for a dimension out of range.
     """
     if dim is not None:
-        raise NotImplementedError("unique: argument 'dim' is not implemented")
+        return _unique_slices(input, _dim(dim, input.ndim, "unique"), return_inverse, return_counts)
     flat = _C.contiguous(input.detach()).view(-1)
     values, inverse, counts = _C.unique(*_C.sort(flat, 0, False))
     results = [values]
@@ -95,6 +100,28 @@ def unique(
         results.append(inverse.view(input.shape))
     if return_counts:
         results.append(counts)
+    return results[0] if len(results) == 1 else tuple(results)
+
+
+def _unique_slices(input: Any, dim: int, return_inverse: bool, return_counts: bool) -> Any:
+    if (
+        input.shape[dim] == 0
+        and input.numel() == 0
+        and 0 in (*input.shape[:dim], *input.shape[dim + 1 :])
+    ):
+        raise RuntimeError(
+            "There are 0 sized dimensions, and they aren't selected, so unique cannot be applied"
+        )
+    values = np.moveaxis(as_array(input), dim, 0)
+    rows = values.reshape(values.shape[0], math.prod(values.shape[1:]))
+    _, first, inverse, counts = np.unique(
+        rows, return_index=True, return_inverse=True, return_counts=True, axis=0, equal_nan=False
+    )
+    results = [input.detach().index_select(dim, _C.from_numpy(first).to(input.device))]
+    if return_inverse:
+        results.append(_C.from_numpy(inverse.reshape(-1)).to(input.device))
+    if return_counts:
+        results.append(_C.from_numpy(counts).to(input.device))
     return results[0] if len(results) == 1 else tuple(results)
 
 

@@ -133,7 +133,10 @@ def histogram(
         if bins <= 0:
             raise RuntimeError(f"torch.histogram(): bins must be > 0, but got {bins}")
         low, high = (0.0, 0.0) if range is None else (float(x) for x in range)
-        low, high = _range_of("torch.histogram", values, low, high, 0.5)
+        if values.size or low != high:
+            low, high = _range_of("torch.histogram", values, low, high, 0.5)
+        else:
+            low, high = 0.0, 1.0
         edges = np.linspace(low, high, bins + 1, dtype=values.dtype)
         counts = _counts(values, low, high, bins, weights)
     if density:

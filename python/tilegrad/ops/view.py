@@ -397,24 +397,25 @@ def _scatter_layout(grad: Any, input_layout: tuple, output_layout: tuple) -> Any
     """Adds ``grad`` into zeros at the places its elements had in the storage. Not recorded."""
     shape, strides, origin = input_layout
     _, output_strides, offset = output_layout
-    extent = 1 + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
+    if grad.numel() == 0:
+        return grad.new_zeros(shape)
+    start = builtins.min(origin, offset)  # the window may reach before and beyond the input
+    parts = (origin, shape, strides), (offset, grad.shape, output_strides)
+    ends = [at + 1 + sum((n - 1) * s for n, s in zip(*part, strict=True)) for at, *part in parts]
+    extent, place = builtins.max(ends) - start, offset - start
     with _no_grad():
         repeated = [d for d, s in enumerate(output_strides) if s == 0 and grad.shape[d] != 1]
         if repeated:
             grad = grad.sum(repeated, keepdim=True)
         buffer = grad.new_zeros(builtins.max(extent, 0))
-        window = _C.as_strided(buffer, grad.shape, output_strides, offset - origin)
+        window = _C.as_strided(buffer, grad.shape, output_strides, place)
         if _C.has_overlap(window):
-            index = _C.as_strided(
-                _C.arange(0, extent, 1, _C.int64, grad.device),
-                grad.shape,
-                output_strides,
-                offset - origin,
-            )
+            positions = _C.arange(0, extent, 1, _C.int64, grad.device)
+            index = _C.as_strided(positions, grad.shape, output_strides, place)
             buffer.index_put_((index,), grad, accumulate=True)
         else:
             _C.copy_(window, grad)
-        return _C.contiguous(_C.as_strided(buffer, shape, strides, 0))
+        return _C.contiguous(_C.as_strided(buffer, shape, strides, origin - start))
 
 
 @method()
