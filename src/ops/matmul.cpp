@@ -104,6 +104,17 @@ Tensor with_dim(const Tensor& vector, bool as_row) {
   return as_strided(vector, shape, strides, vector.offset);
 }
 
+// A batch times one matrix is one product of all rows.
+Tensor multiply_folded(const Tensor& x, const Tensor& other) {
+  if (x.ndim() == 2 || other.ndim() != 2 || !x.is_contiguous() || x.numel() == 0)
+    return multiply_matrices("matmul", x, other);
+  const std::int64_t inner = x.shape[x.ndim() - 1];
+  const Tensor y = multiply_matrices("matmul", reshape(x, {x.numel() / inner, inner}), other);
+  Dims shape = x.shape;
+  shape[shape.n - 1] = other.shape[1];
+  return reshape(y, shape);
+}
+
 Tensor matmul(const Tensor& x, const Tensor& other) {
   check_operands("matmul", x, other);
   TILEGRAD_CHECK(x.ndim() > 0 && other.ndim() > 0, runtime,
@@ -113,7 +124,7 @@ Tensor matmul(const Tensor& x, const Tensor& other) {
   const bool row = x.ndim() == 1, column = other.ndim() == 1;
   const Tensor left = to_dtype(row ? with_dim(x, true) : x, dtype);
   const Tensor right = to_dtype(column ? with_dim(other, false) : other, dtype);
-  Tensor y = multiply_matrices("matmul", left, right);
+  Tensor y = multiply_folded(left, right);
   if (column) y = without_dim(y, y.ndim() - 1);
   if (row) y = without_dim(y, y.ndim() - (column ? 1 : 2));
   return to_dtype(y, x.dtype);
