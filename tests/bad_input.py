@@ -38,6 +38,7 @@ DOCUMENTED = {
     ("data.TensorDataset", AssertionError),
     ("tg.embedding", AssertionError),
     ("tg.from_dlpack", BufferError),
+    ("tg.from_dlpack", BufferError),
     ("F.embedding", AssertionError),
     ("nn.Embedding", AssertionError),
     ("nn.EmbeddingBag", AssertionError),
@@ -50,6 +51,7 @@ DOCUMENTED = {
 SKIPPED = {
     "set_num_threads",
     "set_default_dtype",
+    "set_default_tensor_type",
     "set_printoptions",
     "share_memory",
     "show_config",

@@ -216,6 +216,9 @@ def test_storages():
     x.storage()[0] = 7
     assert x[0, 0].item() == 7 and x.untyped_storage().tolist()[2:4] == [224, 64]
     assert tg.UntypedStorage(8).nbytes() == 8
+    assert tg.is_tensor(x) and not tg.is_tensor(x.numpy()) and tg.is_tensor(tg.nn.Parameter(x))
+    assert tg.is_storage(x.storage()) and tg.is_storage(x.untyped_storage())
+    assert not tg.is_storage(x)
     check_error(TypeError, "number of bytes", lambda: tg.UntypedStorage("x"))
     check_error(RuntimeError, "outside", lambda: _C.storage_view(x, tg.float32, (7,), (1,), 0))
 

@@ -23,7 +23,7 @@ from ._C import (
 )
 from ._C import boolean as bool
 from ._config import config, show_config
-from ._interop import asarray, from_dlpack, frombuffer
+from ._interop import asarray, from_dlpack, frombuffer, is_storage, is_tensor
 from ._layout import (
     layout,
     sparse_bsc,

@@ -12,7 +12,7 @@ from .ops.fill import _device, as_tensor, tensor
 from .storage import TypedStorage, UntypedStorage
 from .tensor import Tensor
 
-__all__ = ["asarray", "from_dlpack", "frombuffer"]
+__all__ = ["asarray", "from_dlpack", "frombuffer", "is_storage", "is_tensor"]
 
 _CPU, _CUDA = 1, 2  # DLPack's device types
 
@@ -177,6 +177,16 @@ def asarray(
     elif not requires_grad and output.requires_grad:
         output = output.detach()
     return output
+
+
+def is_tensor(obj: Any) -> bool:
+    """Whether ``obj`` is a tensor. No errors."""
+    return isinstance(obj, Tensor)
+
+
+def is_storage(obj: Any) -> bool:
+    """Whether ``obj`` is a storage, typed or not. No errors."""
+    return isinstance(obj, (TypedStorage, UntypedStorage))
 
 
 # --- storages -----------------------------------------------------------------------------------
