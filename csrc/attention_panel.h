@@ -7,7 +7,9 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <limits>
+#include <type_traits>
 
 #include "ops/attention.h"
 #include "softmax_row.h"
@@ -140,6 +142,16 @@ static void pack_columns(T* to, const T* rows, std::int64_t row_stride, std::int
   for (std::int64_t i = 0; i < features * kPanel<T>; ++i) to[i] *= factor;
 }
 
+// row = 0 where a key is seen, else minus infinity: from bits, since the compiler would branch.
+template <class T>
+[[gnu::noinline]] static void hide_unseen(std::int64_t keys, const bool* __restrict seen,
+                                          T* __restrict row) {
+  using Bits = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
+  constexpr Bits kHidden = std::bit_cast<Bits>(kMinusInfinity<T>);
+  for (std::int64_t j = 0; j < keys; ++j)
+    row[j] = std::bit_cast<T>((static_cast<Bits>(seen[j]) - 1) & kHidden);
+}
+
 // Adds the mask's block to the scores. `rows` and `columns` are scratch for kPanel * kKeyBlock
 // elements each.
 template <class T>
@@ -152,8 +164,10 @@ static void add_mask(const AttentionMask& mask, const PanelPlace& place, std::in
     T* row = rows + i * kKeyBlock;
     if (mask.boolean) {
       const bool* seen = static_cast<const bool*>(mask.data) + from;
-      for (std::int64_t j = 0; j < keys; ++j)
-        row[j] = seen[j * mask.key_stride] ? T{0} : kMinusInfinity<T>;
+      if (mask.key_stride == 1) hide_unseen(keys, seen, row);
+      else
+        for (std::int64_t j = 0; j < keys; ++j)
+          row[j] = seen[j * mask.key_stride] ? T{0} : kMinusInfinity<T>;
     } else {
       const T* bias = static_cast<const T*>(mask.data) + from;
       for (std::int64_t j = 0; j < keys; ++j) row[j] = bias[j * mask.key_stride];

@@ -73,6 +73,7 @@ struct NarrowPass {
   int rows;                 // of a tile
   const T *filters, *bias;  // filters as pack_narrow leaves them
   T* target;
+  ConvEpilogue<T> after;
 
   Int padded_filters() const { return round_up(p.out_channels, rows); }
 
@@ -106,6 +107,7 @@ struct NarrowPass {
         for (Int i = 0; i < band.columns; ++i) to[i] = from[i] + shift;
       else
         for (Int i = 0; i < band.columns; ++i) to[i * p.x.out_step] = from[i] + shift;
+      if (after) after.apply(channel, to, band.columns);
     }
   }
 };
@@ -129,10 +131,11 @@ static void pack_narrow(const Pass& p, int rows, const T* weight, Int across, In
 // y of a pass with few filters; `workspace` takes them packed.
 template <class T>
 static void narrow_forward(const Pass& p, const T* weight, Int across, Int along, Int row,
-                           Int group_stride, const T* bias, T* target, T* workspace) {
+                           Int group_stride, const T* bias, const ConvEpilogue<T>& after, T* target,
+                           T* workspace) {
   const int rows = narrow_rows(p.out_channels);
   pack_narrow(p, rows, weight, across, along, row, group_stride, workspace);
-  const NarrowPass<T> pass{p, rows, workspace, bias, target};
+  const NarrowPass<T> pass{p, rows, workspace, bias, target, after};
   const Bands bands(p, 0, p.batch, window_pixels(p));
   parallel_for(bands.count * p.groups, 1, [&](Int begin, Int end) {
     for (Int task = begin; task < end; ++task)

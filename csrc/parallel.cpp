@@ -21,6 +21,7 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "check.h"
 
@@ -39,10 +40,49 @@ struct Job {
 // bit 0: open for workers; bits 1-16: workers that joined; above: the job's number.
 constexpr std::uint64_t kOpen = 1, kJoin = 2, kNumberShift = 17;
 
+// Keeps workers off the caller's processor. Linux likes to wake a thread where its waker runs:
+// there a worker would wait for the caller, who computes all chunks alone or waits for the worker,
+// until the scheduler balances the processors milliseconds later.
+class Placement {
+ public:
+  void add([[maybe_unused]] std::thread& worker) {
+#if defined(__linux__)
+    workers_.push_back(worker.native_handle());
+#endif
+  }
+
+  // Cheap unless the caller has moved since the last call.
+  void leave_to_caller() {
+#if defined(__linux__)
+    const int processor = sched_getcpu();
+    if (processor == callers_ || processor < 0 || workers_.empty()) return;
+    callers_ = processor;
+    cpu_set_t now;
+    if (pthread_getaffinity_np(workers_[0], sizeof(now), &now) != 0) return;
+    if (!CPU_EQUAL(&now, &given_)) allowed_ = now;  // what the process was given, at first or since
+    given_ = allowed_;
+    CPU_CLR(processor, &given_);
+    if (CPU_COUNT(&given_) == 0) given_ = allowed_;
+    for (const pthread_t worker : workers_) pthread_setaffinity_np(worker, sizeof(given_), &given_);
+#endif
+  }
+
+ private:
+#if defined(__linux__)
+  std::vector<pthread_t> workers_;
+  cpu_set_t allowed_{}, given_{};  // with the caller's processor, and without
+  int callers_ = -1;
+#endif
+};
+
 class Pool {
  public:
   explicit Pool(int threads) : threads_(threads), users_(threads) {
-    for (int i = 1; i < threads_; ++i) std::thread([this] { work(); }).detach();
+    for (int i = 1; i < threads_; ++i) {
+      std::thread worker([this] { work(); });
+      placement_.add(worker);
+      worker.detach();
+    }
   }
 
   int threads() const { return threads_; }
@@ -50,6 +90,7 @@ class Pool {
   // The caller works too, and waits only for workers that joined: one that is still waking up
   // finds the job closed and costs nothing.
   void run(const Job& job) {
+    placement_.leave_to_caller();
     {
       std::lock_guard<std::mutex> lock(mutex_);
       job_ = job;
@@ -137,6 +178,7 @@ class Pool {
   }
 
   const int threads_;
+  Placement placement_;
   std::atomic<int> users_;  // the workers, and the owner until it retires the pool
   std::mutex mutex_;
   std::condition_variable wake_;

@@ -7,6 +7,7 @@
 // instruction set.
 #pragma once
 
+#include "conv_epilogue.h"
 #include "host_memory.h"
 #include "parallel.h"
 #include "patches.h"
@@ -27,33 +28,31 @@ static inline Int panel_stride(Int taps) {
   return taps * kTileColumns<T> + kLanes<T>;
 }
 
-// Where the `count` pixels of a band, `step` apart in their rows, lie in window and panels.
-template <class T>
-static Int find_stretches(const Int* pixel_offset, Int count, Int step, Int taps,
-                          Stretch* stretches) {
-  constexpr Int width = kTileColumns<T>;
+// Where the `count` pixels of a panel, `step` apart in their rows, lie in window and panel.
+static Int find_stretches(const Int* pixel_offset, Int count, Int step, Stretch* stretches) {
   Int n = 0;
   for (Int i = 0; i < count; ++i) {
-    if (i % width > 0 && pixel_offset[i] == pixel_offset[i - 1] + step) ++stretches[n - 1].length;
-    else stretches[n++] = {pixel_offset[i], i / width * panel_stride<T>(taps) + i % width, 1};
+    if (i > 0 && pixel_offset[i] == pixel_offset[i - 1] + step) ++stretches[n - 1].length;
+    else stretches[n++] = {pixel_offset[i], i, 1};
   }
   return n;
 }
 
-// Copies the patches of a band to panels: tap t of a panel's pixel i goes to [t * kTileColumns +
-// i]. A stretch is copied in whole vectors; what is too much is overwritten by the next one.
+// Copies the patches of `pixels` pixels from `first` on to a panel: tap t of the panel's pixel i
+// goes to [t * kTileColumns + i]. A stretch is copied in whole vectors; what is too much is
+// overwritten by the next one.
 template <class T>
-static void pack_patches(const Window<T>& window, Int taps, T* panels) {
+static void pack_patches(const Window<T>& window, Int taps, Int first, Int pixels, T* panel) {
   constexpr Int width = kTileColumns<T>, lanes = kLanes<T>;
-  Stretch stretches[kBandPixels];
+  Stretch stretches[kTileColumns<T>];
   const Int step = window.x.out_step;
   const Stretch* end =
-      stretches + find_stretches<T>(window.pixel_offset, window.pixels, step, taps, stretches);
-  for (Int t = 0; t < taps; ++t, panels += width) {
+      stretches + find_stretches(window.pixel_offset + first, pixels, step, stretches);
+  for (Int t = 0; t < taps; ++t, panel += width) {
     const T* inputs = window.data + window.tap_offset[t];
     for (const Stretch* s = stretches; s < end; ++s) {
       const T* from = inputs + s->offset;
-      T* to = panels + s->place;
+      T* to = panel + s->place;
       if (step == 1)
         for (Int i = 0; i < s->length; i += lanes) store(to + i, load(from + i));
       else if (step == 2)
@@ -63,6 +62,91 @@ static void pack_patches(const Window<T>& window, Int taps, T* panels) {
         for (Int i = 0; i < s->length; ++i) to[i] = from[i * step];
     }
   }
+}
+
+// Whether the pixels of a full panel lie in whole vectors, each evenly spaced in the window.
+template <class T>
+static bool lies_in_vectors(const Window<T>& window, Int first) {
+  const Int step = window.x.out_step;
+  if (window.pixels - first < kTileColumns<T> || step > 2) return false;
+  const Int* left = window.pixel_offset + first;
+  const Int* right = left + kLanes<T>;
+  const Int length = (kLanes<T> - 1) * step;
+  return left[kLanes<T> - 1] == left[0] + length && right[kLanes<T> - 1] == right[0] + length;
+}
+
+// A panel of pixels and how to get it: packed already, or (kStep > 0) from two vectors of pixels
+// that are kStep apart, whereby it is packed.
+template <class T>
+struct Panel {
+  T* packed;
+  const T *left, *right;
+  const Int* tap_offset;
+};
+
+// y_tile = start + filters times panel, or += without `start` where there are sums already. A panel
+// is packed by its first tile: that costs loads and stores while multiplications are what takes
+// time.
+template <int kRowCount, int kStep, class T>
+[[gnu::noinline]] static void multiply_pixels(Int taps, const T* filters, const Panel<T>& panel,
+                                              const T* start, T* y_tile, Int y_stride,
+                                              bool accumulate) {
+  constexpr int lanes = kLanes<T>;
+  constexpr Int ahead = 32;  // taps: each may lie in a plane, and a page, of its own
+  const auto pixels = [](const T* from) {
+    if constexpr (kStep == 2) return every_other(load(from), load(from + lanes));
+    else return load(from);
+  };
+  Vec<T> sum[kRowCount][2];
+#pragma GCC unroll 16
+  for (int i = 0; i < kRowCount; ++i) {
+    __builtin_prefetch(y_tile + i * y_stride, 1);
+    __builtin_prefetch(y_tile + i * y_stride + lanes, 1);
+#pragma GCC unroll 2
+    for (int v = 0; v < 2; ++v) sum[i][v] = Vec<T>{} + (start ? start[i] : T{0});
+  }
+  T* packed = panel.packed;
+  for (Int t = 0; t < taps; ++t, filters += kTileRows, packed += 2 * lanes) {
+    Vec<T> left, right;
+    if constexpr (kStep == 0) {
+      left = load(packed), right = load(packed + lanes);
+    } else {
+      const Int next = panel.tap_offset[std::min(t + ahead, taps - 1)];
+      __builtin_prefetch(panel.left + next);
+      __builtin_prefetch(panel.right + next);
+      __builtin_prefetch(panel.right + next + lanes);
+      const Int offset = panel.tap_offset[t];
+      left = pixels(panel.left + offset), right = pixels(panel.right + offset);
+      store(packed, left);
+      store(packed + lanes, right);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < kRowCount; ++i) {
+      sum[i][0] += filters[i] * left;
+      sum[i][1] += filters[i] * right;
+    }
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kRowCount; ++i)
+#pragma GCC unroll 2
+    for (int v = 0; v < 2; ++v) {
+      T* y = y_tile + i * y_stride + v * lanes;
+      store(y, accumulate ? load(y) + sum[i][v] : sum[i][v]);
+    }
+}
+
+// For the numbers of rows that tiles have, and a panel that is packed; false for others.
+template <class T>
+static bool multiply_packed_pixels(Int rows, Int taps, const T* filters, const Panel<T>& panel,
+                                   const T* start, T* y_tile, Int y_stride, bool accumulate) {
+  if (rows == kTileRows)
+    multiply_pixels<kTileRows, 0>(taps, filters, panel, start, y_tile, y_stride, accumulate);
+  else if (kTileRows > 8 && rows == 8)
+    multiply_pixels<8, 0>(taps, filters, panel, start, y_tile, y_stride, accumulate);
+  else if (kTileRows > 4 && rows == 4)
+    multiply_pixels<4, 0>(taps, filters, panel, start, y_tile, y_stride, accumulate);
+  else return false;
+  return true;
 }
 
 // Visits the outputs of a band in stretches that lie evenly spaced in the output array:
@@ -86,6 +170,7 @@ struct DirectPass {
   Pass p;
   const T *filters, *bias;  // filters as pack_filters leaves them
   T* target;
+  ConvEpilogue<T> after;
 
   Int kernel() const { return p.y.taps * p.x.taps; }
   Int padded_filters() const { return round_up(p.out_channels, kTileRows); }
@@ -112,51 +197,69 @@ struct DirectPass {
     const Int sums = direct ? 0 : round_up(end - first, kTileRows) * row;
     const Int bytes = (patches + sums) * Int{sizeof(T)} + Window<T>(block, band).bytes();
     T* packed = static_cast<T*>(thread_scratch(static_cast<std::size_t>(bytes)));
-    Int start = 0;
-    for_each_run(p, band, group, [&](Int to, Int at, Int) { start = at == 0 ? to : start; });
-    T* y = direct ? target + start + first * plane() : packed + patches;
+    Int place = 0;
+    for_each_run(p, band, group, [&](Int to, Int at, Int) { place = at == 0 ? to : place; });
+    T* y = direct ? target + place + first * plane() : packed + patches;
     const Int y_stride = direct ? plane() : row;
-    const bool accumulate = initialize(band, group, first, end, y, y_stride, direct);
+    const T* start = bias && direct ? bias + group * p.out_channels : nullptr;
+    if (p.taps() == 0)
+      fill(y, y_stride, end - first, band.pixels(), start ? start + first : nullptr);
     for (Int c = 0; c < p.in_channels && kernel() > 0; c += channels) {
       block.in_channels = std::min(channels, p.in_channels - c);
       Window<T> window(block, band);
       window.show(block, band, group * p.in_channels + c, packed + patches + sums);
-      pack_patches(window, block.taps(), packed);
       multiply(filters + (group * p.in_channels + c) * kernel() * padded_filters(), first, end,
-               block.taps(), packed, band.pixels(), y, y_stride, accumulate || c > 0, direct);
+               block.taps(), window, packed, y, y_stride, c == 0 ? start : nullptr, c > 0, direct,
+               direct && c + channels >= p.in_channels ? group * p.out_channels : -1);
     }
     if (!direct) write(band, group, first, end, y, row);
   }
 
   Int plane() const { return p.y.size * p.x.size; }
 
-  // Whether the sums start with what stands in y: the bias, or zeros where nothing is added.
-  bool initialize(const Band& band, Int group, Int first, Int end, T* y, Int y_stride,
-                  bool direct) const {
-    const bool shift = bias && direct, empty = p.taps() == 0;
-    if (!shift && !empty) return false;
-    for (Int k = first; k < end; ++k)
-      std::fill_n(y + (k - first) * y_stride, band.pixels(),
-                  shift ? bias[group * p.out_channels + k] : T{0});
-    return true;
+  // Each row of y with its bias, or with zeros.
+  static void fill(T* y, Int y_stride, Int rows, Int columns, const T* start) {
+    for (Int i = 0; i < rows; ++i) std::fill_n(y + i * y_stride, columns, start ? start[i] : T{0});
   }
 
-  void multiply(const T* filter, Int first, Int end, Int depth, const T* patches, Int pixels, T* y,
-                Int y_stride, bool accumulate, bool exact) const {
-    for (Int k = first; k < end; k += kTileRows)
-      for (Int j = 0; j < pixels; j += kTileColumns<T>) {
+  // The tiles of all filters and panels; the first tile of filters packs the panels. `start` holds
+  // the biases of all filters unless null; `exact`: nothing may be written behind a row; `finish`:
+  // the first channel of the group if this completes the outputs, else -1.
+  void multiply(const T* filter, Int first, Int end, Int depth, const Window<T>& window, T* panels,
+                T* y, Int y_stride, const T* start, bool accumulate, bool exact, Int finish) const {
+    constexpr Int width = kTileColumns<T>;
+    for (Int k = first; k < end; k += kTileRows) {
+      for (Int j = 0; j < window.pixels; j += width) {
         const Int rows = std::min<Int>(kTileRows, end - k);
-        const Int columns = std::min<Int>(kTileColumns<T>, pixels - j);
+        const Int columns = std::min<Int>(width, window.pixels - j);
         T* to = y + (k - first) * y_stride + j;
-        const T *left = filter + k * depth,
-                *right = patches + j / kTileColumns<T> * panel_stride<T>(depth);
+        const T* left = filter + k * depth;
+        const T* own_start = start ? start + k : nullptr;
+        const Panel<T> panel{
+            panels + j / width * panel_stride<T>(depth), window.data + window.pixel_offset[j],
+            window.data + window.pixel_offset[std::min(j + kLanes<T>, window.pixels - 1)],
+            window.tap_offset};
+        if (k == first && rows == kTileRows && lies_in_vectors(window, j)) {
+          const auto both = window.x.out_step == 1 ? multiply_pixels<kTileRows, 1, T>
+                                                   : multiply_pixels<kTileRows, 2, T>;
+          both(depth, left, panel, own_start, to, y_stride, accumulate);
+          continue;
+        }
+        if (k == first) pack_patches(window, depth, j, columns, panel.packed);
+        if (columns == width &&
+            multiply_packed_pixels(rows, depth, left, panel, own_start, to, y_stride, accumulate))
+          continue;
+        if (own_start) fill(to, y_stride, rows, columns, own_start);
+        const bool add = accumulate || own_start;
         if (exact)
-          multiply_panels(rows, columns, depth, left, right, kTileColumns<T>, to, y_stride,
-                          accumulate);
+          multiply_panels(rows, columns, depth, left, panel.packed, width, to, y_stride, add);
         else if (columns <= kLanes<T>)
-          multiply_rows<1>(rows, depth, left, right, kTileColumns<T>, to, y_stride, accumulate);
-        else multiply_rows<2>(rows, depth, left, right, kTileColumns<T>, to, y_stride, accumulate);
+          multiply_rows<1>(rows, depth, left, panel.packed, width, to, y_stride, add);
+        else multiply_rows<2>(rows, depth, left, panel.packed, width, to, y_stride, add);
       }
+      for (Int i = k; i < std::min(k + kTileRows, end) && after && finish >= 0; ++i)
+        after.apply(finish + i, y + (i - first) * y_stride, window.pixels);
+    }
   }
 
   // Writes the sums of a band that does not lie in one piece.
@@ -170,6 +273,7 @@ struct DirectPass {
           for (Int i = 0; i < length; ++i) y[i] = from[i] + shift;
         else
           for (Int i = 0; i < length; ++i) y[i * p.x.out_step] = from[i] + shift;
+        if (after) after.apply(group * p.out_channels + k, y, length);
       }
     });
   }
@@ -229,9 +333,10 @@ static void pack_filters(const Pass& p, const T* weight, Int across, Int along, 
 // y of a pass; `workspace` takes the packed filters.
 template <class T>
 static void direct_forward(const Pass& p, const T* weight, Int across, Int along, Int row,
-                           Int group_stride, const T* bias, T* target, T* workspace) {
+                           Int group_stride, const T* bias, const ConvEpilogue<T>& after, T* target,
+                           T* workspace) {
   pack_filters(p, weight, across, along, row, group_stride, workspace);
-  const DirectPass<T> pass{p, workspace, bias, target};
+  const DirectPass<T> pass{p, workspace, bias, target, after};
   // Bands of up to 256 outputs, fewer if there would be less than eight.
   const Int pixels = p.batch * p.y.out * p.x.out / 8;
   const Bands bands(p, 0, p.batch, std::clamp<Int>(pixels, 2 * kTileColumns<T>, kBandPixels));

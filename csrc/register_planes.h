@@ -7,6 +7,7 @@
 // registers freely; flat_planes.h does the same with memory. Included once per instruction set.
 #pragma once
 
+#include "conv_epilogue.h"
 #include "host_memory.h"
 #include "parallel.h"
 #include "strips.h"
@@ -116,10 +117,11 @@ struct RegisterPlanes {
     }
   }
 
-  // sums[t] += output gradients times what tap t meets, for planes `step` apart.
+  // sums[t] += output gradients times what tap t meets, for planes `step` apart; the last sums are
+  // of the gradients themselves.
   [[gnu::noinline]] void correlate(const T* x, const T* grad, Int step, Int count, T* sums) const {
     Bits<T> own_index[9];
-    Vec<T> sum[9];
+    Vec<T> sum[9], sum_of_grads = load(sums + 9 * kLanes<T>);
 #pragma GCC unroll 9
     for (int t = 0; t < 9; ++t) {
       own_index[t] = index[t];
@@ -129,6 +131,7 @@ struct RegisterPlanes {
       Vec<T> before{}, own = vector(x, 0);
       for (Int v = 0; v < vectors; ++v) {
         const Vec<T> behind = vector(x, v + 1), all = vector(grad, v);
+        sum_of_grads += all;
         const T* mask = masks + v * 2 * kLanes<T>;
         const Vec<T> of_column[3] = {masked<T>(all, (Bits<T>)load(mask)), all,
                                      masked<T>(all, (Bits<T>)load(mask + kLanes<T>))};
@@ -140,6 +143,7 @@ struct RegisterPlanes {
     }
 #pragma GCC unroll 9
     for (int t = 0; t < 9; ++t) store(sums + t * kLanes<T>, sum[t]);
+    store(sums + 9 * kLanes<T>, sum_of_grads);
   }
 };
 
@@ -148,6 +152,7 @@ template <class T>
 static void register_convolve(const Conv2d& c, const T* source, bool reversed, const T* bias,
                               T* target) {
   const RegisterPlanes<T> r(c);
+  const ConvEpilogue<T> after = reversed ? ConvEpilogue<T>{} : ConvEpilogue<T>::of(c);
   const T* weight = static_cast<const T*>(c.weight);
   const Int channels = c.groups, grain = std::max<Int>(1, 32768 / r.size);
   parallel_for(c.batch * channels, grain, [&](Int begin, Int end) {
@@ -155,6 +160,8 @@ static void register_convolve(const Conv2d& c, const T* source, bool reversed, c
       const Int channel = plane % channels, count = std::min(end - plane, channels - channel);
       r.convolve(source + plane * r.size, weight + channel * 9, reversed,
                  bias ? bias + channel : nullptr, count, target + plane * r.size);
+      for (Int k = 0; k < count && after; ++k)
+        after.apply(channel + k, target + (plane + k) * r.size, r.size);
       plane += count;
     }
   });
@@ -167,14 +174,13 @@ static bool register_correlate(const Conv2d& c) {
   constexpr Int block = 8, images = 8;  // channels side by side in memory, images in a row
   const RegisterPlanes<T> r(c);
   const T *x = static_cast<const T*>(c.x), *y = static_cast<const T*>(c.y);
-  T* result = static_cast<T*>(c.parts > 1 ? c.workspace : c.weight);
   bool invalid = false;
   parallel_for(divide_up(c.groups, block) * c.parts, 1, [&](Int begin, Int end) {
     for (Int task = begin; task < end; ++task) {
       const Int part = task % c.parts, first = task / c.parts * block;
       const Int channels = std::min(block, c.groups - first), step = c.groups * r.size;
       const Int last = c.batch * (part + 1) / c.parts;
-      alignas(64) T sums[block][9 * kLanes<T>] = {};
+      alignas(64) T sums[block][10 * kLanes<T>] = {};
       for (Int image = c.batch * part / c.parts; image < last; image += images)
         for (Int k = 0; k < channels; ++k) {
           const Int at = (image * c.groups + first + k) * r.size;
@@ -182,11 +188,12 @@ static bool register_correlate(const Conv2d& c) {
         }
       T check = 0;
       for (Int k = 0; k < channels; ++k)
-        for (Int t = 0; t < 9; ++t) {
+        for (Int t = 0; t < 10; ++t) {
           T total = 0;
           for (int i = 0; i < kLanes<T>; ++i) total += sums[k][t * kLanes<T> + i];
-          result[(part * c.groups + first + k) * 9 + t] = total;
           check += T{0} * total;
+          if (t < 9) c.weight_of_part<T>(part)[(first + k) * 9 + t] = total;
+          else if (c.bias_gradient) c.bias_of_part<T>(part)[first + k] = total;
         }
       if (!(check == 0)) __atomic_store_n(&invalid, true, __ATOMIC_RELAXED);
     }

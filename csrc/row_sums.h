@@ -78,11 +78,21 @@ struct Short {
   }
 };
 
+// Sums kept apart in a loop: one would wait for each addition.
+static constexpr int kApart = 4;
+
 // sum + term(at) for all places of a row of `count` elements; lanes stay apart.
 template <class T, class Term>
 TILEGRAD_INLINE Vec<T> add_row(Vec<T> sum, std::int64_t count, const Term& term) {
   constexpr int lanes = kLanes<T>;
   std::int64_t i = 0;
+  if (count >= 2 * kApart * lanes) {
+    Vec<T> sums[kApart] = {};
+    for (; i + kApart * lanes <= count; i += kApart * lanes)
+#pragma GCC unroll 4
+      for (int k = 0; k < kApart; ++k) sums[k] += term(Whole<T>{i + k * lanes});
+    sum += (sums[0] + sums[1]) + (sums[2] + sums[3]);
+  }
   for (; i + lanes <= count; i += lanes) sum += term(Whole<T>{i});
   if (i == count) return sum;
   const auto rest = static_cast<int>(count - i);
@@ -104,6 +114,18 @@ TILEGRAD_INLINE TwoTerms<T> add_row_twice(TwoTerms<T> sums, std::int64_t count, 
     sums.second += keep<T>(mask, terms.second);
   };
   std::int64_t i = 0;
+  if (count >= 2 * kApart * lanes) {
+    TwoTerms<T> apart[kApart];
+    for (; i + kApart * lanes <= count; i += kApart * lanes)
+#pragma GCC unroll 4
+      for (int k = 0; k < kApart; ++k) {
+        const TwoTerms<T> terms = term(Whole<T>{i + k * lanes});
+        apart[k].first += terms.first;
+        apart[k].second += terms.second;
+      }
+    sums.first += (apart[0].first + apart[1].first) + (apart[2].first + apart[3].first);
+    sums.second += (apart[0].second + apart[1].second) + (apart[2].second + apart[3].second);
+  }
   for (; i + lanes <= count; i += lanes) {
     const TwoTerms<T> terms = term(Whole<T>{i});
     sums.first += terms.first;

@@ -60,20 +60,45 @@ template <int kRows, int kVectors, class T>
     for (int v = 0; v < kVectors; ++v) store(y + i * y_stride + v * kLanes<T>, sum[i][v]);
 }
 
+// The rows of the next tile when `rows` are left. The last two share theirs: a tile of one or two
+// rows would wait for the loads of its panel.
+static inline Int walk_rows(Int rows) {
+  if (rows <= kWalkRows) return rows;
+  return rows < 2 * kWalkRows ? (rows + 1) / 2 : kWalkRows;
+}
+
 // All rows of one panel.
 template <int kVectors, class T>
 static void walk_panel(Int rows, Int inner, const T* x, Int x_stride, const T* panel,
                        WalkStart<T> start, T* y, Int y_stride) {
-  Int i = 0;
-  const auto take = [&](auto count) {
-    for (; i + count() <= rows; i += count())
+  for (Int i = 0; i < rows;) {
+    const auto take = [&](auto count) {
       walk_tile<count(), kVectors>(inner, x + i * x_stride, x_stride, panel, start.at(i, 0),
                                    y + i * y_stride, y_stride);
-  };
-  take(std::integral_constant<int, kWalkRows>{});
-  if constexpr (kWalkRows > 4) take(std::integral_constant<int, 4>{});
-  take(std::integral_constant<int, 2>{});
-  take(std::integral_constant<int, 1>{});
+      i += count();
+    };
+    switch (walk_rows(rows - i)) {
+#if defined(__AVX512F__) || defined(__aarch64__)
+      case 6:
+        take(std::integral_constant<int, 6>{});
+        break;
+      case 5:
+        take(std::integral_constant<int, 5>{});
+        break;
+      case 4:
+        take(std::integral_constant<int, 4>{});
+        break;
+#endif
+      case 3:
+        take(std::integral_constant<int, 3>{});
+        break;
+      case 2:
+        take(std::integral_constant<int, 2>{});
+        break;
+      default:
+        take(std::integral_constant<int, 1>{});
+    }
+  }
 }
 
 // Packed weights (inner, columns).

@@ -7,6 +7,7 @@
 // float32 only: the transforms cost a digit of accuracy. Included once per instruction set.
 #pragma once
 
+#include "conv_epilogue.h"
 #include "host_memory.h"
 #include "parallel.h"
 #include "patches.h"
@@ -221,6 +222,7 @@ struct WinogradForward {
   const float* bias;
   Tiles tiles;
   Int blocks;  // of filters
+  ConvEpilogue<float> after;
 
   // Elements between the matrices of two points.
   Int input_matrix() const { return tiles.most() * p.in_channels + kGap; }
@@ -304,8 +306,21 @@ struct WinogradForward {
       for (Int i = 0; i < region.rows(); ++i)
         valid = valid && !any_invalid(pixels.at(i, 0), pixels.pixel_stride, region.columns());
       write_pixels(y, image, channel, region, buffer);
+      if (after) finish(image, channel, region);
     });
     return valid;
+  }
+
+  // Applies what follows to kLanes channels of a region.
+  void finish(Int image, Int channel, const Region& region) const {
+    for (Int k = channel; k < channel + kLaneCount; ++k) {
+      float* to = y.data + image * y.image_size() + k * y.plane() + region.x0;
+      if (region.columns() == y.width)
+        after.apply(k, to + region.y0 * y.width, region.rows() * y.width);
+      else
+        for (Int row = region.y0; row < region.y1; ++row)
+          after.apply(k, to + row * y.width, region.columns());
+    }
   }
 };
 
@@ -336,7 +351,8 @@ static const Scheme* winograd_scheme(const Pass& p) {
 // may have carried it to its neighbours, and y must be computed directly.
 static bool winograd_forward(const Pass& p, const Scheme& scheme, const Images<const float>& x,
                              const Images<float>& y, const float* weight, Int across, Int along,
-                             Int group_stride, const float* bias, float* workspace) {
+                             Int group_stride, const float* bias, const ConvEpilogue<float>& after,
+                             float* workspace) {
   const Tiles tiles(p, scheme, chunk_tiles(p.in_channels * scheme.inputs() / kSquare));
   const Int blocks = (p.out_channels + kLaneCount - 1) / kLaneCount, panels = (blocks + 1) / 2;
   const Filters filters{weight, across, along, group_stride};
@@ -349,7 +365,7 @@ static bool winograd_forward(const Pass& p, const Scheme& scheme, const Images<c
         filters.transform(p, scheme, task / panels, task % panels, packed + task * panel_size(p),
                           memory);
     });
-  const WinogradForward pass{p, scheme, x, y, filters, packed, bias, tiles, blocks};
+  const WinogradForward pass{p, scheme, x, y, filters, packed, bias, tiles, blocks, after};
   // With few chunks, several tasks share one and each takes some of the filters.
   // (Not where two panels share a channel, see block_start.)
   const bool apart = p.out_channels % kLaneCount == 0;

@@ -5,10 +5,13 @@
 
 namespace tilegrad {
 
-#define CPU
-#define CPU_AND_CUDA
-#define VIEWS
-#define OP(stem, floors) void bind_##stem(py::module_& module);
+// What has a binding; COMPOSED operations are Python.
+#define TILEGRAD_BOUND_CPU(code) code
+#define TILEGRAD_BOUND_CPU_AND_CUDA(code) code
+#define TILEGRAD_BOUND_VIEWS(code) code
+#define TILEGRAD_BOUND_COMPOSED(code)
+
+#define OP(stem, floors) TILEGRAD_BOUND_##floors(void bind_##stem(py::module_& module);)
 #include "ops.def"
 #undef OP
 
@@ -30,7 +33,7 @@ PYBIND11_MODULE(_C, module) {
   bind_dlpack(module);
   bind_config(module);
   takes_every_dtype(module);
-#define OP(stem, floors) bind_##stem(module);
+#define OP(stem, floors) TILEGRAD_BOUND_##floors(bind_##stem(module);)
 #include "ops.def"
 #undef OP
   accept_halves(module);

@@ -30,8 +30,9 @@ Tensor storage_view(const Tensor& bytes, DType dtype, const Dims& shape, const D
   TILEGRAD_CHECK(offset <= held, runtime, "storage_view: offset ", offset,
                  " lies outside the storage of ", held, " elements");
   Tensor view = as_strided(whole, shape, strides, offset);
-  for (int d = 0; d < view.ndim(); ++d)  // never used, but multiplied with sizes of elements
-    if (view.shape[d] <= 1 && view.strides[d] > held) view.strides[d] = 1;
+  constexpr std::int64_t far = std::int64_t{1} << 40;
+  for (int d = 0; d < view.ndim(); ++d)  // never stepped along, but multiplied with sizes
+    if (view.shape[d] <= 1 && view.strides[d] > far) view.strides[d] = 1;
   return view;
 }
 

@@ -1,6 +1,7 @@
 // parallel_for: the same chunks for every number of threads, each exactly once, whoever calls.
 #include "parallel.h"
 
+#include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -148,6 +149,48 @@ TEST(Parallel, WhatAChunkThrowsReachesTheCaller) {
   }
   set_num_threads(before);
 }
+
+#if defined(__linux__)
+// The processors that the threads of a job may run on, but for the caller's.
+std::vector<cpu_set_t> processors_of_workers() {
+  std::mutex mutex;
+  std::vector<cpu_set_t> found;
+  const std::thread::id caller = std::this_thread::get_id();
+  parallel_for(64, 1, [&](std::int64_t, std::int64_t) {
+    usleep(200);  // long enough for the workers to join
+    if (std::this_thread::get_id() == caller) return;
+    cpu_set_t set;
+    sched_getaffinity(0, sizeof(set), &set);
+    std::lock_guard<std::mutex> lock(mutex);
+    found.push_back(set);
+  });
+  return found;
+}
+
+TEST(Parallel, WorkersKeepOffTheCallersProcessor) {
+  cpu_set_t allowed;
+  ASSERT_EQ(sched_getaffinity(0, sizeof(allowed), &allowed), 0);
+  if (CPU_COUNT(&allowed) < 2) GTEST_SKIP() << "one processor";
+  const int before = num_threads();
+  set_num_threads(3);
+  processors_of_workers();  // starts the workers with all processors
+  for (int processor = 0, tried = 0; processor < CPU_SETSIZE && tried < 4; ++processor) {
+    if (!CPU_ISSET(processor, &allowed)) continue;
+    ++tried;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(processor, &one);
+    ASSERT_EQ(sched_setaffinity(0, sizeof(one), &one), 0);
+    cpu_set_t others = allowed;
+    CPU_CLR(processor, &others);
+    const std::vector<cpu_set_t> found = processors_of_workers();
+    EXPECT_FALSE(found.empty());
+    for (const cpu_set_t& set : found) EXPECT_TRUE(CPU_EQUAL(&set, &others));
+  }
+  ASSERT_EQ(sched_setaffinity(0, sizeof(allowed), &allowed), 0);
+  set_num_threads(before);
+}
+#endif
 
 TEST(Parallel, ThreadCountsAreChecked) {
   for (int count : {0, -1, 4097})

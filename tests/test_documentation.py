@@ -21,12 +21,14 @@ ROOMS = {
     "autograd": tg.autograd,
     "utils.data": tg.utils.data,
     "cuda": tg.cuda,
+    "linalg": tg.linalg,
+    "special": tg.special,
 }
 # Questions and switches without arguments that could be wrong.
 NOTHING_TO_REFUSE = {
     "config", "device_count", "empty_cache", "get_default_device", "get_rng_state",
-    "get_worker_info", "initial_seed", "is_available", "is_grad_enabled", "is_inference_mode_enabled", "seed",
-    "show_config",
+    "get_worker_info", "initial_seed", "is_available", "is_grad_enabled",
+    "is_inference_mode_enabled", "seed", "show_config",
 }  # fmt: skip
 
 
@@ -52,7 +54,7 @@ def test_no_module_of_an_operation_leaks_into_the_top():
     found = {name for name, x in vars(tg).items() if isinstance(x, types.ModuleType)}
     wanted = {"autograd", "backends", "cuda", "nn", "ops", "optim", "utils"}
     asked_for = {  # imported when a test asked for them
-        "accelerator", "amp", "compiler", "distributed", "distributions", "fft", "hub", "jit",
+        "accelerator", "amp", "compiler", "func", "distributed", "distributions", "fft", "hub", "jit",
         "linalg", "multiprocessing", "random", "run", "serialization", "special", "storage",
         "testing", "version",
     }  # fmt: skip
@@ -74,7 +76,9 @@ def test_public_members_of_classes_are_documented():
     assert len(classes) > 50 and not silent
 
 
-@pytest.mark.parametrize("room", ["tg", "nn.functional", "nn.init", "autograd", "utils.data"])
+@pytest.mark.parametrize(
+    "room", ["tg", "nn.functional", "nn.init", "autograd", "utils.data", "linalg"]
+)
 def test_functions_say_what_they_refuse(room):
     silent = [
         name

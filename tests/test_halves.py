@@ -201,7 +201,7 @@ SKIPPED = {
     # switches, and what has no values to compare
     "lp_pool1d", "lp_pool2d", "lp_pool3d", "set_default_dtype", "set_num_threads",
     "set_grad_enabled", "set_printoptions", "empty",
-    "empty_like", "new_empty", "data_ptr", "register_hook", "is_tensor", "numpy", "resize_",
+    "empty_like", "new", "new_empty", "data_ptr", "register_hook", "is_tensor", "numpy", "resize_",
     "__array__", "from_numpy", "set_rng_state", "get_rng_state", "initial_seed", "inference_mode",
     "no_grad", "enable_grad", "__reduce_ex__", "__reduce__", "__class__", "__new__", "__init__",
     "__hash__", "__setstate__", "__repr__", "__str__", "__format__", "__dir__", "__sizeof__",

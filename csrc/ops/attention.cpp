@@ -7,6 +7,7 @@
 // and sums over queries are cut into chunks that depend on sizes alone.
 #include "attention.h"
 
+#include "../attention_few.h"
 #include "../attention_panel.h"
 #include "../host_memory.h"
 
@@ -131,6 +132,14 @@ static void attend(const Attention& args, const PanelPlace& place) {
 template <class T>
 static void forward(const Attention& args) {
   const AttentionProblem& p = args.problem;
+  if (p.queries <= kFewQueries && p.dropout == 0) {
+    const std::int64_t work = 1 + p.queries * p.keys * (p.features + p.value_features);
+    parallel_for(p.batch * p.heads, std::max<std::int64_t>(1, 8 * kGrain / work),
+                 [&](std::int64_t begin, std::int64_t end) {
+                   for (std::int64_t task = begin; task < end; ++task) attend_few<T>(args, task);
+                 });
+    return;
+  }
   const std::int64_t panels = (p.queries + kPanel<T> - 1) / kPanel<T>;
   const std::int64_t work = kPanel<T> * (1 + p.keys) * (1 + p.features + p.value_features);
   parallel_for(p.batch * p.heads * panels, std::max<std::int64_t>(1, 8 * kGrain / work),

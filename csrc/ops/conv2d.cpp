@@ -23,7 +23,7 @@
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
-static constexpr Int kBlockSteps = 256;  // a block of a panel stays in L1
+static constexpr Int kBlockSteps = 128;  // a block of a panel stays in L1
 
 static Pass forward_pass(const Conv2d& c) {
   return {
@@ -118,35 +118,37 @@ static T* scratch_of(Int elements, Int bytes) {
 
 // A pass by winograd.h; false if it must be computed directly.
 static bool run_winograd(const Conv2d& c, const Pass& p, const Scheme& scheme, Int across,
-                         Int along, const void* bias, void* target) {
+                         Int along, const void* bias, const ConvEpilogue<float>& after,
+                         void* target) {
   const Images<const float> from{static_cast<const float*>(p.source), p.source_channels, p.y.in,
                                  p.x.in, false};
   const Images<float> to{static_cast<float*>(target), p.groups * p.out_channels, p.y.size, p.x.size,
                          false};
   return winograd_forward(p, scheme, from, to, static_cast<const float*>(c.weight), across, along,
-                          c.out_channels * c.taps(), static_cast<const float*>(bias),
+                          c.out_channels * c.taps(), static_cast<const float*>(bias), after,
                           static_cast<float*>(c.workspace));
 }
 
 template <class T>
 static void run_pass(const Conv2d& c, const Pass& p, Int across, Int along, const void* bias,
-                     void* target) {
+                     const ConvEpilogue<T>& after, void* target) {
   T* packed = static_cast<T*>(c.workspace);
   if constexpr (std::is_same_v<T, float>)
     if (const Scheme* scheme = c.winograd ? winograd_scheme(p) : nullptr)
-      if (run_winograd(c, p, *scheme, across, along, bias, target)) return;
+      if (run_winograd(c, p, *scheme, across, along, bias, after, target)) return;
   const T* weight = static_cast<const T*>(c.weight);
   const Int group_stride = c.out_channels * c.taps();
   if (!is_narrow(p))
     return direct_forward(p, weight, across, along, c.kernel_width, group_stride,
-                          static_cast<const T*>(bias), static_cast<T*>(target), packed);
+                          static_cast<const T*>(bias), after, static_cast<T*>(target), packed);
   narrow_forward(p, weight, across, along, c.kernel_width, group_stride,
-                 static_cast<const T*>(bias), static_cast<T*>(target), packed);
+                 static_cast<const T*>(bias), after, static_cast<T*>(target), packed);
 }
 
 template <class T>
 static void forward(const Conv2d& c) {
-  run_pass<T>(c, forward_pass(c), c.taps(), c.kernel_height * c.kernel_width, c.bias, c.y);
+  run_pass<T>(c, forward_pass(c), c.taps(), c.kernel_height * c.kernel_width, c.bias,
+              ConvEpilogue<T>::of(c), c.y);
 }
 
 template <class T>
@@ -169,15 +171,31 @@ static void grad_input(const Conv2d& c) {
       const Pass all{c.batch,   c.groups, c.out_channels,           c.in_channels, axis(p.y),
                      axis(p.x), c.y,      c.groups * c.out_channels};
       if (winograd_wins(all, kSpreadScheme) &&
-          run_winograd(c, all, kSpreadScheme, across, along, nullptr, c.x))
+          run_winograd(c, all, kSpreadScheme, across, along, nullptr, {}, c.x))
         return;
     }
-  for (Int y = 0; y < std::min(c.stride_y, c.in_height); ++y)
-    for (Int x = 0; x < std::min(c.stride_x, c.in_width); ++x)
-      run_pass<T>(c,
-                  {c.batch, c.groups, c.out_channels, c.in_channels, grad_input_axis(p.y, y),
-                   grad_input_axis(p.x, x), c.y, c.groups * c.out_channels},
-                  across, along, nullptr, c.x);
+  const Int rows = std::min(c.stride_y, c.in_height), columns = std::min(c.stride_x, c.in_width);
+  const bool sparse = c.kernel_height < rows || c.kernel_width < columns;
+  if (sparse) {  // no tap meets some of the inputs
+    const Int plane = c.in_height * c.in_width;
+    parallel_for(
+        c.batch * c.groups * c.in_channels, 1 + (1 << 16) / plane, [&](Int begin, Int end) {
+          std::fill(static_cast<T*>(c.x) + begin * plane, static_cast<T*>(c.x) + end * plane, T{0});
+        });
+  }
+  for (Int y = 0; y < rows; ++y)
+    for (Int x = 0; x < columns; ++x) {
+      const Pass pass{c.batch,
+                      c.groups,
+                      c.out_channels,
+                      c.in_channels,
+                      grad_input_axis(p.y, y),
+                      grad_input_axis(p.x, x),
+                      c.y,
+                      c.groups * c.out_channels};
+      if (!sparse || pass.y.taps * pass.x.taps > 0)
+        run_pass<T>(c, pass, across, along, nullptr, {}, c.x);
+    }
 }
 
 // Filters whose gradient one task computes.
@@ -201,8 +219,18 @@ static void pack_outputs(const Pass& p, const Band& band, Int group, const T* y,
 // Where the gradient of a group's filters goes that one part of the batch makes.
 template <class T>
 static T* weight_of_part(const Conv2d& c, Int group, Int part) {
-  T* first = static_cast<T*>(c.parts > 1 ? c.workspace : c.weight);
-  return first + (part * c.groups + group) * c.out_channels * c.taps();
+  return c.weight_of_part<T>(part) + group * c.out_channels * c.taps();
+}
+
+// sums[k] += the outputs of channel k, as pack_outputs leaves them.
+template <class T>
+static void add_outputs(const T* packed, Int pixels, Int all, Int width, T* sums) {
+  for (Int i = 0; i < all; i += kLanes<T>) {
+    const T* from = packed + i / width * width * pixels + i % width;
+    Vec<T> sum = load(sums + i);
+    for (Int pixel = 0; pixel < pixels; ++pixel) sum += load(from + pixel * width);
+    store(sums + i, sum);
+  }
 }
 
 // The gradient of some filters of a group, summed over one part of the batch.
@@ -213,14 +241,15 @@ static void grad_weight_block(const Conv2d& c, const Pass& p, Int group, Int par
   const Int rows = round_up(taps, kRows);
   const Bands bands(p, c.batch * part / c.parts, c.batch * (part + 1) / c.parts, window_pixels(p));
   const Band largest = bands.at(0);
-  T* sum = scratch_of<T>((rows + largest.pixels()) * all, Window<T>(p, largest).bytes());
-  T* packed = sum + rows * all;
-  std::fill_n(sum, rows * all, T{0});
+  T* sum = scratch_of<T>((rows + 1 + largest.pixels()) * all, Window<T>(p, largest).bytes());
+  T *bias = sum + rows * all, *packed = bias + all;
+  std::fill_n(sum, (rows + 1) * all, T{0});
   for (Int index = 0; index < bands.count; ++index) {
     const Band band = bands.at(index);
     Window<T> window(p, band);
     window.show(p, band, group * p.in_channels, packed + largest.pixels() * all);
     pack_outputs(p, band, group, static_cast<const T*>(c.y), filter, filters, width, packed);
+    if (c.bias_gradient) add_outputs(packed, band.pixels(), all, width, bias);
     for (Int i = 0; i < all; i += width)
       multiply_panel(window.data, taps, window.tap_offset, band.pixels(), window.pixel_offset,
                      packed + i * band.pixels(), width, sum + i * rows);
@@ -228,6 +257,33 @@ static void grad_weight_block(const Conv2d& c, const Pass& p, Int group, Int par
   T* weight = weight_of_part<T>(c, group, part) + filter * taps;
   for (Int i = 0; i < filters; i += width)
     transpose(sum + i * rows, width, taps, std::min(width, filters - i), weight + i * taps, taps);
+  if (c.bias_gradient)
+    std::copy_n(bias, filters, c.bias_of_part<T>(part) + group * c.out_channels + filter);
+}
+
+// The gradient of the biases where the gradient of the weights is computed in another order.
+template <class T>
+static void sum_outputs(const Conv2d& c) {
+  if (c.bias_gradient == nullptr) return;
+  const Int channels = c.groups * c.out_channels, grain = 1 + (1 << 16) / (c.batch * c.pixels());
+  T* sums = static_cast<T*>(c.bias_gradient);
+  parallel_for(channels, grain, [&](Int begin, Int end) {
+    std::fill(sums + begin, sums + end, T{0});
+    for (Int image = 0; image < c.batch; ++image)
+      for (Int k = begin; k < end; ++k)
+        sums[k] += sum_elements(static_cast<const T*>(c.y) + (image * channels + k) * c.pixels(),
+                                c.pixels());
+  });
+}
+
+// Adds up the parts of a gradient in order.
+template <class T>
+static void add_parts(const T* partial, Int parts, Int size, T* total) {
+  parallel_for(size, 4096, [&](Int begin, Int end) {
+    std::copy(partial + begin, partial + end, total + begin);
+    for (Int part = 1; part < parts; ++part)
+      for (Int i = begin; i < end; ++i) total[i] += partial[part * size + i];
+  });
 }
 
 // Every group and part by pixel_dots.h; false if they must be computed otherwise.
@@ -256,9 +312,10 @@ static void grad_weight(const Conv2d& c) {
                                   c.out_height, c.out_width, false};
       if (winograd_grad_weight(p, *scheme, x, y, c.winograd_parts(), c.winograd_shares(),
                                static_cast<float*>(c.workspace), static_cast<float*>(c.weight)))
-        return;
+        return sum_outputs<T>(c);
     }
-  if (!is_dot(p) || !dot_grad_weights<T>(c, p)) {
+  const bool dots = is_dot(p) && dot_grad_weights<T>(c, p);
+  if (!dots) {
     const Int blocks = (c.out_channels + kWeightBlock<T> - 1) / kWeightBlock<T>;
     parallel_for(c.groups * c.parts * blocks, 1, [&](Int begin, Int end) {
       for (Int task = begin; task < end; ++task) {
@@ -267,15 +324,12 @@ static void grad_weight(const Conv2d& c) {
       }
     });
   }
+  if (dots) sum_outputs<T>(c);
   if (c.parts == 1) return;
-  const Int size = c.groups * c.out_channels * c.taps();
-  const T* partial = static_cast<const T*>(c.workspace);
-  T* weight = static_cast<T*>(c.weight);
-  parallel_for(size, 4096, [&](Int begin, Int end) {
-    std::copy(partial + begin, partial + end, weight + begin);
-    for (Int part = 1; part < c.parts; ++part)
-      for (Int i = begin; i < end; ++i) weight[i] += partial[part * size + i];
-  });
+  const Int channels = c.groups * c.out_channels;
+  add_parts(c.weight_of_part<T>(0), c.parts, channels * c.taps(), static_cast<T*>(c.weight));
+  if (c.bias_gradient && !dots)
+    add_parts(c.bias_of_part<T>(0), c.parts, channels, static_cast<T*>(c.bias_gradient));
 }
 
 void conv2d(const Conv2d& args) {

@@ -27,9 +27,15 @@ struct Conv2d {
   void* y = nullptr;           // (batch, groups * out_channels, out_height, out_width)
   const void* bias = nullptr;  // conv2d only: (groups * out_channels) or null
 
+  // conv2d only, for inference: y = relu((convolution + bias) * scale + shift). Both with one
+  // element per output channel, or both null.
+  const void *scale = nullptr, *shift = nullptr;
+  bool relu = false;
+
   // conv2d_grad_weight only: the batch is cut into `parts` runs of images, and each writes its own
   // sum to `workspace`, to be added up in order. With one part they go to `weight` directly.
   std::int64_t parts = 1;
+  void* bias_gradient = nullptr;  // (groups * out_channels): the sums of y per channel, or null
 
   // conv2d and conv2d_grad_input pack the filters here, conv2d_grad_weight keeps partial sums here:
   // as many elements as the functions below say.
@@ -42,7 +48,7 @@ struct Conv2d {
   std::int64_t workspace_of_conv2d() const { return packed_filters(in_channels, out_channels); }
   std::int64_t workspace_of_grad_input() const { return packed_filters(out_channels, in_channels); }
   std::int64_t workspace_of_grad_weight() const {
-    const std::int64_t direct = parts > 1 ? parts * groups * out_channels * taps() : 0;
+    const std::int64_t direct = parts > 1 ? parts * groups * out_channels * (taps() + 1) : 0;
     if (!winograd || kernel_height != kernel_width || kernel_height > 5 || winograd_parts() == 1)
       return direct;
     return std::max(direct, groups * winograd_parts() * 36 * (in_channels + 12) *
@@ -68,6 +74,18 @@ struct Conv2d {
     const std::int64_t taps = winograd ? std::max<std::int64_t>(36, kernel_height * kernel_width)
                                        : kernel_height * kernel_width;
     return groups * padded(to) * (from + 1) * taps;
+  }
+
+  // Where a part's gradients go: those of the weights, part by part, then those of the biases.
+  template <class T>
+  T* weight_of_part(std::int64_t part) const {
+    if (parts == 1) return static_cast<T*>(weight);
+    return static_cast<T*>(workspace) + part * groups * out_channels * taps();
+  }
+  template <class T>
+  T* bias_of_part(std::int64_t part) const {
+    if (bias_gradient == nullptr || parts == 1) return static_cast<T*>(bias_gradient);
+    return weight_of_part<T>(parts) + part * groups * out_channels;
   }
 
   // The tiles of the instruction sets are up to 32 wide and 12 high.

@@ -20,35 +20,6 @@ namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 static constexpr Int kTableBytes = 16384;  // of weights, or of their gradients, that a task keeps
 static constexpr Int kTaskSize = 65536;    // elements
 
-// The taps of each target phase, one phase after the other: where the window holds their inputs
-// and which of the channel's weights they are.
-struct Taps {
-  Int offset[kDepthwiseTaps], weight[kDepthwiseTaps];
-  Int begin[17];  // of each phase; the stride is at most 4
-  Int count = 0;
-
-  explicit Taps(const Strips& s) {
-    Int phase = 0;
-    for (Int fy = 0; fy < s.y.target_phases(); ++fy)
-      for (Int fx = 0; fx < s.x.target_step; ++fx) {
-        begin[phase++] = count;
-        for (Int w = 0; w < s.windows; ++w) add_taps(s, w, fy, fx);
-      }
-    begin[phase] = count;
-  }
-
-  void add_taps(const Strips& s, Int w, Int fy, Int fx) {
-    for (const StripAxis::Tap* y = s.y.tap; y < s.y.tap + s.y.taps; ++y)
-      for (const StripAxis::Tap* x = s.x.tap; x < s.x.tap + s.x.taps; ++x) {
-        if (y->target_phase != fy || x->target_phase != fx) continue;
-        const Int window = (w * s.y.source_step + y->source_phase) * s.x.source_step;
-        offset[count] =
-            (window + x->source_phase) * s.window_size() + y->shift * s.pitch + x->shift;
-        weight[count++] = (w * s.y.taps + y->tap) * s.x.taps + x->tap;
-      }
-  }
-};
-
 // A column of targets, one vector wide, and where its results go. Lanes beyond the width of the
 // plane spill into the next row, which is written later; the last row has a place of its own.
 template <class T>
@@ -147,6 +118,7 @@ struct StripPass {
   const T *source, *bias;
   T* target;
   Int targets;
+  ConvEpilogue<T> after;
 
   // One vector of weights per tap stands for all blocks of a wide plane; narrow planes that share
   // a strip need one for every block.
@@ -221,6 +193,8 @@ struct StripPass {
         empty_tile(s, tile, planes, targets * out_plane, first, to);
       }
     }
+    for (Int i = channel * targets; i < (channel + planes) * targets && after; ++i)
+      after.apply(i, target + (image * s.channels * targets + i) * out_plane, out_plane);
   }
 
   void run() const {
@@ -357,7 +331,9 @@ struct WeightPass {
     }
   }
 
-  [[gnu::noinline]] void run_strip(Int image, Int strip, T* total, T* window, T* tile) const {
+  // `bias`: of the strip's filters, where the sums of their gradients are added.
+  [[gnu::noinline]] void run_strip(Int image, Int strip, T* total, T* bias, T* window,
+                                   T* tile) const {
     const Int in_plane = s.y.source * s.x.source, out_plane = s.y.target * s.x.target;
     const Int channel = strip * s.planes, planes = std::min(s.planes, s.channels - channel);
     const T *x = static_cast<const T*>(c.x), *x_end = x + c.batch * s.channels * in_plane;
@@ -383,6 +359,8 @@ struct WeightPass {
         add(window, first, rows, tile, s.pitch, sum);
       }
     }
+    for (Int i = 0; i < planes * c.out_channels && c.bias_gradient; ++i)
+      bias[i] += sum_elements(y_first + i * out_plane, out_plane);
   }
 
   // Adds up the lanes; `weight` is the whole gradient or one part of it.
@@ -406,21 +384,26 @@ struct WeightPass {
     const Int strips = s.strips(), table = table_size(), bytes = static_cast<Int>(sizeof(T));
     const Int shared = std::max<Int>(1, strips / 16);  // leaves work for 16 threads
     const Int per_task = std::min(shared, std::max<Int>(1, kTableBytes / (table * bytes)));
-    T* result = static_cast<T*>(c.parts > 1 ? c.workspace : c.weight);
-    const Int size = s.channels * c.out_channels * taps.count;
+    const Int filters = s.planes * c.out_channels;  // of a strip
     parallel_for(divide_up(strips, per_task) * c.parts, 1, [&](Int begin, Int end) {
-      const Int elements = per_task * table + s.window_elements() + s.tile_elements();
+      const Int tables = per_task * (table + filters);
+      const Int elements = tables + s.window_elements() + s.tile_elements();
       T* totals = static_cast<T*>(thread_scratch(static_cast<std::size_t>(elements * bytes)));
-      T* window = totals + per_task * table;
+      T *biases = totals + per_task * table, *window = totals + tables;
       for (Int task = begin; task < end; ++task) {
         const Int part = task % c.parts, first = task / c.parts * per_task;
         const Int last = std::min(first + per_task, strips);
         std::fill_n(totals, elements, T{0});
         for (Int image = c.batch * part / c.parts; image < c.batch * (part + 1) / c.parts; ++image)
           for (Int i = first; i < last; ++i)
-            run_strip(image, i, totals + (i - first) * table, window, window + s.window_elements());
+            run_strip(image, i, totals + (i - first) * table, biases + (i - first) * filters,
+                      window, window + s.window_elements());
         for (Int i = first; i < last; ++i)
-          finish(i, totals + (i - first) * table, result + part * size);
+          finish(i, totals + (i - first) * table, c.weight_of_part<T>(part));
+        if (c.bias_gradient)
+          std::copy_n(biases,
+                      std::min(last * filters, s.channels * c.out_channels) - first * filters,
+                      c.bias_of_part<T>(part) + first * filters);
       }
     });
   }
@@ -429,14 +412,14 @@ struct WeightPass {
 template <class T>
 static void add_parts(const Conv2d& c) {
   if (c.parts == 1) return;
-  const Int size = c.groups * c.out_channels * c.taps();
-  const T* part = static_cast<const T*>(c.workspace);
-  T* weight = static_cast<T*>(c.weight);
-  std::copy_n(part, size, weight);
-  for (Int i = 1; i < c.parts; ++i) {
-    part += size;
-    for (Int j = 0; j < size; ++j) weight[j] += part[j];
-  }
+  const Int filters = c.groups * c.out_channels;
+  const auto add = [&](const T* part, Int size, T* total) {
+    std::copy_n(part, size, total);
+    for (Int i = 1; i < c.parts; ++i)
+      for (Int j = 0; j < size; ++j) total[j] += part[i * size + j];
+  };
+  add(c.weight_of_part<T>(0), filters * c.taps(), static_cast<T*>(c.weight));
+  if (c.bias_gradient) add(c.bias_of_part<T>(0), filters, static_cast<T*>(c.bias_gradient));
 }
 
 template <class T>
@@ -452,8 +435,9 @@ static void run_depthwise(const Conv2d& c, bool grad) {
   T* target = static_cast<T*>(grad ? c.x : c.y);
   if constexpr (TILEGRAD_VECTOR_BYTES == 64)
     if (RegisterPlanes<T>::fits(c)) return register_convolve(c, source, grad, bias, target);
+  const ConvEpilogue<T> after = grad ? ConvEpilogue<T>{} : ConvEpilogue<T>::of(c);
   const FlatPlanes<T> flat(c, grad);
-  if (flat.fits(c)) return FlatPass<T>{c, flat, source, bias, target}.run();
+  if (flat.fits(c)) return FlatPass<T>{c, flat, source, bias, target, after}.run();
   const Strips s(c, grad, kLanes<T>);
   const Taps taps(s);
   RowBuilder<T> builders[4];
@@ -463,6 +447,7 @@ static void run_depthwise(const Conv2d& c, bool grad) {
   pass.bias = bias;
   pass.target = target;
   pass.targets = grad ? 1 : c.out_channels;
+  pass.after = after;
   pass.run();
 }
 

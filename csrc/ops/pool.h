@@ -52,8 +52,11 @@ struct PoolAxis {
 
 // One struct serves all kernels; each uses the arrays named beside it. All are contiguous.
 struct Pool {
-  DType dtype;                    // float32 or float64
-  std::int64_t planes;            // batch * channels
+  DType dtype;          // float32 or float64
+  std::int64_t planes;  // batch * channels; where `channels` is not 0, the batch alone
+  // Not 0: channels-last arrays, in which every element below is a row of so many. Windows are not
+  // adaptive for maxima, which are told in taps.
+  std::int64_t channels = 0;
   PoolAxis depth, height, width;  // directions that there are not have one element
   void* x = nullptr;              // (planes, depth.in, height.in, width.in)
   void* y = nullptr;              // (planes, depth.out, height.out, width.out)

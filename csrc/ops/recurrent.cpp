@@ -130,6 +130,7 @@ template <class T>
 struct Section {
   Int first, count, row;
   Int previous_row;  // of the same sequences in the step before; -1: they start from h_0
+  Int next_row;      // about where those of the step after lie
 };
 
 // The sections of the index-th step in walking order, of sequences begin to end: those that come
@@ -143,9 +144,19 @@ static void for_each_section(const RecurrentLayer& layer, Int index, Int begin, 
   const Int known =
       index == 0 ? begin : std::clamp(layer.batch_sizes[before], begin, std::max(begin, active));
   const Int row = layer.offsets[t];
+  const Int next = index + 1 < layer.steps ? layer.offsets[layer.reverse ? t - 1 : t + 1] : row;
   if (known > begin)
-    body(Section{begin, known - begin, row + begin, layer.offsets[before] + begin});
-  if (active > known) body(Section{known, active - known, row + known, -1});
+    body(Section{begin, known - begin, row + begin, layer.offsets[before] + begin, next + begin});
+  if (active > known) body(Section{known, active - known, row + known, -1, next + known});
+}
+
+// Sequences per task where no sum depends on it: each thread takes as many at a time as use a panel
+// of weights well, so that it reads the weights as rarely as possible.
+static Int free_task(Int batch) {
+  constexpr Int kMost = 24;
+  const Int share = (batch + num_threads() - 1) / num_threads();
+  const Int tasks = (share + kMost - 1) / kMost;
+  return std::max<Int>((share + tasks - 1) / tasks, std::min<Int>(batch, 4));
 }
 
 template <class T>
@@ -153,6 +164,14 @@ static const T* state_before(const Section& s, const void* states, const void* i
                              Int hidden) {
   if (s.previous_row < 0) return static_cast<const T*>(initial) + s.first * hidden;
   return static_cast<const T*>(states) + s.previous_row * hidden;
+}
+
+// Asks for a row that the next step will read or write. Each step's rows are short and far from the
+// last one's, so that the processor does not foresee them.
+template <bool kWrite, class T>
+static void prefetch_row(const T* row, Int columns) {
+  for (Int j = 0; j < columns; j += 64 / static_cast<Int>(sizeof(T)))
+    __builtin_prefetch(row + j, kWrite, 2);
 }
 
 // The weights of the forward products. Those of the GRU's new gate are apart: its product is not
@@ -185,6 +204,7 @@ static void forward_section(const RecurrentForward& args, const ForwardWeights<T
   const T* h_previous = state_before<T>(s, args.y, args.h_0, hidden);
   T* gates = static_cast<T*>(args.gates) + s.row * width;
   T* h = static_cast<T*>(args.y) + s.row * hidden;
+  const T* next_gates = static_cast<const T*>(args.gates) + s.next_row * width;
   if (const T* x = static_cast<const T*>(args.x))
     walk_product(s.count, x + s.row * args.size, args.size, weights.input,
                  WalkStart<T>{static_cast<const T*>(args.bias_ih)}, gates, width);
@@ -193,15 +213,19 @@ static void forward_section(const RecurrentForward& args, const ForwardWeights<T
   if (layer.cell == RecurrentCell::lstm) {
     const T* c_previous = state_before<T>(s, args.cells, args.c_0, hidden);
     T* c = static_cast<T*>(args.cells) + s.row * hidden;
-    for (Int i = 0; i < s.count; ++i)
+    for (Int i = 0; i < s.count; ++i) {
+      prefetch_row<true>(next_gates + i * width, width);
       lstm_row(hidden, bias, c_previous + i * hidden, gates + i * width, c + i * hidden,
                h + i * hidden);
+    }
   } else if (layer.cell == RecurrentCell::gru) {
     T* candidate = static_cast<T*>(args.candidate) + s.row * hidden;
     walk_product(s.count, h_previous, hidden, weights.candidate, WalkStart<T>{}, candidate, hidden);
-    for (Int i = 0; i < s.count; ++i)
+    for (Int i = 0; i < s.count; ++i) {
+      prefetch_row<true>(next_gates + i * width, width);
       gru_row(hidden, bias, h_previous + i * hidden, gates + i * width, candidate + i * hidden,
               h + i * hidden);
+    }
   } else {  // gates and h are one
     for (Int i = 0; i < s.count; ++i)
       layer.cell == RecurrentCell::rnn_tanh ? rnn_tanh_row(hidden, bias, h + i * hidden)
@@ -231,7 +255,7 @@ template <class T>
 static void forward(const RecurrentForward& args) {
   const RecurrentLayer& layer = args.layer;
   const ForwardWeights<T> weights(args);
-  parallel_for(layer.batch, recurrent_task(layer.batch), [&](Int begin, Int end) {
+  parallel_for(layer.batch, free_task(layer.batch), [&](Int begin, Int end) {
     for (Int index = 0; index < layer.steps; ++index) {
       for_each_section(layer, index, begin, end,
                        [&](const Section& s) { forward_section(args, weights, s); });
@@ -271,14 +295,20 @@ static void backward_section(const RecurrentBackward& args, const WalkWeights<T>
     const T* c = static_cast<const T*>(args.cells) + s.row * hidden;
     const T* c_previous = state_before<T>(s, args.cells, args.c_0, hidden);
     T* grad_c = static_cast<T*>(args.grad_c) + s.first * hidden;
-    for (Int i = 0; i < s.count; ++i)
+    for (Int i = 0; i < s.count; ++i) {
+      if (s.previous_row >= 0)
+        prefetch_row<false>(gates + (s.previous_row - s.row + i) * width, width);
       lstm_backward_row(hidden, gates + i * width, c + i * hidden, c_previous + i * hidden,
                         grad_h + i * hidden, grad_c + i * hidden, to.gates.row(i));
+    }
   } else if (layer.cell == RecurrentCell::gru) {
     const T* candidate = static_cast<const T*>(args.candidate) + s.row * hidden;
-    for (Int i = 0; i < s.count; ++i)
+    for (Int i = 0; i < s.count; ++i) {
+      if (s.previous_row >= 0)
+        prefetch_row<false>(gates + (s.previous_row - s.row + i) * width, width);
       gru_backward_row(hidden, gates + i * width, candidate + i * hidden, h_previous + i * hidden,
                        grad_h + i * hidden, to.gates.row(i), to.product.row(i));
+    }
   } else {
     for (Int i = 0; i < s.count; ++i)
       rnn_backward_row(hidden, layer.cell == RecurrentCell::rnn_relu, gates + i * width,
@@ -302,7 +332,7 @@ static void backward(const RecurrentBackward& args) {
   T* panels = static_cast<T*>(layer.packed);
   const WalkWeights<T> weights = pack_backward(layer, panels);
   const Int hidden = layer.hidden, width = gate_count(layer.cell) * hidden;
-  parallel_for(layer.batch, recurrent_task(layer.batch), [&](Int begin, Int end) {
+  parallel_for(layer.batch, free_task(layer.batch), [&](Int begin, Int end) {
     for (Int index = layer.steps - 1; index >= 0; --index)
       for_each_section(layer, index, begin, end, [&](const Section& s) {
         const GradientRows<T> rows{

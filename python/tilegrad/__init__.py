@@ -24,6 +24,15 @@ from ._C import (
 from ._C import boolean as bool
 from ._config import config, show_config
 from ._interop import asarray, from_dlpack, frombuffer
+from ._layout import (
+    layout,
+    sparse_bsc,
+    sparse_bsr,
+    sparse_coo,
+    sparse_csc,
+    sparse_csr,
+    strided,
+)
 from ._lazy import lazily as _lazily
 from ._legacy import (
     BFloat16Tensor,
@@ -47,6 +56,7 @@ from ._memory_format import (
     preserve_format,
 )
 from ._printing import set_printoptions
+from ._queries import *  # noqa: F403
 from ._size import Size
 from ._switches import *  # noqa: F403
 from .autograd import (
@@ -60,11 +70,20 @@ from .autograd import (
 from .ops import *  # noqa: F403
 from .tensor import Tensor
 
+from . import linalg, special  # isort: skip
+from .linalg.legacy import *  # noqa: F403  # isort: skip
 from . import nn, optim, utils  # isort: skip - they build on all of the above
 from .utils import data as _data  # isort: skip - makes utils.data known without its own import
 
 if _TYPE_CHECKING:
     from ._install import install_as
+    from .amp import (
+        GradScaler,
+        autocast,
+        get_autocast_dtype,
+        is_autocast_available,
+        is_autocast_enabled,
+    )
     from .serialization import load, save
     from .storage import TypedStorage, UntypedStorage
 
@@ -72,8 +91,13 @@ if _TYPE_CHECKING:
 __getattr__ = _lazily(
     __name__,
     {
+        "GradScaler": "amp",
         "TypedStorage": "storage",
         "UntypedStorage": "storage",
+        "autocast": "amp",
+        "get_autocast_dtype": "amp",
+        "is_autocast_available": "amp",
+        "is_autocast_enabled": "amp",
         "install_as": "_install",
         "load": "serialization",
         "save": "serialization",

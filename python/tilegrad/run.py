@@ -110,7 +110,8 @@ def _of_module(name: str, complaint: str | None = None) -> tuple[Any, types.Modu
         spec = None
     finally:
         sys.modules["__main__"] = own_main
-    code = spec.loader.get_code(spec.name) if spec is not None and spec.loader is not None else None  # type: ignore[attr-defined]
+    loader: Any = None if spec is None else spec.loader
+    code = loader.get_code(spec.name) if spec is not None and loader is not None else None
     if spec is None or code is None:
         what = complaint or f"No module named {name!r} that can be run"
         print(f"{sys.executable}: {what}", file=sys.stderr)

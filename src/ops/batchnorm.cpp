@@ -2,6 +2,7 @@
 #include "ops/batchnorm.h"
 
 #include "bind.h"
+#include "channels_last.h"
 #include "dispatch.h"
 #include "halves.h"
 
@@ -9,26 +10,6 @@ namespace tilegrad {
 namespace {
 
 using OptionalTensor = std::optional<Tensor>;
-
-// Strides of x's shape with the channels innermost.
-Dims batch_norm_channels_last(const Dims& shape) {
-  Dims strides = shape;
-  std::int64_t step = 1;
-  const auto place = [&](int d) {
-    strides[d] = step;
-    step *= std::max<std::int64_t>(shape[d], 1);
-  };
-  place(1);
-  for (int d = shape.n - 1; d >= 2; --d) place(d);
-  place(0);
-  return strides;
-}
-
-bool batch_norm_has_strides(const Tensor& x, const Dims& strides) {
-  for (int d = 0; d < x.ndim(); ++d)
-    if (x.shape[d] != 1 && x.strides[d] != strides[d]) return false;
-  return true;
-}
 
 // The memory order that a call works in: the input's, which is kept.
 struct BatchNormLayout {
@@ -40,10 +21,8 @@ struct BatchNormLayout {
         "batch_norm: argument 'input': expected at least 2 dimensions (batch, channels, ...), "
         "got shape ",
         x.shape.str());
-    if (x.ndim() > 2 && !x.is_contiguous()) {
-      strides = batch_norm_channels_last(x.shape);
-      channels_last = batch_norm_has_strides(x, strides);
-    }
+    channels_last = is_channels_last(x);
+    if (channels_last) strides = channels_last_strides(x.shape);
     args = {.dtype = x.dtype, .batch = x.shape[0], .channels = x.shape[1], .length = 1};
     for (int d = 2; d < x.ndim(); ++d) (channels_last ? args.batch : args.length) *= x.shape[d];
   }
@@ -56,7 +35,7 @@ struct BatchNormLayout {
   // x in this order: itself or a copy.
   Tensor ordered(const Tensor& x) const {
     if (!channels_last) return contiguous(x);
-    if (batch_norm_has_strides(x, strides)) return x;
+    if (has_strides(x, strides)) return x;
     Tensor copy = make(x);
     copy_into(copy, x);
     return copy;

@@ -171,8 +171,22 @@ Tensor make_workspace(Conv2d& args, std::int64_t elements, const Tensor& like) {
   return workspace;
 }
 
+// What may follow in inference: y * scale + shift per channel, then relu.
+struct ConvFinish {
+  std::optional<Tensor> scale, shift;
+  bool relu = false;
+};
+
+Tensor check_factors(const char* name, const Tensor& factors, const Tensor& weight) {
+  check_pair("conv2d", weight, name, factors);
+  TILEGRAD_CHECK(factors.ndim() == 1 && factors.shape[0] == weight.shape[0], runtime,
+                 "conv2d: argument '", name, "': expected shape (", weight.shape[0], "), got ",
+                 factors.shape.str());
+  return contiguous(factors);
+}
+
 Tensor conv2d(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias,
-              const Options& options) {
+              const Options& options, const ConvFinish& finish = {}) {
   check_pair("conv2d", x, "weight", weight);
   Conv2d args = make_args(x.shape, weight.shape, x.dtype, options);
   Tensor dense_bias;
@@ -185,6 +199,15 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const std::optional<Tensor>
     dense_bias = contiguous(*bias);
     args.bias = dense_bias.bytes();
   }
+  TILEGRAD_CHECK(finish.scale.has_value() == finish.shift.has_value(), runtime,
+                 "conv2d: expected both of 'scale' and 'shift', or neither");
+  Tensor scale, shift;
+  if (finish.scale) {
+    scale = check_factors("scale", *finish.scale, weight);
+    shift = check_factors("shift", *finish.shift, weight);
+    args.scale = scale.bytes(), args.shift = shift.bytes();
+  }
+  args.relu = finish.relu;
   const Tensor dense_x = contiguous(x), dense_weight = contiguous(weight);
   Tensor y = empty(output_shape(args), x.dtype, x.device(), "conv2d");
   args.x = dense_x.bytes();
@@ -223,18 +246,22 @@ std::int64_t parts_of(const Conv2d& args, std::int64_t weight_size) {
                                   args.batch);
 }
 
+// Also the gradient of the biases, in the same pass, if `grad_bias` is not null.
 Tensor conv2d_grad_weight(const Tensor& grad, const Tensor& x, const Dims& weight_shape,
-                          const Options& options) {
+                          const Options& options, Tensor* grad_bias = nullptr) {
   check_pair("conv2d_grad_weight", grad, "input", x);
   Conv2d args = make_args(x.shape, weight_shape, grad.dtype, options);
   check_output_gradient("conv2d_grad_weight", args, grad);
   const Tensor dense_grad = contiguous(grad), dense_x = contiguous(x);
   Tensor grad_weight = empty(weight_shape, grad.dtype, grad.device(), "conv2d_grad_weight");
-  if (grad_weight.numel() == 0) return grad_weight;
-  if (args.batch == 0) {
+  if (grad_bias)
+    *grad_bias = empty({weight_shape[0]}, grad.dtype, grad.device(), "conv2d_grad_weight");
+  if (grad_weight.numel() == 0 || args.batch == 0) {
     zero(grad_weight);
+    if (grad_bias) zero(*grad_bias);
     return grad_weight;
   }
+  if (grad_bias) args.bias_gradient = grad_bias->bytes();
   args.parts = parts_of(args, grad_weight.numel());
   const Tensor workspace = make_workspace(args, args.workspace_of_grad_weight(), grad);
   args.x = dense_x.bytes();
@@ -261,6 +288,15 @@ void bind_conv2d(py::module_& module) {
       py::arg("input"), py::arg("weight"), py::arg("bias"), py::arg("stride"), py::arg("padding"),
       py::arg("dilation"), py::arg("groups"));
   module.def(
+      "conv2d_inference",
+      [](const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias,
+         const Dims& stride, const Padding& padding, const Dims& dilation, std::int64_t groups,
+         const std::optional<Tensor>& scale, const std::optional<Tensor>& shift, bool relu) {
+        return conv2d(x, weight, bias, {stride, padding, dilation, groups}, {scale, shift, relu});
+      },
+      py::arg("input"), py::arg("weight"), py::arg("bias"), py::arg("stride"), py::arg("padding"),
+      py::arg("dilation"), py::arg("groups"), py::arg("scale"), py::arg("shift"), py::arg("relu"));
+  module.def(
       "conv2d_grad_input",
       [](const Tensor& grad, const Tensor& weight, const Dims& input_shape, const Dims& stride,
          const Padding& padding, const Dims& dilation, std::int64_t groups) {
@@ -273,6 +309,17 @@ void bind_conv2d(py::module_& module) {
       [](const Tensor& grad, const Tensor& x, const Dims& weight_shape, const Dims& stride,
          const Padding& padding, const Dims& dilation, std::int64_t groups) {
         return conv2d_grad_weight(grad, x, weight_shape, {stride, padding, dilation, groups});
+      },
+      py::arg("grad"), py::arg("input"), py::arg("weight_shape"), py::arg("stride"),
+      py::arg("padding"), py::arg("dilation"), py::arg("groups"));
+  module.def(
+      "conv2d_grad_weight_bias",
+      [](const Tensor& grad, const Tensor& x, const Dims& weight_shape, const Dims& stride,
+         const Padding& padding, const Dims& dilation, std::int64_t groups) {
+        const Options options{stride, padding, dilation, groups};
+        Tensor grad_bias;
+        Tensor grad_weight = conv2d_grad_weight(grad, x, weight_shape, options, &grad_bias);
+        return py::make_tuple(grad_weight, grad_bias);
       },
       py::arg("grad"), py::arg("input"), py::arg("weight_shape"), py::arg("stride"),
       py::arg("padding"), py::arg("dilation"), py::arg("groups"));

@@ -2,6 +2,7 @@
 #include "ops/pool.h"
 
 #include "bind.h"
+#include "channels_last.h"
 #include "dispatch.h"
 
 namespace tilegrad {
@@ -133,6 +134,32 @@ bool pool_has_taps(const Pool& args) {
          args.window_size() <= kPoolTaps;
 }
 
+// Channels-last images are read in place, and their results lie alike: so the arguments, and a
+// result of that shape.
+void pool_channels_last(const PoolWindows& windows, const Dims& x, Pool& args) {
+  args.channels = x[x.n - windows.ndim - 1];
+  args.planes = x[0];
+}
+bool pool_is_channels_last(const PoolWindows& windows, const Tensor& x) {
+  return windows.ndim > 1 && x.ndim() == windows.ndim + 2 && is_channels_last(x);
+}
+Tensor pool_result(const PoolWindows& windows, const Pool& args, const Dims& shape, DType dtype,
+                   const Device& device) {
+  Tensor made = empty(shape, dtype, device, windows.op.c_str());
+  if (args.channels) made.strides = channels_last_strides(shape);
+  return made;
+}
+// x in the order of the arguments.
+Tensor pool_ordered(const Pool& args, const Tensor& x) {
+  if (!args.channels) return contiguous(x);
+  const Dims strides = channels_last_strides(x.shape);
+  if (has_strides(x, strides)) return x;
+  Tensor copy = empty_like(x);
+  copy.strides = strides;
+  copy_into(copy, x);
+  return copy;
+}
+
 std::int64_t pool_work(const Tensor& a, const Tensor& b) { return a.numel() + b.numel(); }
 
 // (y, where each maximum lies): uint8 numbers of taps, or None if they are not wanted; int64
@@ -140,17 +167,19 @@ std::int64_t pool_work(const Tensor& a, const Tensor& b) { return a.numel() + b.
 py::tuple max_pool(const Tensor& x, const py::tuple& window_tuple, bool wants_places) {
   const PoolWindows windows(window_tuple);
   Pool args = windows.args(x.shape, x.dtype, false);
-  const Tensor dense = contiguous(x);
+  if (pool_is_channels_last(windows, x) && pool_has_taps(args))
+    pool_channels_last(windows, x.shape, args);
+  const Tensor dense = pool_ordered(args, x);
   const Dims shape = pool_shape(windows, x.shape, args);
   checked_numel(shape, DType::int64, windows.op.c_str());
-  Tensor y = empty(shape, x.dtype, x.device(), windows.op.c_str()), places;
+  Tensor y = pool_result(windows, args, shape, x.dtype, x.device()), places;
   args.x = dense.bytes();
   args.y = y.bytes();
   if (!pool_has_taps(args)) {
     places = empty(shape, DType::int64, x.device(), windows.op.c_str());
     args.indices = places.data<std::int64_t>();
   } else if (wants_places) {
-    places = empty(shape, DType::uint8, x.device(), windows.op.c_str());
+    places = pool_result(windows, args, shape, DType::uint8, x.device());
     args.taps = places.data<std::uint8_t>();
   }
   if (y.numel() > 0) run(max_pool_kernel, x.device(), args, pool_work(x, y));
@@ -177,8 +206,9 @@ Tensor max_pool_backward(const Tensor& grad, const Tensor& taps, const Dims& inp
   Pool args = tap_args(windows, input_shape, grad.dtype, taps);
   TILEGRAD_CHECK(grad.shape == taps.shape, runtime, windows.op, ": expected a gradient of shape ",
                  taps.shape.str(), ", got ", grad.shape.str());
-  const Tensor dense = contiguous(grad), dense_taps = contiguous(taps);
-  Tensor x = empty(input_shape, grad.dtype, grad.device(), windows.op.c_str());
+  if (pool_is_channels_last(windows, taps)) pool_channels_last(windows, input_shape, args);
+  const Tensor dense = pool_ordered(args, grad), dense_taps = pool_ordered(args, taps);
+  Tensor x = pool_result(windows, args, input_shape, grad.dtype, grad.device());
   args.x = x.bytes();
   args.y = dense.bytes();
   args.taps = dense_taps.data<std::uint8_t>();
@@ -201,8 +231,9 @@ Tensor pool_indices_of(const Tensor& taps, const Dims& input_shape, const py::tu
 Tensor avg_pool(const Tensor& x, const py::tuple& window_tuple) {
   const PoolWindows windows(window_tuple);
   Pool args = windows.args(x.shape, x.dtype, windows.adaptive);
-  const Tensor dense = contiguous(x);
-  Tensor y = empty(pool_shape(windows, x.shape, args), x.dtype, x.device(), windows.op.c_str());
+  if (pool_is_channels_last(windows, x)) pool_channels_last(windows, x.shape, args);
+  const Tensor dense = pool_ordered(args, x);
+  Tensor y = pool_result(windows, args, pool_shape(windows, x.shape, args), x.dtype, x.device());
   args.x = dense.bytes();
   args.y = y.bytes();
   if (y.numel() > 0) run(avg_pool_kernel, x.device(), args, pool_work(x, y));
@@ -218,8 +249,9 @@ Tensor avg_pool_backward(const Tensor& grad, const Dims& input_shape,
   TILEGRAD_CHECK(grad.shape == expected, runtime, windows.op,
                  ": argument 'grad_output': expected shape ", expected.str(), ", got ",
                  grad.shape.str());
-  const Tensor dense = contiguous(grad);
-  Tensor x = empty(input_shape, grad.dtype, grad.device(), windows.op.c_str());
+  if (pool_is_channels_last(windows, grad)) pool_channels_last(windows, input_shape, args);
+  const Tensor dense = pool_ordered(args, grad);
+  Tensor x = pool_result(windows, args, input_shape, grad.dtype, grad.device());
   args.x = x.bytes();
   args.y = dense.bytes();
   if (x.numel() > 0) run(avg_pool_grad_kernel, grad.device(), args, pool_work(x, grad));

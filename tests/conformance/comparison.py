@@ -34,7 +34,7 @@ def leaves(value: Any) -> list[Any]:
 def as_array(x: Any) -> np.ndarray:
     """The values of a tensor of either library."""
     x = x.detach()
-    return (x.float() if "bfloat16" in str(x.dtype) else x).numpy()
+    return (x.float() if "bfloat16" in str(x.dtype) else x).numpy(force=True)
 
 
 def dtype_name(x: Any) -> str:

@@ -53,8 +53,8 @@ def check_sample(info: Any, sample: Any, training: bool) -> None:
     """One sample gives the same results, gradients, parameters and buffers."""
     cls = ours_of(info)
     args, kwargs = sample.constructor_input.args, sample.constructor_input.kwargs
-    theirs = info.module_cls(*args, **kwargs)
-    ours = cls(*to_ours(args), **to_ours(kwargs))
+    theirs = info.module_cls(*args, **kwargs).float()
+    ours = cls(*to_ours(args), **to_ours(kwargs)).float()
     given = (sample.forward_input.args, sample.forward_input.kwargs)
     translated = to_ours(given)
     theirs.train(training)
@@ -140,7 +140,9 @@ def check_errors(info: Any) -> None:
         sample = error.module_error_input
         made, given = sample.constructor_input, sample.forward_input
         try:
-            arguments = to_ours((made.args, made.kwargs, given.args, given.kwargs))
+            arguments = to_ours((made.args, made.kwargs))
+            if error.error_on is ModuleErrorEnum.FORWARD_ERROR:
+                arguments += to_ours((given.args, given.kwargs))
         except Untranslatable:
             continue
         try:

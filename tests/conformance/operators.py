@@ -63,7 +63,8 @@ def samples(info: Any) -> Iterator[Any]:
         raise Untranslatable("no real dtype")
     torch.manual_seed(0)
     gradients = info.supports_autograd and dtype.is_floating_point
-    yield from info.sample_inputs("cpu", dtype, requires_grad=gradients)
+    # Not info.sample_inputs(...), which looks through the call stack for every sample.
+    yield from info.sample_inputs_func(info, "cpu", dtype, gradients)
 
 
 def fresh(value: Any, dtype: torch.dtype | None = None) -> Any:
@@ -180,7 +181,7 @@ def check_errors(entry: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.manual_seed(0)
-        for error in info.error_inputs("cpu"):
+        for error in info.error_inputs_func(info, "cpu"):
             sample = error.sample_input
             try:
                 value, args, kwargs = to_ours((sample.input, sample.args, sample.kwargs))

@@ -81,3 +81,95 @@ def test_derived_classes_and_replaced_forwards_are_called() -> None:
     plain[1] = nn.ReLU()
     plain[1].forward = lambda input: input * 0
     assert plain(x).abs().sum().item() == 0
+
+
+# (input, Conv2d's arguments, options): one for each of the ways that convolutions take
+CONVOLUTIONS = {
+    "transformed tiles": ((3, 18, 13, 11), (18, 21, 3), {"padding": 1}),
+    "transformed tiles, stride": ((3, 16, 14, 14), (16, 32, 3), {"padding": 1, "stride": 2}),
+    "few filters": ((2, 5, 9, 7), (5, 6, 3), {"padding": 1, "bias": False}),
+    "pixels": ((3, 20, 8, 8), (20, 37, 1), {}),
+    "pixels, small images": ((3, 20, 3, 5), (20, 37, 1), {"stride": 2}),
+    "groups": ((2, 12, 9, 9), (12, 36, 4), {"groups": 2}),
+    "depthwise": ((2, 9, 6, 7), (9, 9, 3), {"padding": 1, "groups": 9}),
+    "depthwise, 5x5": ((2, 9, 6, 7), (9, 9, 5), {"padding": 2, "groups": 9}),
+    "depthwise, wide": ((2, 3, 6, 37), (3, 6, 3), {"padding": 1, "groups": 3}),
+    "depthwise, stride": ((2, 9, 14, 14), (9, 9, 3), {"padding": 1, "groups": 9, "stride": 2}),
+}
+
+
+def convolution(case: tuple, *behind: nn.Module, dtype: Any = None) -> nn.Sequential:
+    _, arguments, options = case
+    tg.manual_seed(0)
+    layers = nn.Sequential(nn.Conv2d(*arguments, **options), *behind).to(dtype or tg.float64)
+    for layer in behind:
+        if isinstance(layer, nn.BatchNorm2d):
+            if layer.track_running_stats:
+                nn.init.uniform_(layer.running_mean, -1, 2)
+                nn.init.uniform_(layer.running_var, 0.5, 2)
+            if layer.affine:
+                nn.init.uniform_(layer.weight, -1, 2)
+                nn.init.uniform_(layer.bias, -1, 1)
+    return layers.eval()
+
+
+@pytest.mark.parametrize("case", CONVOLUTIONS.values(), ids=CONVOLUTIONS)
+@pytest.mark.parametrize("dtype", [tg.float64, tg.float32], ids=str)
+def test_convolutions_in_inference(case: tuple, dtype: Any, monkeypatch: Any) -> None:
+    calls = []
+    inference = tg.nn.fusion.conv2d_inference
+    monkeypatch.setattr(
+        tg.nn.fusion, "conv2d_inference", lambda *args: calls.append(args) or inference(*args)
+    )
+    tolerance = 1e-13 if dtype is tg.float64 else 2e-5
+    filters = case[1][1]
+    x = tg.from_numpy(randn(*case[0])).to(dtype)
+    for behind in (
+        [nn.BatchNorm2d(filters)],
+        [nn.BatchNorm2d(filters), nn.ReLU()],
+        [nn.BatchNorm2d(filters, affine=False), nn.ReLU(inplace=True), nn.Identity()],
+        [nn.ReLU()],
+    ):
+        layers = convolution(case, *behind, dtype=dtype)
+        with tg.no_grad():
+            separate = one_by_one(layers, x)
+            calls.clear()
+            together = layers(x)
+        assert len(calls) == 1
+        np.testing.assert_allclose(
+            together.numpy(), separate.numpy(), rtol=tolerance, atol=tolerance
+        )
+
+
+def test_convolutions_that_are_not_fused() -> None:
+    case = CONVOLUTIONS["few filters"]
+    x = tg.from_numpy(randn(*case[0]))
+
+    def runs_apart(layers: nn.Sequential) -> None:
+        np.testing.assert_allclose(
+            layers(x).detach().numpy(), one_by_one(layers, x).detach().numpy(), rtol=1e-13
+        )
+
+    training = convolution(case, nn.BatchNorm2d(6, momentum=0.0), nn.ReLU()).train()
+    runs_apart(convolution(case, nn.BatchNorm2d(6), nn.ReLU()))  # a gradient is recorded
+    with tg.no_grad():
+        runs_apart(training)
+        runs_apart(convolution(case, nn.BatchNorm2d(6, track_running_stats=False), nn.ReLU()))
+        runs_apart(convolution(case, nn.Tanh(), nn.BatchNorm2d(6)))
+        hooked, seen = convolution(case, nn.BatchNorm2d(6), nn.ReLU()), []
+        hooked[1].register_forward_hook(lambda module, args, output: seen.append(output))
+        runs_apart(hooked)
+    assert len(seen) == 2
+    with pytest.raises(RuntimeError, match="running_mean"):  # as the layer itself says
+        convolution(case, nn.BatchNorm2d(5))(x)
+
+
+def test_not_a_number_passes_a_fused_convolution() -> None:
+    case = CONVOLUTIONS["transformed tiles"]
+    layers = convolution(case, nn.BatchNorm2d(21), nn.ReLU(), dtype=tg.float32)
+    x = tg.from_numpy(randn(*case[0])).float()
+    x[1, 2, 3, 4] = float("nan")
+    with tg.no_grad():
+        together, separate = layers(x), one_by_one(layers, x)
+    assert tg.isnan(separate).any()
+    np.testing.assert_allclose(together.numpy(), separate.numpy(), rtol=1e-4, atol=1e-5)

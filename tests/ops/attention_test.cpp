@@ -126,8 +126,9 @@ void check_attention(const Reference& r, double tolerance) {
 }
 
 TEST(Attention, ValuesAndGradients) {
-  const std::int64_t shapes[][4] = {{1, 1, 1, 1},   {3, 5, 2, 7},      {17, 65, 16, 33},
-                                    {70, 64, 8, 4}, {130, 131, 5, 16}, {33, 1, 3, 3}};
+  const std::int64_t shapes[][4] = {{1, 1, 1, 1},     {3, 5, 2, 7},      {17, 65, 16, 33},
+                                    {70, 64, 8, 4},   {130, 131, 5, 16}, {33, 1, 3, 3},
+                                    {1, 200, 64, 64}, {6, 131, 37, 40},  {2, 65, 15, 1}};
   for (const auto& s : shapes)
     for (bool causal : {false, true}) {
       SCOPED_TRACE(testing::Message()

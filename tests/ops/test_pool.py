@@ -181,6 +181,57 @@ def test_any_strides():
         check(lambda m, x, f=layout: functional(m).avg_pool2d(f(x), 2, 1), x)
 
 
+WINDOWS_2D = {
+    "pairs": ((2,), {}),
+    "overlapping": ((3, 2, 1), {}),
+    "overlapping by two": ((3, 1), {}),
+    "gaps": ((2, 3), {}),
+    "ceil_mode": ((3, 2, 1), {"ceil_mode": True}),
+}
+
+
+@pytest.mark.parametrize("windows", WINDOWS_2D.values(), ids=WINDOWS_2D)
+@pytest.mark.parametrize("channels", [2, 3, 8, 17, 70])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["float64", "float32"])
+def test_channels_last_is_kept(windows, channels, dtype):
+    args, options = windows
+    x = np.round(4 * randn(2, 8, 9, channels, dtype=dtype))  # ties
+    x[0, 2, 3, 0], x[1, 4, 4:6, 1] = np.nan, -np.inf
+
+    def last(m, function):
+        y = function(functional(m))
+        output = y[0] if isinstance(y, tuple) else y
+        assert output.is_contiguous(memory_format=m.channels_last)
+        return y
+
+    for places in (True, False):
+        check(lambda m, x, p=places: last(m, lambda f: f.max_pool2d(
+            x.permute(0, 3, 1, 2), *args, **options, return_indices=p)), x)  # fmt: skip
+    x = randn(2, 8, 9, channels, dtype=dtype)
+    for pad in (True, False):
+        check(lambda m, x, p=pad: last(m, lambda f: f.avg_pool2d(
+            x.permute(0, 3, 1, 2), *args, **options, count_include_pad=p)), x)  # fmt: skip
+    for size in (1, 3, (5, 2)):
+        check(lambda m, x, s=size: last(m, lambda f: f.adaptive_avg_pool2d(
+            x.permute(0, 3, 1, 2), s)), x)  # fmt: skip
+
+
+def test_channels_last_volumes_and_gradients():
+    x = randn(2, 4, 6, 5, 3)
+    check(lambda m, x: functional(m).max_pool3d(x.permute(0, 4, 1, 2, 3), 2, 1), x)
+    check(lambda m, x: functional(m).avg_pool3d(x.permute(0, 4, 1, 2, 3), 2, 1, 1), x)
+    seed = randn(2, 2, 3, 20, seed=1)
+    for pool in ("max_pool2d", "avg_pool2d"):
+        gradients = []
+        for m in (tg, torch):
+            images = m.from_numpy(randn(2, 4, 6, 20)).permute(0, 3, 1, 2).requires_grad_()
+            y = getattr(functional(m), pool)(images, 2)
+            (grad,) = m.autograd.grad(y, [images], m.from_numpy(seed).permute(0, 3, 1, 2))
+            assert grad.is_contiguous(memory_format=m.channels_last)
+            gradients.append(as_array(grad))
+        np.testing.assert_array_equal(*gradients)
+
+
 F, X = ours, (1, 3, 5, 5)
 TAPS = z(1, 1, 1, dtype=tg.uint8)
 WINDOWS = ours._windows("max_pool2d", 2, 2, None, 0, 1, False)

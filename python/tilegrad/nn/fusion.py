@@ -11,11 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from .. import _autocast
 from ..autograd.graph import needs_grad
 from ..ops.batchnorm import batch_norm_relu
+from ..ops.conv2d import conv2d_inference
 from ..ops.matmul import linear_add, linear_gelu, linear_relu
 from .activation import GELU, ReLU
 from .batchnorm import BatchNorm1d, BatchNorm2d
+from .conv import Conv2d
 from .dropout import Dropout
 from .linear import Linear
 from .module import Module
@@ -53,23 +56,72 @@ def _is_plain(module: Module) -> bool:
 def add_linear(layer: Linear, dropout: Dropout, input: Any, residual: Any) -> Any:
     """``residual + dropout(layer(input))``; one kernel where nothing is dropped."""
     dropping = dropout.training and dropout.p > 0
-    if dropping or type(layer) is not Linear or not _is_plain(layer) or not _is_plain(dropout):
+    if (
+        dropping
+        or _autocast.enabled
+        or type(layer) is not Linear
+        or not _is_plain(layer)
+        or not _is_plain(dropout)
+    ):
         return residual + dropout(layer(input))
     return linear_add(input, layer.weight, layer.bias, residual)
 
 
+def _norm_of(layer: Any, input: Any, norm: Any) -> tuple[Any, Any] | None:
+    """What a normalization in evaluation multiplies and adds per channel, if it may be computed
+    with the convolution before it: where no gradient is recorded."""
+    if norm.training or norm.running_mean is None or norm.num_features != layer.out_channels:
+        return None
+    if norm.running_var.dtype is not input.dtype or needs_grad(norm.weight, norm.bias):
+        return None
+    if input.dtype.itemsize == 2:  # halves: only the output is rounded
+        return None
+    scale = (norm.running_var.detach() + norm.eps) ** -0.5
+    if norm.weight is not None:
+        scale = scale * norm.weight
+    shift = -norm.running_mean.detach() * scale
+    return scale, shift if norm.bias is None else shift + norm.bias
+
+
+def _convolve(chain: list[Any], at: int, input: Any) -> tuple[Any, int]:
+    """A convolution with the normalization and the ReLU behind it, as far as they can be part of
+    it, and how many modules that were. None of them has run where it says 0."""
+    layer, behind = chain[at], chain[at + 1 : at + 3]
+    if getattr(input, "ndim", 0) != 4 or layer.padding_mode != "zeros":
+        return input, 0
+    if needs_grad(input, layer.weight, layer.bias) or not _is_plain(layer):
+        return input, 0
+    count, factors = 1, None
+    if type(behind[0]) is BatchNorm2d and _is_plain(behind[0]):
+        factors = _norm_of(layer, input, behind[0])
+        count += factors is not None
+    scale, shift = factors or (None, None)
+    relu = len(behind) >= count and type(behind[count - 1]) is ReLU and _is_plain(behind[count - 1])
+    if count + relu == 1:
+        return input, 0
+    options = (layer.stride, layer.padding, layer.dilation, layer.groups)
+    output = conv2d_inference(input, layer.weight, layer.bias, options, scale, shift, relu)
+    return output, count + relu
+
+
 def run_chain(modules: Iterable[Module], input: Any) -> Any:
     """The last of the modules' outputs, each taking the one before as its input."""
-    waiting = iter(modules)
-    module = next(waiting, None)
-    while module is not None:
-        following = next(waiting, None)
+    chain = list(modules)
+    at, last = 0, len(chain) - 1
+    while at <= last:
+        module = chain[at]
+        following = chain[at + 1] if at < last else None
+        if following is not None and type(module) is Conv2d:
+            input, count = _convolve(chain, at, input)
+            if count > 0:
+                at += count
+                continue
         partners = _PAIRS.get(type(module))
         fused = partners.get(type(following)) if partners and following is not None else None
         if fused and following is not None and _is_plain(module) and _is_plain(following):
             input = fused(module, following, input)
-            module = next(waiting, None)
+            at += 2
         else:
             input = module(input)
-            module = following
+            at += 1
     return input

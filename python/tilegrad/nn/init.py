@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,18 +21,29 @@ from ..ops.where import where
 
 __all__ = [
     "calculate_gain",
+    "constant",
     "constant_",
+    "dirac",
     "dirac_",
+    "eye",
     "eye_",
+    "kaiming_normal",
     "kaiming_normal_",
+    "kaiming_uniform",
     "kaiming_uniform_",
+    "normal",
     "normal_",
     "ones_",
+    "orthogonal",
     "orthogonal_",
+    "sparse",
     "sparse_",
     "trunc_normal_",
+    "uniform",
     "uniform_",
+    "xavier_normal",
     "xavier_normal_",
+    "xavier_uniform",
     "xavier_uniform_",
     "zeros_",
 ]
@@ -347,3 +359,33 @@ def sparse_(tensor: Any, sparsity: float, std: float = 0.01, generator: Any = No
             for row in randperm(rows)[:zeros].tolist():
                 _C.fill_(_C.select(_C.select(tensor.detach(), 0, row), 0, column), 0)
     return tensor
+
+
+def _old_name(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The name without the underscore, which warns and does the same."""
+    name = function.__name__[:-1]
+
+    def initialize(*args: Any, **kwargs: Any) -> Any:
+        warnings.warn(
+            f"`nn.init.{name}` is now deprecated in favor of `nn.init.{name}_`.",
+            FutureWarning,
+            stacklevel=2,
+        )
+        return function(*args, **kwargs)
+
+    initialize.__name__ = initialize.__qualname__ = name
+    initialize.__doc__ = f"The old name of :func:`{function.__name__}`, with a FutureWarning."
+    return initialize
+
+
+constant = _old_name(constant_)
+dirac = _old_name(dirac_)
+eye = _old_name(eye_)
+kaiming_normal = _old_name(kaiming_normal_)
+kaiming_uniform = _old_name(kaiming_uniform_)
+normal = _old_name(normal_)
+orthogonal = _old_name(orthogonal_)
+sparse = _old_name(sparse_)
+uniform = _old_name(uniform_)
+xavier_normal = _old_name(xavier_normal_)
+xavier_uniform = _old_name(xavier_uniform_)

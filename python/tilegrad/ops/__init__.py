@@ -4,6 +4,8 @@ from types import ModuleType as _Module
 
 from .activation import *  # noqa: F403
 from .arg_reduce import *  # noqa: F403
+from .arithmetic import *  # noqa: F403
+from .arrange import *  # noqa: F403
 from .attention import *  # noqa: F403
 from .batchnorm import *  # noqa: F403
 from .binary import *  # noqa: F403
@@ -13,7 +15,11 @@ from .conv2d import *  # noqa: F403
 from .copy import *  # noqa: F403
 from .cross_entropy import *  # noqa: F403
 from .cumsum import *  # noqa: F403
+from .diagonals import *  # noqa: F403
+from .differences import *  # noqa: F403
+from .distance import *  # noqa: F403
 from .dropout import *  # noqa: F403
+from .einsum import *  # noqa: F403
 from .embedding import *  # noqa: F403
 from .fill import *  # noqa: F403
 from .group_norm import *  # noqa: F403
@@ -31,10 +37,13 @@ from .scan import *  # noqa: F403
 from .scatter import *  # noqa: F403
 from .softmax import *  # noqa: F403
 from .sort import *  # noqa: F403
+from .special import *  # noqa: F403
+from .statistics import *  # noqa: F403
 from .topk import *  # noqa: F403
 from .unary import *  # noqa: F403
 from .view import *  # noqa: F403
 from .where import *  # noqa: F403
+from .windows import *  # noqa: F403
 
 from . import _documentation  # isort: skip - it completes what was imported
 

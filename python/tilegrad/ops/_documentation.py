@@ -42,6 +42,18 @@ _RULES = {
     "where": f"The shape of ``input``, broadcast with other tensors. {_BROADCAST}",
     "random": "Shape and dtype are those of ``input``. Raises RuntimeError for values that are no "
     f"probabilities, {_NOT_A_TENSOR}.",
+    "arithmetic": f"Shapes broadcast, dtypes are promoted. {_BROADCAST}",
+    "arrange": "Any dtype, which is kept. Raises IndexError for a dimension out of range, "
+    f"RuntimeError for sizes and counts that do not fit, {_NOT_A_TENSOR}.",
+    "diagonals": "Any dtype, which is kept. Raises IndexError for a dimension out of range, "
+    f"RuntimeError for sizes that do not fit, {_NOT_A_TENSOR}.",
+    "differences": f"Raises IndexError for a dimension out of range, {_NOT_A_TENSOR}.",
+    "distance": f"Raises RuntimeError for sizes that do not fit, {_NOT_A_TENSOR}.",
+    "einsum": f"Raises RuntimeError for sizes that do not fit, {_NOT_A_TENSOR}.",
+    "scan": f"Raises IndexError for a dimension out of range, {_NOT_A_TENSOR}.",
+    "special": "Any shape, which is kept; integers become the default dtype. Raises "
+    f"{_NOT_A_TENSOR}.",
+    "statistics": f"Raises IndexError for a dimension out of range, {_NOT_A_TENSOR}.",
     "copy": f"Any shape and dtype, which are kept. Raises {_NOT_A_TENSOR}.",
 }
 

@@ -13,7 +13,7 @@ from ..autograd.graph import needs_grad, needs_grad_in_place
 from ..autograd.views import in_place
 from ..tensor import Tensor
 
-__all__ = ["in_place_method", "method", "operator", "put_out", "takes_tensors"]
+__all__ = ["composed_in_place", "in_place_method", "method", "operator", "put_out", "takes_tensors"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -79,6 +79,8 @@ def operator(name: str, function: Callable[..., Any], *, reflected: bool = False
             except TypeError:
                 if isinstance(other, _OPERANDS):
                     raise
+                if isinstance(other, np.ndarray):  # which would not handle it, or without gradient
+                    return function(self, _C.from_numpy(other))
                 return NotImplemented
 
     dunder.__name__ = dunder.__qualname__ = name
@@ -110,6 +112,26 @@ def in_place_method(
     setattr(Tensor, name, write)
     if operator_name is not None:
         setattr(Tensor, operator_name, write)
+
+
+def composed_in_place(op: Callable[..., Any]) -> None:
+    """Makes ``Tensor.<op>_`` the in-place form of an op without an in-place kernel."""
+
+    def raw(tensor: Any, *args: Any, **kwargs: Any) -> None:
+        result = op(tensor, *args, **kwargs)
+        if result.shape != tensor.shape:
+            raise RuntimeError(
+                f"{op.__name__}_: output with shape {list(tensor.shape)} doesn't match the "
+                f"broadcast shape {list(result.shape)}"
+            )
+        if not _C.can_cast(result.dtype, tensor.dtype):
+            raise RuntimeError(
+                f"result type {result.dtype} can't be cast to the desired output type "
+                f"{tensor.dtype}"
+            )
+        _C.copy_(tensor, result)
+
+    in_place_method(f"{op.__name__}_", op, raw)
 
 
 def put_out(out: Any, result: Any) -> Any:

@@ -75,6 +75,8 @@ def _normalize(
     relu: bool,
     residual: Any,
 ) -> Any:
+    if training and eps == 0:
+        raise ValueError(f"batch_norm eps must be positive during training, but got {eps}")
     if eps < 0:
         raise ValueError(f"batch_norm eps must be non-negative, but got {eps}")
     if training:

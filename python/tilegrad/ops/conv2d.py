@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import _C
+from .. import _C, _autocast
 from ..autograd.graph import needs_grad, record
 from ._register import takes_tensors
 
@@ -38,6 +38,8 @@ def conv2d(
     1, negative padding, and a kernel larger than the padded input; NotImplementedError for
     integers.
     """
+    if _autocast.enabled and _autocast.is_on():
+        return _autocast.lower(conv2d, input, weight, bias, stride, padding, dilation, groups)
     if input.ndim == 3:
         return conv2d(input.unsqueeze(0), weight, bias, stride, padding, dilation, groups).squeeze(
             0
@@ -49,10 +51,22 @@ def conv2d(
     return output
 
 
+def conv2d_inference(
+    input: Any, weight: Any, bias: Any, options: tuple, scale: Any, shift: Any, relu: bool
+) -> Any:
+    """``conv2d(input, weight, bias, *options) * scale + shift`` per channel, then ReLU if ``relu``,
+    in one pass and without a gradient. ``scale`` and ``shift`` may both be None."""
+    return _C.conv2d_inference(input, weight, bias, *options, scale, shift, relu)
+
+
 def conv2d_backward(node: Any, grad: Any) -> tuple:
     input, weight, options = node.saved
+    grad_input = conv2d_grad_input(grad, weight, input.shape, options) if node.needs(0) else None
+    if node.needs(1) and node.needs(2) and not _C.is_grad_enabled():
+        both = _C.conv2d_grad_weight_bias(grad, input, weight.shape, *options)
+        return (grad_input, *both)
     return (
-        conv2d_grad_input(grad, weight, input.shape, options) if node.needs(0) else None,
+        grad_input,
         conv2d_grad_weight(grad, input, weight.shape, options) if node.needs(1) else None,
         bias_gradient(grad, weight) if node.needs(2) else None,
     )

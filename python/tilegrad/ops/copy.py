@@ -152,8 +152,11 @@ def _attach_dtype_methods() -> None:
     from ..tensor import Tensor
 
     def converter(dtype: Any) -> Any:
-        def convert(self: Any) -> Any:
-            return to(self, dtype)
+        def convert(self: Any, memory_format: Any = None) -> Any:
+            made = to(self, dtype)
+            if memory_format is None or memory_format is preserve_format:
+                return made
+            return contiguous(made, memory_format=memory_format)
 
         convert.__doc__ = f"The tensor as {dtype}."
         return convert

@@ -11,6 +11,7 @@ import warnings
 from typing import Any
 
 from .. import _C
+from .._autocast import full_precision
 from ..autograd.graph import needs_grad, record
 from ._register import takes_tensors
 from .softmax import log_softmax, softmax
@@ -30,6 +31,7 @@ def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: 
     return meant
 
 
+@full_precision
 @takes_tensors
 def cross_entropy(
     input: Any,
@@ -69,6 +71,7 @@ def cross_entropy(
     )
 
 
+@full_precision
 @takes_tensors
 def nll_loss(
     input: Any,
@@ -83,6 +86,11 @@ def nll_loss(
     :func:`cross_entropy`, class indices only."""
     reduction = legacy_reduction(size_average, reduce, reduction)
     _check_input("nll_loss", input)
+    if weight is not None and weight.dtype != input.dtype:
+        raise RuntimeError(
+            f"nll_loss: expected scalar type {input.dtype} for argument 'weight' but found "
+            f"{weight.dtype}"
+        )
     return _index_loss("nll_loss", input, target, weight, ignore_index, reduction, 0.0)
 
 

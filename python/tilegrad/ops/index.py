@@ -247,6 +247,8 @@ def take_along_dim(input: Any, indices: Any, dim: int | None = None, *, out: Any
     own, other = list(shape), list(shape)
     own[at], other[at] = input.shape[at], indices.shape[at]
     indices = indices.expand(other)
+    if not indices.dtype.is_floating_point and input.shape[at]:
+        indices = _C.where(_C.lt(indices, 0), _C.add(indices, input.shape[at]), indices)
     return gather(input.expand(own), at, indices, out=out)
 
 

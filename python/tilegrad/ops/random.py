@@ -16,6 +16,7 @@ from ..autograd.graph import needs_grad, record
 from ..autograd.views import in_place
 from ..tensor import Tensor
 from ._register import method, takes_tensors
+from .binary import zero_backward
 from .fill import _device, _dtype, _finish, _like, _shape, empty
 
 __all__ = [
@@ -289,11 +290,17 @@ def normal(
     lowest = std.min().item() if isinstance(std, Tensor) and std.numel() else std
     if not isinstance(lowest, Tensor) and lowest < 0:
         raise RuntimeError(f"normal expects std >= 0.0, but found std {lowest}")
-    mean, std = (x.detach() if isinstance(x, Tensor) else x for x in (mean, std))
+    given, (mean, std) = (
+        (mean, std),
+        (x.detach() if isinstance(x, Tensor) else x for x in (mean, std)),
+    )
     both = _C.add(mean, std)  # broadcast and promoted
     output = _C.empty(both.shape, both.dtype, both.device)
     _C.normal_(output, 0, 1, _source(generator))
-    return _C.add(_C.mul(output, std), mean)
+    output = _C.add(_C.mul(output, std), mean)
+    if needs_grad(*given):
+        record(output, zero_backward, given)
+    return output
 
 
 @method()

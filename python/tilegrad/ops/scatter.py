@@ -167,8 +167,13 @@ def index_fill_backward(node: Any, grad: Any) -> tuple:
     dim, index = node.saved
     return (
         index_fill(grad, dim, index, 0) if node.needs(0) else None,
-        _op_index(grad, _along(grad, dim, index)).sum() if node.needs(1) else None,
+        _filled_with(grad, dim, index).sum() if node.needs(1) else None,
     )
+
+
+def _filled_with(grad: Any, dim: int, index: Any) -> Any:
+    """What the gradient holds at the filled positions, once for each time they are named."""
+    return grad if grad.ndim == 0 else index_select(grad, dim, index.reshape(-1))
 
 
 @takes_tensors

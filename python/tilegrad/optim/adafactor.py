@@ -8,7 +8,7 @@ from typing import Any
 from .. import _C
 from .._limits import finfo
 from ..autograd.mode import no_grad
-from .optimizer import Optimizer, check_rate, scalar_state
+from .optimizer import Optimizer, check_one_element, scalar_state
 
 __all__ = ["Adafactor"]
 
@@ -38,6 +38,7 @@ class Adafactor(Optimizer):
         foreach: bool | None = None,
         maximize: bool = False,
     ) -> None:
+        check_one_element(lr)
         for wrong, message in (
             (not lr >= 0, f"Learning rate should be >= 0 but is: {lr}"),
             (not beta2_decay <= 0, f"beta2_decay should be <= 0 but is: {beta2_decay}"),
@@ -48,7 +49,6 @@ class Adafactor(Optimizer):
         ):
             if wrong:
                 raise ValueError(message)
-        check_rate(lr)
         super().__init__(
             params,
             {

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ..ops.optimizer import adam_step
-from .optimizer import Optimizer, check_number, check_rate
+from ..tensor import Tensor
+from .optimizer import Optimizer, check_betas, check_number, check_rate
 
 __all__ = ["Adam"]
 
@@ -40,11 +41,19 @@ class Adam(Optimizer):
         decoupled_weight_decay: bool = False,
     ) -> None:
         check_rate(lr)
+        if isinstance(lr, Tensor) and foreach and not capturable:
+            raise ValueError(
+                "lr as a Tensor is not supported for capturable=False and foreach=True"
+            )
         check_number("epsilon value", eps)
-        for i in range(2):
-            check_number(f"beta parameter at index {i}", betas[i], upper=1)
-        if len(betas) != 2:
-            raise ValueError(f"Invalid betas: expected two numbers, got {betas}")
+        check_betas(betas)
+        for i, beta in enumerate(betas):
+            if isinstance(beta, Tensor) != isinstance(betas[0], Tensor):
+                raise ValueError("betas must be either both floats or both Tensors")
+            if isinstance(beta, Tensor) and foreach and not capturable:
+                raise ValueError(
+                    f"betas[{i}] as a Tensor is not supported for capturable=False and foreach=True"
+                )
         check_number("weight_decay value", weight_decay)
         super().__init__(
             params,

@@ -8,7 +8,7 @@ from typing import Any
 from ..autograd.mode import enable_grad, no_grad
 from ..ops.fill import zeros_like
 from ..ops.join import cat
-from .line_search import strong_wolfe
+from .line_search import number, strong_wolfe
 from .optimizer import Optimizer, check_rate
 
 __all__ = ["LBFGS"]
@@ -66,7 +66,7 @@ class LBFGS(Optimizer):
     def _move(self, length: float, direction: Any) -> None:
         offset = 0
         for p in self._params:
-            p.add_(direction[offset : offset + p.numel()].view(p.shape), alpha=length)
+            p.add_(direction[offset : offset + p.numel()].view(p.shape), alpha=float(length))
             offset += p.numel()
 
     @no_grad()
@@ -94,9 +94,9 @@ class LBFGS(Optimizer):
             state["d"] = direction
             state["prev_flat_grad"], state["prev_loss"] = grad.clone(), loss
             first = state["n_iter"] == 1
-            length = min(1.0, 1.0 / grad.abs().sum().item()) * lr if first else lr
-            state["t"] = length
-            slope = grad.dot(direction).item()
+            length = min(1.0, 1.0 / number(grad.abs().sum())) * lr if first else lr
+            state["t"] = float(length)
+            slope = number(grad.dot(direction))
             if slope > -group["tolerance_change"]:
                 break
             before = loss
@@ -106,7 +106,7 @@ class LBFGS(Optimizer):
                 loss, grad, length, made = self._search(
                     closure, length, direction, loss, grad, slope, left
                 )
-                state["t"] = length
+                state["t"] = float(length)
                 self._move(length, direction)
             else:
                 self._move(length, direction)
@@ -140,15 +140,15 @@ class LBFGS(Optimizer):
             steps.append(step)
             inverses.append(1.0 / curvature)
             state["H_diag"] = curvature / change.dot(change)
-        along: list[Any] = [None] * len(changes)
+        along = state.setdefault("al", [None] * self.param_groups[0]["history_size"])
         direction = -grad
         for i in range(len(changes) - 1, -1, -1):
-            along[i] = (steps[i].dot(direction) * inverses[i]).item()
-            direction.add_(changes[i], alpha=-along[i])
+            along[i] = steps[i].dot(direction) * inverses[i]
+            direction.add_(changes[i], alpha=-along[i].item())
         direction.mul_(state["H_diag"])
-        for i, known in enumerate(along):
-            back = (changes[i].dot(direction) * inverses[i]).item()
-            direction.add_(steps[i], alpha=known - back)
+        for i, step in enumerate(steps):
+            back = changes[i].dot(direction) * inverses[i]
+            direction.add_(step, alpha=(along[i] - back).item())
         return direction
 
     def _search(

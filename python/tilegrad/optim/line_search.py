@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-__all__ = ["strong_wolfe"]
+import numpy as np
+
+__all__ = ["number", "strong_wolfe"]
 
 # A step must gain this share of what the slope promises, and leave at most this share of the slope.
 GAIN, LEFT = 1e-4, 0.9
 SMALLEST_CHANGE = 1e-9
+
+
+def number(x: Any) -> Any:
+    """The element of a tensor as a NumPy scalar, so that sums with it are rounded to its dtype."""
+    return np.float64(x.item()) if x.element_size() == 8 else np.float32(x.item())
 
 
 class Point(NamedTuple):
@@ -38,7 +44,7 @@ def strong_wolfe(
     raises.
     """
     search = _Search(evaluate, direction, Point(0.0, loss, grad.clone(), slope), evaluations)
-    bracket, done = search.bracket(float(t))
+    bracket, done = search.bracket(t)
     best = search.narrow(bracket, done)
     return best.loss, best.grad, best.t, search.calls
 
@@ -58,8 +64,8 @@ class _Search:
     def at(self, t: float) -> Point:
         """The point at a distance; one evaluation."""
         self.calls += 1
-        loss, grad = self.evaluate(t)
-        return Point(t, loss, grad, grad.dot(self.direction).item())
+        loss, grad = self.evaluate(float(t))
+        return Point(t, loss, grad, number(grad.dot(self.direction)))
 
     def gains_too_little(self, point: Point) -> bool:
         """Whether the loss has not fallen as the slope at the start promises (Armijo)."""
@@ -133,7 +139,7 @@ def _lowest_of_cubic(a: Point, b: Point, smallest: float, largest: float) -> flo
     square = d1 * d1 - a.slope * b.slope
     if not square >= 0:
         return middle
-    root = math.sqrt(square)
+    root = np.sqrt(square)
     below = b.slope - a.slope + 2 * root
     if below == 0:
         return middle

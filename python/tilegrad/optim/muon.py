@@ -9,7 +9,7 @@ from typing import Any
 from .. import _C
 from ..autograd.mode import no_grad
 from ..ops.matmul import addmm
-from .optimizer import Optimizer, check_rate
+from .optimizer import Optimizer, check_one_element
 
 __all__ = ["Muon"]
 
@@ -39,6 +39,7 @@ class Muon(Optimizer):
         ns_steps: int = 5,
         adjust_lr_fn: str | None = None,
     ) -> None:
+        check_one_element(lr)
         for wrong, message in (
             (not lr >= 0, f"Learning rate should be >= 0 but is: {lr}"),
             (not momentum >= 0, f"momentum should be >= 0 but is: {momentum}"),
@@ -50,7 +51,6 @@ class Muon(Optimizer):
         ):
             if wrong:
                 raise ValueError(message)
-        check_rate(lr)
         super().__init__(
             params,
             {

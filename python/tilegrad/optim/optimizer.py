@@ -27,14 +27,21 @@ def check_number(what: str, value: Any, upper: float | None = None) -> None:
 
 def check_rate(lr: Any) -> None:
     """Refuses, with a ValueError, learning rates below zero and tensors of several elements."""
+    check_one_element(lr)
+    check_number("learning rate", lr)
+
+
+def check_one_element(lr: Any) -> None:
+    """Refuses, with a ValueError, tensors of several elements."""
     if isinstance(lr, Tensor) and lr.numel() != 1:
         raise ValueError("Tensor lr must be 1-element")
-    check_number("learning rate", lr)
 
 
 def check_betas(betas: Any) -> None:
     """Refuses, with a ValueError, anything but two numbers in [0, 1)."""
     for i in range(2):
+        if isinstance(betas[i], Tensor) and betas[i].numel() != 1:
+            raise ValueError(f"Tensor betas[{i}] must be 1-element")
         check_number(f"beta parameter at index {i}", betas[i], upper=1)
     if len(betas) != 2:
         raise ValueError(f"Invalid betas: expected two numbers, got {betas}")

@@ -236,15 +236,13 @@ class TensorBuilder:
             known = _CALLS.get(function) or CALLS.get(function)
         except TypeError:  # not hashable, so not a function
             known = None
-        if known is None and any(function is x for x in _trusted.values()):
-            known = function
         if known is None:
+            if any(function is x for x in _trusted.values()):
+                return function(*args)
             raise UnpicklingError(f"load: the file calls {_named(function)}, which it may not")
         try:
             return known(*args)
         except TypeError as error:
-            if known is function:
-                raise
             raise UnpicklingError(f"load: {_named(function)}: {error}") from None
 
     def make(self, cls: Any, args: tuple) -> Any:

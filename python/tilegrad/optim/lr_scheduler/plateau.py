@@ -76,7 +76,9 @@ class ReduceLROnPlateau(LRScheduler):
         margin = best * (1 + sign * self.threshold) if relative else best + sign * self.threshold
         return value > margin if self.mode == "max" else value < margin
 
-    def step(self, metrics: SupportsFloat, epoch: int | None = None) -> None:  # type: ignore[override]
+    def step(  # type: ignore[override]
+        self, metrics: SupportsFloat, epoch: int | None = None
+    ) -> None:
         """Takes the measure of one more epoch, a number or a tensor with one element."""
         current = float(metrics)
         if epoch is None:

@@ -1,0 +1,120 @@
+"""Memory for time: a part of a network forgets its intermediate results and computes them again.
+
+Chen et al., "Training Deep Nets with Sublinear Memory Cost" (2016).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+from ..autograd import Function, backward, is_grad_enabled
+from ..autograd.mode import enable_grad
+from ..ops.random import get_rng_state, set_rng_state
+from ..random import fork_rng
+from ..tensor import Tensor
+
+__all__ = ["checkpoint", "checkpoint_sequential"]
+
+
+class _Checkpoint(Function):
+    """Runs a function without recording it, and again, recorded, when gradients are asked for."""
+
+    @staticmethod
+    def forward(ctx: Any, anchor: Any, run: Any, preserve: bool, *args: Any) -> Any:
+        ctx.run, ctx.args = run, args
+        ctx.state = get_rng_state() if preserve else None
+        ctx.save_for_backward(*(x for x in args if isinstance(x, Tensor)))
+        return run(*args)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        saved = iter(ctx.saved_tensors)
+        inputs = []
+        for x in ctx.args:
+            if isinstance(x, Tensor):
+                copy = next(saved).detach()
+                x = copy.requires_grad_(x.requires_grad) if x.is_floating_point() else copy
+            inputs.append(x)
+        with fork_rng(enabled=ctx.state is not None), enable_grad():
+            if ctx.state is not None:
+                set_rng_state(ctx.state)
+            outputs = ctx.run(*inputs)
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        pairs = [
+            (y, grad)
+            for y, grad in zip(outputs, grads, strict=True)
+            if isinstance(y, Tensor) and y.requires_grad and grad is not None
+        ]
+        if pairs:
+            backward([y for y, _ in pairs], [grad for _, grad in pairs])
+        found = (x.grad if isinstance(x, Tensor) else None for x in inputs)
+        return None, None, None, *found
+
+
+def checkpoint(
+    function: Callable[..., Any],
+    *args: Any,
+    use_reentrant: bool | None = None,
+    context_fn: Any = None,
+    determinism_check: str = "default",
+    debug: bool = False,
+    preserve_rng_state: bool = True,
+    **kwargs: Any,
+) -> Any:
+    """``function(*args, **kwargs)``, whose intermediate results are computed again in backward.
+
+    With ``preserve_rng_state`` the second run draws the random numbers of the first. Gradients of
+    parameters are accumulated as usual; double backward is not possible through it. Raises
+    TypeError for a function that cannot be called, and what the function raises.
+    """
+    if not callable(function):
+        raise TypeError(f"checkpoint: expected a function, got {type(function).__name__}")
+    forward, recompute = (
+        (contextlib.nullcontext(), contextlib.nullcontext()) if context_fn is None else context_fn()
+    )
+    if not is_grad_enabled():
+        with forward:
+            return function(*args, **kwargs)
+    first = [True]
+
+    def run(*inputs: Any) -> Any:
+        with forward if first.pop() else recompute:
+            first.append(False)
+            return function(*inputs, **kwargs)
+
+    # The anchor requires a gradient, so that parameters get theirs if no argument does.
+    anchor = Tensor([0.0]).requires_grad_()
+    return _Checkpoint.apply(anchor, run, preserve_rng_state, *args)
+
+
+def checkpoint_sequential(
+    functions: Any,
+    segments: int,
+    input: Any,
+    use_reentrant: bool | None = None,
+    preserve_rng_state: bool = True,
+) -> Any:
+    """Runs modules one after the other, each of ``segments`` parts but the last checkpointed.
+
+    Raises ValueError unless 1 <= ``segments`` <= the number of modules.
+    """
+    modules = list(functions.children()) if hasattr(functions, "children") else list(functions)
+    if not 1 <= segments <= len(modules):
+        raise ValueError(
+            f"checkpoint_sequential: expected 1 to {len(modules)} segments, got {segments}"
+        )
+
+    def part(start: int, end: int) -> Callable[[Any], Any]:
+        def run(x: Any) -> Any:
+            for module in modules[start:end]:
+                x = module(x)
+            return x
+
+        return run
+
+    size = len(modules) // segments
+    for start in range(0, size * (segments - 1), size):
+        input = checkpoint(part(start, start + size), input, preserve_rng_state=preserve_rng_state)
+    return part(size * (segments - 1), len(modules))(input)
