@@ -53,6 +53,7 @@ def test_products_with_zeros_and_dtypes() -> None:
     check(lambda m, x: m.cumprod(x, 0, dtype=m.float32), np.arange(1, 9))
     check(lambda m, x: m.cumprod(x, 0, dtype=m.float64), randn(5, dtype=np.float32))
     check(lambda m, x: m.cumprod(x, 0, dtype=m.int8), np.full(5, 100))
+    check(lambda m, x: x.clone().cumprod_(1), randn(3, 7, 5))
 
 
 def test_log_sums_far_from_zero() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import _C
 from ..autograd.graph import needs_grad, record
-from ._register import method, put_out, takes_tensors
+from ._register import composed_in_place, method, put_out, takes_tensors
 from .cumsum import _cumsum
 from .join import cat
 from .scatter import scatter_add
@@ -119,3 +119,6 @@ def logcumsumexp_backward(node: Any, grad: Any) -> Any:
         size = where(chosen, size - output, -float("inf"))
         parts.append(exp(_log_cumulative(size, dim, not reverse) + input))
     return parts[0] - parts[1]
+
+
+composed_in_place(cumprod)
