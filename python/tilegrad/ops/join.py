@@ -375,9 +375,9 @@ def flip_backward(node: Any, grad: Any) -> Any:
 
 
 @method("flip")
-def _flip_method(input: Any, *dims: Any) -> Any:
+def _flip_method(input: Any, *sizes: Any, dims: Any = None) -> Any:
     """See :func:`tilegrad.flip`."""
-    return flip(input, _sizes(dims))
+    return flip(input, _sizes(sizes) if dims is None else dims)
 
 
 @method()

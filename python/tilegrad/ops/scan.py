@@ -11,6 +11,7 @@ from typing import Any
 from .. import _C
 from ..autograd.graph import needs_grad, record
 from ._register import composed_in_place, method, put_out, takes_tensors
+from .cumsum import cumsum
 from .join import cat
 from .scatter import scatter_add
 from .sort import ValuesIndices, finish_selection
@@ -133,4 +134,5 @@ def _exp_of_difference(a: Any, b: Any) -> Any:
     return where(same, 1.0, where(same, 0.0, a - b).exp()).to(a.dtype)
 
 
-composed_in_place(cumprod)
+for _op in (cumprod, cumsum):
+    composed_in_place(_op)
