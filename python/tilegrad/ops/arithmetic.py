@@ -495,9 +495,7 @@ def _attach() -> None:
         *(bitwise_left_shift, bitwise_right_shift),
     ):
         composed_in_place(op)
-    for alias, name in {"true_divide_": "div_", "arctan2_": "atan2_"}.items():
-        if not hasattr(Tensor, alias) and hasattr(Tensor, name):
-            setattr(Tensor, alias, getattr(Tensor, name))
+    Tensor.true_divide_, Tensor.arctan2_ = Tensor.div_, Tensor.atan2_
 
 
 _attach()

@@ -17,7 +17,7 @@ from ..autograd.views import check_writable
 from ..tensor import Tensor
 from ._register import method, put_out, takes_tensors
 from .fill import empty
-from .join import chunk, meshgrid, split, stack, tensor_split, vstack
+from .join import chunk, flip, meshgrid, split, stack, tensor_split, vstack
 from .view import reshape
 
 __all__ = [
@@ -28,6 +28,8 @@ __all__ = [
     "empty_permuted",
     "empty_strided",
     "fill",
+    "fliplr",
+    "flipud",
     "hsplit",
     "isin",
     "logspace",
@@ -251,6 +253,24 @@ def zero_(input: Any) -> Any:
     return input.zero_()
 
 
+@method()
+@takes_tensors
+def fliplr(input: Any) -> Any:
+    """Reverses the second dimension."""
+    if input.ndim < 2:
+        raise RuntimeError(f"fliplr: Input must be >= 2-d. Got {input.ndim}-d.")
+    return flip(input, (1,))
+
+
+@method()
+@takes_tensors
+def flipud(input: Any) -> Any:
+    """Reverses the first dimension."""
+    if input.ndim < 1:
+        raise RuntimeError(f"flipud: Input must be >= 1-d. Got {input.ndim}-d.")
+    return flip(input, (0,))
+
+
 def row_stack(tensors: Sequence[Any], *, out: Any = None) -> Any:
     """Alias of :func:`vstack`, with its errors."""
     return vstack(tensors, out=out)
@@ -337,6 +357,7 @@ def resize_(input: Any, *sizes: Any, memory_format: Any = None) -> Any:
 
 
 @method()
+@takes_tensors
 def resize_as_(input: Any, the_template: Any, *, memory_format: Any = None) -> Any:
     """``resize_`` to the shape of another tensor, with its errors."""
     return resize_(input, tuple(the_template.shape))
