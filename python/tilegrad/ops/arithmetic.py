@@ -372,7 +372,6 @@ class MantissaExponent(NamedTuple):
 @takes_tensors
 def frexp(input: Any, *, out: Any = None) -> MantissaExponent:
     """(mantissa, exponent) with ``input == mantissa * 2**exponent`` and the mantissa in [0.5, 1).
-
     Raises RuntimeError unless the dtype is floating.
     """
     if not input.dtype.is_floating_point:
