@@ -56,6 +56,8 @@ def tensor_to_ours(value: torch.Tensor) -> tg.Tensor:
     """A copy in the same memory order, a leaf if the original requires gradients."""
     if value.layout is not torch.strided or value.is_complex() or value.is_quantized:
         raise Untranslatable(f"{value.layout}, {value.dtype}")
+    if value.device.type != "cpu" or value.ndim > 64:  # NumPy's limit
+        raise Untranslatable(f"{value.device}, {value.ndim} dimensions")
     plain = value.detach().resolve_neg()
     if not hasattr(tg, str(plain.dtype).split(".")[1]):
         raise Untranslatable(str(plain.dtype))
@@ -145,7 +147,10 @@ def lookup(name: str) -> Callable[..., Any]:
     if hasattr(tg.Tensor, name):
 
         def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-            return getattr(self, name)(*args, **kwargs)
+            if not isinstance(self, tg.Tensor):
+                raise TypeError(f"{name} is a method of tensors, got {type(self).__name__}")
+            method = getattr(self, name)  # or a property: T, mH
+            return method(*args, **kwargs) if callable(method) else method
 
         return call
     raise AttributeError(f"tilegrad has no {name}")

@@ -13,6 +13,7 @@ INDEX = np.array([[0, 1, 3], [0, 0, 3], [2, 1, 3], [0, 1, 1], [2, 2, 0]])
 ROWS = np.array([1, 1, 3, 0, 1])
 
 
+@pytest.mark.filterwarnings("ignore:index_reduce")  # PyTorch calls it a beta
 @pytest.mark.parametrize("include_self", [True, False])
 @pytest.mark.parametrize("reduce", ["sum", "prod", "mean", "amax", "amin"])
 def test_values_and_gradients(reduce, include_self):

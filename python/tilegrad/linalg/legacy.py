@@ -13,7 +13,7 @@ import numpy as np
 from .. import _C
 from ..autograd.graph import needs_grad, record
 from ..ops import eye, where
-from ..ops._register import method, put_out
+from ..ops._register import method, put_out, takes_tensors
 from . import factorizations, norms, solvers
 from ._lapack import call, check_matrix, check_square
 from .factorizations import QR
@@ -221,11 +221,13 @@ method("lu")(lu)
 
 
 @method()
+@takes_tensors
 def lu_solve(b: Any, LU_data: Any, LU_pivots: Any, *, out: Any = None) -> Any:
     """See :func:`tilegrad.linalg.lu_solve`."""
     return solvers.lu_solve(LU_data, LU_pivots, b, out=out)
 
 
+@takes_tensors
 def lu_unpack(
     LU_data: Any, LU_pivots: Any, unpack_data: bool = True, unpack_pivots: bool = True, *,
     out: Any = None,

@@ -366,6 +366,8 @@ def vander(x: Any, N: int | None = None) -> Any:
         raise TypeError(f"linalg.vander: expected a Tensor, got {type(x).__name__}")
     count = x.shape[-1] if N is None and x.ndim else N
     count = 1 if count is None else count
+    if not isinstance(count, int) or count > 2**20:
+        raise RuntimeError(f"linalg.vander: expected at most 2**20 powers, got {N}")
     if count <= 1 and N is not None and count < 1:
         raise RuntimeError(f"N must be greater than 1. Got {N}")
     if not x.dtype.is_floating_point and x.dtype is not _C.int64:

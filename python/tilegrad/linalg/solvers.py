@@ -15,7 +15,7 @@ import numpy as np
 from .. import _C
 from ..autograd.graph import needs_grad, record
 from ..ops import eye, tril, triu, where
-from ..ops._register import put_out
+from ..ops._register import put_out, takes_tensors
 from ..tensor import Tensor
 from ._lapack import LinAlgError, call, check_matrix, check_square, put_all
 from .factorizations import eigh, lu_factor_ex, permutation, svd, unpack
@@ -227,6 +227,7 @@ def solve_backward(node: Any, grad: Any) -> tuple:
     return -(grad_B @ X.mT) if node.needs(0) else None, grad_B
 
 
+@takes_tensors
 def solve_ex(
     A: Any, B: Any, *, left: bool = True, check_errors: bool = False, out: Any = None
 ) -> SolveEx:
@@ -268,6 +269,7 @@ def solve_triangular(
     return _put(out, output)
 
 
+@takes_tensors
 def lu_solve(
     LU: Any, pivots: Any, B: Any, *, left: bool = True, adjoint: bool = False, out: Any = None
 ) -> Any:
@@ -401,6 +403,7 @@ def slogdet_backward(node: Any, grad: Any) -> Any:
 # --- tensors as matrices --------------------------------------------------------------------------
 
 
+@takes_tensors
 def tensorinv(A: Any, ind: int = 2, *, out: Any = None) -> Any:
     """The inverse for :func:`tensordot` over ``ind`` dimensions. Raises RuntimeError unless the
     first ``ind`` sizes have the product of the others."""
@@ -416,6 +419,7 @@ def tensorinv(A: Any, ind: int = 2, *, out: Any = None) -> Any:
     return _put(out, made)
 
 
+@takes_tensors
 def tensorsolve(A: Any, B: Any, dims: Any = None, *, out: Any = None) -> Any:
     """X with ``tensordot(A, X, X.ndim) == B``; ``dims`` of A are moved to its end first. Raises
     RuntimeError for sizes that do not fit."""

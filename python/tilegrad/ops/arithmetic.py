@@ -15,7 +15,7 @@ from .. import _C
 from ..autograd.graph import needs_grad, record
 from ..tensor import Tensor, as_array
 from ._register import composed_in_place, method, operator, put_out, takes_tensors
-from .binary import add, div, mul, pow
+from .binary import add, atan2, div, mul, pow
 from .fill import as_tensor
 from .unary import abs, log, log1p, zero_backward
 from .view import broadcast_tensors
@@ -67,7 +67,10 @@ def floating(x: Any) -> Any:
 
 
 def _same_dtype(input: Any, other: Any) -> tuple[Any, Any]:
-    """Both as tensors of their promoted dtype, broadcast."""
+    """Both tensors in their promoted dtype, broadcast."""
+    for x in (input, other):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"expected a Tensor, got {type(x).__name__}")
     dtype = add(input, other).dtype if not _both_bool(input, other) else _C.boolean
     pair = [as_tensor(x).to(dtype) for x in (input, other)]
     return broadcast_tensors(*pair)
@@ -369,7 +372,6 @@ class MantissaExponent(NamedTuple):
 @takes_tensors
 def frexp(input: Any, *, out: Any = None) -> MantissaExponent:
     """(mantissa, exponent) with ``input == mantissa * 2**exponent`` and the mantissa in [0.5, 1).
-
     Raises RuntimeError unless the dtype is floating.
     """
     if not input.dtype.is_floating_point:
@@ -425,11 +427,12 @@ def nextafter(input: Any, other: Any, *, out: Any = None) -> Any:
     return finish(output, out)
 
 
-def nextafter_backward(node: Any, grad: Any) -> tuple:
-    return grad, grad * 0
+nextafter_backward = copysign_backward
 
 
-def _integers(op: str, function: Any, input: Any, other: Any) -> Any:
+def _integers(op: str, function: Any, input: Any, other: Any, numbers: bool = False) -> Any:
+    if numbers and (isinstance(input, Tensor) or isinstance(other, Tensor)):
+        input, other = as_tensor(input), as_tensor(other)
     input, other = _same_dtype(input, other)
     if input.dtype.is_floating_point or input.dtype is _C.boolean:
         raise NotImplementedError(f"{op} is not implemented for {input.dtype}")
@@ -468,14 +471,14 @@ def _shift(function: Any) -> Any:
 def bitwise_left_shift(input: Any, other: Any, *, out: Any = None) -> Any:
     """``input << other`` for integers; shifts of all bits and negative ones give 0. Other dtypes
     raise NotImplementedError, what is neither tensor nor number TypeError."""
-    return finish(_integers("lshift", _shift(np.left_shift), input, other), out)
+    return finish(_integers("lshift", _shift(np.left_shift), input, other, True), out)
 
 
 @method()
 def bitwise_right_shift(input: Any, other: Any, *, out: Any = None) -> Any:
     """``input >> other`` for integers, filled up with the sign. Other dtypes raise
     NotImplementedError, what is neither tensor nor number TypeError."""
-    return finish(_integers("rshift", _shift(np.right_shift), input, other), out)
+    return finish(_integers("rshift", _shift(np.right_shift), input, other, True), out)
 
 
 def _attach() -> None:
@@ -486,10 +489,11 @@ def _attach() -> None:
     operator("__rdiv__", div, reflected=True)
     for op in (
         *(addcmul, addcdiv, deg2rad, rad2deg, sgn, conj_physical, copysign, heaviside, ldexp),
-        *(float_power, hypot, xlogy, nextafter, gcd, lcm),
+        *(atan2, float_power, hypot, xlogy, nextafter, gcd, lcm),
         *(bitwise_left_shift, bitwise_right_shift),
     ):
         composed_in_place(op)
+    Tensor.true_divide_, Tensor.arctan2_ = Tensor.div_, Tensor.atan2_
 
 
 _attach()

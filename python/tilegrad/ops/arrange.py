@@ -17,7 +17,7 @@ from ..autograd.views import check_writable
 from ..tensor import Tensor
 from ._register import method, put_out, takes_tensors
 from .fill import empty
-from .join import chunk, meshgrid, split, stack, tensor_split
+from .join import chunk, flip, meshgrid, split, stack, tensor_split, vstack
 from .view import reshape
 
 __all__ = [
@@ -28,12 +28,15 @@ __all__ = [
     "empty_permuted",
     "empty_strided",
     "fill",
+    "fliplr",
+    "flipud",
     "hsplit",
     "isin",
     "logspace",
     "narrow_copy",
     "ravel",
     "resize_as_",
+    "row_stack",
     "scalar_tensor",
     "split_with_sizes",
     "unravel_index",
@@ -250,6 +253,29 @@ def zero_(input: Any) -> Any:
     return input.zero_()
 
 
+@method()
+@takes_tensors
+def fliplr(input: Any) -> Any:
+    """Reverses the second dimension."""
+    if input.ndim < 2:
+        raise RuntimeError(f"fliplr: Input must be >= 2-d. Got {input.ndim}-d.")
+    return flip(input, (1,))
+
+
+@method()
+@takes_tensors
+def flipud(input: Any) -> Any:
+    """Reverses the first dimension."""
+    if input.ndim < 1:
+        raise RuntimeError(f"flipud: Input must be >= 1-d. Got {input.ndim}-d.")
+    return flip(input, (0,))
+
+
+def row_stack(tensors: Sequence[Any], *, out: Any = None) -> Any:
+    """Alias of :func:`vstack`, with its errors."""
+    return vstack(tensors, out=out)
+
+
 # --- memory ---------------------------------------------------------------------------------------
 
 
@@ -331,6 +357,7 @@ def resize_(input: Any, *sizes: Any, memory_format: Any = None) -> Any:
 
 
 @method()
+@takes_tensors
 def resize_as_(input: Any, the_template: Any, *, memory_format: Any = None) -> Any:
     """``resize_`` to the shape of another tensor, with its errors."""
     return resize_(input, tuple(the_template.shape))
@@ -353,14 +380,18 @@ def _attach() -> None:
         """In-place form of :func:`tilegrad.t`; returns ``self``."""
         return _reshaped(self, self.detach().t())
 
-    for form in (unsqueeze_, squeeze_, transpose_, t_):
+    def as_strided_(self: Any, size: Any, stride: Any, storage_offset: Any = None) -> Any:
+        """In-place form of :func:`tilegrad.as_strided`; returns ``self``."""
+        return _reshaped(self, self.detach().as_strided(size, stride, storage_offset))
+
+    for form in (unsqueeze_, squeeze_, transpose_, t_, as_strided_):
         setattr(Tensor, form.__name__, form)
     Tensor.swapaxes_ = Tensor.swapdims_ = transpose_
 
 
 def _reshaped(tensor: Any, shown: Any) -> Any:
     """Shows the memory of a tensor without history in another shape."""
-    if tensor.requires_grad:
+    if tensor.requires_grad and _C.is_grad_enabled():
         raise RuntimeError(
             "in-place changes of shape are not supported for tensors that require grad; "
             "use the function that returns a view"

@@ -170,7 +170,7 @@ def _check_triangle(op: str, row: Any, col: Any, offset: Any, layout: Any) -> No
             raise TypeError(f"{op}(): argument '{name}' must be int, not {type(value).__name__}")
     if row < 0 or col < 0:
         raise RuntimeError(f"row and col must be non-negative, got {row} and {col}")
-    if row * col > 2**31:
+    if row * col > 2**28:
         raise RuntimeError(f"{op}: {row} x {col} are too many positions")
 
 

@@ -111,6 +111,7 @@ def pdist(input: Any, p: float = 2.0) -> Any:
 @takes_tensors
 def dist(input: Any, other: Any, p: float = 2) -> Any:
     """The p-norm of ``input - other``, which broadcast; a 0-dimensional tensor."""
+    input.dtype, other.dtype  # noqa: B018 - what has none is no tensor
     return norm((input - other).reshape(-1), p)
 
 

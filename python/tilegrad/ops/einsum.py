@@ -13,7 +13,7 @@ from typing import Any
 
 from ..tensor import Tensor
 from ._register import composed_in_place, method, put_out, takes_tensors
-from .matmul import bmm, dot, matmul, mv, outer
+from .matmul import addmm, baddbmm, bmm, dot, matmul, mv, outer
 from .view import _dim, broadcast_tensors, diagonal, permute, reshape
 
 __all__ = [
@@ -437,7 +437,7 @@ Tensor.ger = outer
 
 
 def _attach() -> None:
-    for op in (addmv, addr, addbmm):
+    for op in (addmv, addr, addbmm, addmm, baddbmm):
         composed_in_place(op)
 
 

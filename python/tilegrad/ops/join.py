@@ -31,8 +31,6 @@ __all__ = [
     "concatenate",
     "dstack",
     "flip",
-    "fliplr",
-    "flipud",
     "hstack",
     "meshgrid",
     "repeat_interleave",
@@ -371,27 +369,9 @@ def flip_backward(node: Any, grad: Any) -> Any:
 
 
 @method("flip")
-def _flip_method(input: Any, *dims: Any) -> Any:
+def _flip_method(input: Any, *sizes: Any, dims: Any = None) -> Any:
     """See :func:`tilegrad.flip`."""
-    return flip(input, _sizes(dims))
-
-
-@method()
-@takes_tensors
-def fliplr(input: Any) -> Any:
-    """Reverses the second dimension."""
-    if input.ndim < 2:
-        raise RuntimeError(f"fliplr: Input must be >= 2-d. Got {input.ndim}-d.")
-    return flip(input, (1,))
-
-
-@method()
-@takes_tensors
-def flipud(input: Any) -> Any:
-    """Reverses the first dimension."""
-    if input.ndim < 1:
-        raise RuntimeError(f"flipud: Input must be >= 1-d. Got {input.ndim}-d.")
-    return flip(input, (0,))
+    return flip(input, _sizes(sizes) if dims is None else dims)
 
 
 @method()

@@ -115,9 +115,8 @@ def index_reduce(
     at = _dim(dim, input.ndim, "index_reduce")
     if index.ndim > 1:
         raise IndexError("index_reduce_(): Index should be a vector/scalar")
-    if index.numel() and (
-        bool((index < 0).any()) or bool((index >= (input.shape[at] if input.ndim else 1)).any())
-    ):
+    size = input.shape[at] if input.ndim else 1
+    if index.numel() and bool(((index < 0) | (index >= size)).any()):
         raise IndexError("index_reduce_(): index out of range")
     if input.ndim == 0:
         index, source = index.reshape(()), source.reshape(())

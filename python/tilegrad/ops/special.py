@@ -89,6 +89,11 @@ log_ndtr = _function(
 )
 
 
+def _floating(input: Any) -> Any:
+    input.dtype  # noqa: B018 - what has none is no tensor
+    return floating(input)
+
+
 def _over(value: Any, x: Any) -> Any:
     """``value / x``, and at 0, where a function of order 1 has slope 1/2, that."""
     at_zero = x == 0
@@ -115,7 +120,7 @@ def polygamma(n: int, input: Any, *, out: Any = None) -> Any:
         raise RuntimeError(f"polygamma(n, x) does not support negative n, got {n}")
     if n == 0:
         return digamma(input, out=out)
-    x = floating(input)
+    x = _floating(input)
     value = _C.zeta(_C.full(x.shape, n + 1.0, x.dtype, x.device), x.detach())
     output = _C.mul(value, (-1.0) ** (n + 1) * math.factorial(min(n, 170)))
     if needs_grad(x):
@@ -141,9 +146,11 @@ def mvlgamma(input: Any, p: int, *, out: Any = None) -> Any:
 
     Raises RuntimeError for ``p`` below 1.
     """
-    if p < 1:
-        raise RuntimeError("p has to be greater than or equal to 1")
-    x = floating(input)
+    if not isinstance(p, int) or not 1 <= p <= 2**20:
+        raise RuntimeError(
+            f"p has to be greater than or equal to 1, and no more than 2**20, got {p}"
+        )
+    x = _floating(input)
     output = p * (p - 1) / 4 * math.log(math.pi) + sum(
         (lgamma(x - j / 2) for j in range(1, p)), lgamma(x)
     )
@@ -154,7 +161,7 @@ def mvlgamma(input: Any, p: int, *, out: Any = None) -> Any:
 @takes_tensors
 def logit(input: Any, eps: float | None = None, *, out: Any = None) -> Any:
     """``log(input / (1 - input))``, of the input limited to [eps, 1 - eps] if ``eps`` is given."""
-    x = floating(input)
+    x = _floating(input)
     if eps is not None:
         x = clamp(x, eps, 1 - eps)
     output = log(x / (1 - x))
@@ -165,7 +172,7 @@ def logit(input: Any, eps: float | None = None, *, out: Any = None) -> Any:
 @takes_tensors
 def sinc(input: Any, *, out: Any = None) -> Any:
     """``sin(pi * input) / (pi * input)``, 1 at 0."""
-    x = floating(input) * math.pi
+    x = _floating(input) * math.pi
     output = _C.where(_C.eq(x, 0), 1.0, _C.div(_C.sin(x), x))
     if needs_grad(x):
         record(output, sinc_backward, (x,), (x,))
