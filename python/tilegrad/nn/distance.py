@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..ops._register import put_out, takes_tensors
+from ..ops._register import put_out, rounded_once, takes_tensors
 from ..tensor import Tensor
 from .module import Module
 
@@ -48,6 +48,7 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
 
 
 @takes_tensors
+@rounded_once
 def pairwise_distance(
     x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
 ) -> Any:

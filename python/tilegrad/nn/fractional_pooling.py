@@ -68,7 +68,7 @@ def _pool(
     if samples is None:
         batch = lead[0] if len(lead) == 2 else 1
         samples = rand(batch, lead[-1], dims, dtype=input.dtype, device=input.device)
-    drawn = samples.detach().reshape(-1, dims).numpy()[: planes.shape[0]]
+    drawn = samples.detach().reshape(-1, dims).float().numpy()[: planes.shape[0]]
     if len(drawn) != planes.shape[0]:
         raise RuntimeError(
             f"{op}: expected _random_samples for {planes.shape[0]} planes, got {len(drawn)}"

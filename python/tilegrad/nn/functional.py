@@ -317,8 +317,7 @@ def prelu(input: Any, weight: Any) -> Any:
     """
     if weight.ndim > 1:
         raise RuntimeError(
-            "prelu: Expected `weight` to be a scalar or 1D tensor, but got: "
-            f"ndim = {weight.ndim}"
+            f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight.ndim}"
         )
     if weight.numel() != 1:
         if input.ndim == 0:

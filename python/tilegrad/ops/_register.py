@@ -13,7 +13,15 @@ from ..autograd.graph import needs_grad, needs_grad_in_place
 from ..autograd.views import in_place
 from ..tensor import Tensor
 
-__all__ = ["composed_in_place", "in_place_method", "method", "operator", "put_out", "takes_tensors"]
+__all__ = [
+    "composed_in_place",
+    "in_place_method",
+    "method",
+    "operator",
+    "put_out",
+    "rounded_once",
+    "takes_tensors",
+]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -43,6 +51,34 @@ def takes_tensors(function: Function) -> Function:
             ) from None
 
     return call  # type: ignore[return-value]
+
+
+def rounded_once(function: Function) -> Function:
+    """Computes with halves as kernels do: in float32, and rounds the result once.
+
+    For functions composed of several operations, each of which would round its own result.
+    """
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        tensors = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)]
+        if not any(x.dtype.itemsize == 2 and x.dtype.is_floating_point for x in tensors):
+            return function(*args, **kwargs)
+        dtype = functools.reduce(_C.promote_types, [x.dtype for x in tensors])
+        out = kwargs.pop("out", None)
+        result = function(
+            *(_widened(x) for x in args), **{name: _widened(x) for name, x in kwargs.items()}
+        )
+        if result.dtype is _C.float32:
+            result = result.to(dtype)
+        return result if out is None else put_out(out, result)
+
+    return call  # type: ignore[return-value]
+
+
+def _widened(x: Any) -> Any:
+    is_half = isinstance(x, Tensor) and x.dtype.itemsize == 2 and x.dtype.is_floating_point
+    return x.float() if is_half else x
 
 
 def method(*names: str) -> Callable[[Function], Function]:

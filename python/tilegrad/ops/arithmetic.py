@@ -14,7 +14,7 @@ import numpy as np
 from .. import _C
 from ..autograd.graph import needs_grad, record
 from ..tensor import Tensor, as_array
-from ._register import composed_in_place, method, operator, put_out, takes_tensors
+from ._register import composed_in_place, method, operator, put_out, rounded_once, takes_tensors
 from .binary import add, atan2, div, mul, pow
 from .fill import as_tensor
 from .unary import abs, log, log1p, zero_backward
@@ -96,6 +96,7 @@ def from_values(array: np.ndarray) -> Any:
 
 @method()
 @takes_tensors
+@rounded_once
 def addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1, out: Any = None) -> Any:
     """``input + value * tensor1 * tensor2``.
 
@@ -108,6 +109,7 @@ def addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1, out: Any 
 
 @method()
 @takes_tensors
+@rounded_once
 def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1, out: Any = None) -> Any:
     """``input + value * tensor1 / tensor2``.
 
@@ -280,6 +282,7 @@ def hypot_backward(node: Any, grad: Any) -> tuple:
 
 def _log_add(name: str, exp: str, log1p_of: Any) -> Any:
     @takes_tensors
+    @rounded_once
     def function(input: Any, other: Any, *, out: Any = None) -> Any:
         power = getattr(_C, exp)
         input, other = _same_dtype(input, other)

@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import _C
 from ..autograd.views import check_writable
-from ..tensor import Tensor
+from ..tensor import Tensor, as_array
 from ._register import method, put_out, takes_tensors
 from .fill import empty
 from .join import chunk, flip, meshgrid, split, stack, tensor_split, vstack
@@ -201,8 +201,7 @@ def isin(
         raise TypeError(f"isin: expected a Tensor, got {type(elements).__name__}")
     device = tensors[0].device
     arrays = [
-        x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
-        for x in (elements, test_elements)
+        as_array(x) if isinstance(x, Tensor) else np.asarray(x) for x in (elements, test_elements)
     ]
     found = np.isin(*arrays, assume_unique=assume_unique, invert=invert)
     return _C.from_numpy(np.ascontiguousarray(found)).to(device)

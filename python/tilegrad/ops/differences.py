@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import _C
 from ..tensor import Tensor
-from ._register import method, put_out, takes_tensors
+from ._register import method, put_out, rounded_once, takes_tensors
 from .compare import logical_xor
 from .join import cat
 from .view import _dim, slice_dim
@@ -87,6 +87,7 @@ def _heights(y: Any, x: Any, dx: Any, dim: int, op: str) -> Any:
 
 
 @takes_tensors
+@rounded_once
 def trapezoid(y: Any, x: Any = None, *, dx: Any = 1, dim: int = -1) -> Any:
     """The integral along ``dim`` by the trapezoidal rule, at positions ``x`` or ``dx`` apart.
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import _C
 from ..autograd.graph import needs_grad, record
-from ._register import composed_in_place, method, takes_tensors
+from ._register import composed_in_place, method, rounded_once, takes_tensors
 from .reduce import norm
 from .unary import abs, sign
 from .view import _dim, unsqueeze
@@ -109,6 +109,7 @@ def pdist(input: Any, p: float = 2.0) -> Any:
 
 @method()
 @takes_tensors
+@rounded_once
 def dist(input: Any, other: Any, p: float = 2) -> Any:
     """The p-norm of ``input - other``, which broadcast; a 0-dimensional tensor."""
     input.dtype, other.dtype  # noqa: B018 - what has none is no tensor

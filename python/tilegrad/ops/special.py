@@ -12,7 +12,7 @@ from typing import Any
 from .. import _C
 from ..autograd.graph import needs_grad, record
 from ..tensor import Tensor
-from ._register import composed_in_place, method, put_out, takes_tensors
+from ._register import composed_in_place, method, put_out, rounded_once, takes_tensors
 from .arithmetic import floating
 from .fill import as_tensor
 from .unary import erfc, exp, log, sign, sin
@@ -141,6 +141,7 @@ def _polygamma_method(input: Any, n: int) -> Any:
 
 @method()
 @takes_tensors
+@rounded_once
 def mvlgamma(input: Any, p: int, *, out: Any = None) -> Any:
     """The logarithm of the multivariate gamma function of dimension ``p``.
 
@@ -170,6 +171,7 @@ def logit(input: Any, eps: float | None = None, *, out: Any = None) -> Any:
 
 @method()
 @takes_tensors
+@rounded_once
 def sinc(input: Any, *, out: Any = None) -> Any:
     """``sin(pi * input) / (pi * input)``, 1 at 0."""
     x = _floating(input) * math.pi

@@ -14,7 +14,7 @@ import numpy as np
 from .. import _C
 from ..autograd.graph import needs_grad
 from ..tensor import Tensor, as_array
-from ._register import method, put_out, takes_tensors
+from ._register import method, put_out, rounded_once, takes_tensors
 from .arithmetic import floating
 from .reduce import amax, amin, mean, sum
 from .sort import finish_selection, record_selection, sort
@@ -141,7 +141,7 @@ def histogram(
         counts = _counts(values, low, high, bins, weights)
     if density:
         counts = (counts / counts.sum() / np.diff(edges)).astype(values.dtype)
-    found = Histogram(_C.from_numpy(counts), _C.from_numpy(edges))
+    found = Histogram(*(_C.from_numpy(x).to(input.dtype) for x in (counts, edges)))
     if out is not None:
         return Histogram(put_out(out[0], found.hist), put_out(out[1], found.bin_edges))
     return found
@@ -357,6 +357,7 @@ def _quantile(
 
 @method()
 @takes_tensors
+@rounded_once
 def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any = None) -> Any:
     """The covariance matrix of variables in rows, observations in columns.
 
@@ -412,6 +413,7 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
 
 @method()
 @takes_tensors
+@rounded_once
 def corrcoef(input: Any) -> Any:
     """The correlation matrix of variables in rows, within [-1, 1]. RuntimeError for more than two
     dimensions."""
