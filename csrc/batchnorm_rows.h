@@ -1,10 +1,11 @@
 // Batch normalization where the elements of a channel come in long rows. Included once per
 // instruction set.
 //
-// Statistics are sums over x - center, where the center is the mean of the channel's first row: one
-// pass, safe against cancellation. For that mean is at most sqrt(rows) standard deviations from the
-// mean of all rows, so what is subtracted in the end is at most `rows` times the variance, and
-// ranges of kSamples rows are merged by the rule of csrc/moments.h.
+// Statistics are sums over x - center, in one pass that is safe against cancellation. The first
+// center is the mean of the channel's first row, which is at most sqrt(rows) standard deviations
+// from the mean of all `rows`; so what is subtracted in the end is at most `rows` times the
+// variance. After some rows their moments are merged (csrc/moments.h), and the next center is the
+// mean so far.
 #pragma once
 
 #include <algorithm>
@@ -15,24 +16,39 @@
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
-static constexpr std::int64_t kSamples = 64;
+// Elements of a channel that are summed in T; samples that are merged at once, at least.
+static constexpr std::int64_t kInT = 1024, kSamples = 16;
 
 // Channels and samples that a task takes.
 struct Region {
   std::int64_t first, channels, sample, samples;
 };
 
-// Two sums per channel, in T for some thousand elements and then in double.
+template <class Number, int kCount>
+struct Several {
+  typedef Number type __attribute__((vector_size(kCount * sizeof(Number))));
+};
+
+// Two sums per channel: of some rows in T, before that in double.
 template <class T>
 struct ChannelSums {
+  using Wide = typename Several<double, kLanes<T>>::type;
+
   TwoTerms<T> lanes{};
+  Wide wide[2] = {};
   double first = 0, second = 0;
   T center = 0;
 
   void settle() {
-    first += static_cast<double>(sum_lanes<T>(lanes.first));
-    second += static_cast<double>(sum_lanes<T>(lanes.second));
+    wide[0] += __builtin_convertvector(lanes.first, Wide);
+    wide[1] += __builtin_convertvector(lanes.second, Wide);
     lanes = {};
+  }
+  void finish() {
+    for (int k = 0; k < kLanes<T>; ++k) {
+      first += wide[0][k];
+      second += wide[1][k];
+    }
   }
 };
 
@@ -42,31 +58,31 @@ template <class T, class Term>
 TILEGRAD_INLINE void add_region(const BatchNorm& args, const Region& region, ChannelSums<T>* sums,
                                 const Term& term) {
   const std::int64_t length = args.length, all = args.channels;
-  const std::int64_t unsettled = std::max<std::int64_t>(1, kPiece / length);  // rows in T
+  const std::int64_t unsettled = std::max<std::int64_t>(1, kInT / length);  // rows in T
   for (std::int64_t n = 0; n < region.samples; ++n) {
     const bool settles = (n + 1) % unsettled == 0 || n + 1 == region.samples;
     for (std::int64_t c = 0; c < region.channels; ++c) {
       const std::int64_t row = ((region.sample + n) * all + region.first + c) * length;
-      for (std::int64_t begin = 0; begin < length; begin += kPiece) {
+      for (std::int64_t begin = 0; begin < length; begin += kInT) {
         const std::int64_t at = row + begin;
-        sums[c].lanes = add_row_twice<T>(sums[c].lanes, std::min(kPiece, length - begin),
+        sums[c].lanes = add_row_twice<T>(sums[c].lanes, std::min(kInT, length - begin),
                                          [&](auto place) { return term(place, at, c); });
         if (settles) sums[c].settle();
       }
     }
   }
+  for (std::int64_t c = 0; c < region.channels; ++c) sums[c].finish();
 }
 
 template <class T>
-static T center_of(const T* row, std::int64_t length) {
+static T mean_of_row(const T* row, std::int64_t length) {
   double sum = 0;
   for (std::int64_t begin = 0; begin < length; begin += kPiece) {
     const T* piece = row + begin;
     sum += static_cast<double>(sum_lanes<T>(add_row<T>(
         Vec<T>{}, std::min(kPiece, length - begin), [piece](auto place) { return place(piece); })));
   }
-  const T center = static_cast<T>(sum / static_cast<double>(length));
-  return std::isfinite(center) ? center : T{0};  // else all would become NaN, the sum too
+  return static_cast<T>(sum / static_cast<double>(length));
 }
 
 // The moments of a region's channels; `sums` is workspace.
@@ -75,13 +91,16 @@ template <class T>
                                              ChannelSums<T>* sums, Moments* moments) {
   const T* x = static_cast<const T*>(args.x);
   const std::int64_t end = region.sample + region.samples;
+  const std::int64_t together = std::max(kSamples, kPiece / args.length);
   double before = 0;
-  for (; region.sample < end; region.sample += kSamples) {
-    region.samples = std::min(kSamples, end - region.sample);
+  for (; region.sample < end; region.sample += together) {
+    region.samples = std::min(together, end - region.sample);
     for (std::int64_t c = 0; c < region.channels; ++c) {
+      const std::int64_t row = (region.sample * args.channels + region.first + c) * args.length;
+      const T center =
+          before > 0 ? static_cast<T>(moments[c].mean) : mean_of_row(x + row, args.length);
       sums[c] = {};
-      sums[c].center = center_of(
-          x + (region.sample * args.channels + region.first + c) * args.length, args.length);
+      if (std::isfinite(center)) sums[c].center = center;  // else all would become NaN
     }
     add_region<T>(args, region, sums, [&](auto place, std::int64_t at, std::int64_t c) {
       const Vec<T> deviation = place(x + at) - splat(sums[c].center);

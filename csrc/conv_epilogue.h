@@ -18,12 +18,14 @@ struct ConvEpilogue {
 
   // `count` outputs of one channel that lie side by side.
   void apply(std::int64_t channel, T* y, std::int64_t count) const {
-    if (scale) {
-      const T factor = scale[channel], offset = shift[channel];
-      for (std::int64_t i = 0; i < count; ++i) y[i] = y[i] * factor + offset;
-    }
+    const T factor = scale ? scale[channel] : T{1}, offset = scale ? shift[channel] : T{0};
     if (relu)
-      for (std::int64_t i = 0; i < count; ++i) y[i] = y[i] < T{0} ? T{0} : y[i];
+      for (std::int64_t i = 0; i < count; ++i) {
+        const T value = y[i] * factor + offset;
+        y[i] = value < T{0} ? T{0} : value;
+      }
+    else
+      for (std::int64_t i = 0; i < count; ++i) y[i] = y[i] * factor + offset;
   }
 
   explicit operator bool() const { return scale != nullptr || relu; }

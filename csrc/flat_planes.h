@@ -18,6 +18,7 @@ namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 // The geometry: where the source phases of a plane lie in a buffer, and how long a target phase is.
 template <class T>
 struct FlatPlanes {
+  static constexpr Int kMostVectors = 64;
   static constexpr Int kLargest = 3072;   // elements of a buffered plane
   static constexpr Int kBuffered = 6144;  // of all planes that are buffered together
 
@@ -66,7 +67,8 @@ struct FlatPlanes {
     if (c.out_channels != 1 || c.stride_x > 2 || c.kernel_height > 7 || c.kernel_width > 7)
       return false;
     const Int widest = c.stride_x == 1 ? kLanes<T> / 2 : 2 * kLanes<T>;  // measured
-    if (size < kLanes<T> || pitch > widest || plane_size > kLargest) return false;
+    if (size < kLanes<T> || vectors > kMostVectors) return false;
+    if (pitch > widest || plane_size > kLargest) return false;
     for (Int f = 0; f < x.source_step; ++f)
       if (x.last(f) - x.first(f) > pitch) return false;
     return true;
@@ -157,9 +159,10 @@ struct FlatTaps {
   Int offset[kMost], weight[kMost];
   Column column[kColumns];
   Int begin[9];  // the columns of each target phase
+  alignas(64) T masks[7 * FlatPlanes<T>::kMostVectors * kLanes<T>];
 
   // `once`: every element counts in one vector only.
-  FlatTaps(const FlatPlanes<T>& f, bool once, T* masks) {
+  FlatTaps(const FlatPlanes<T>& f, bool once) {
     for (Int i = 0; i < f.x.taps; ++i)
       for (Int v = 0; v < f.vectors; ++v)
         store_mask(f, f.x.tap[i], v, once, masks + (i * f.vectors + v) * kLanes<T>);
@@ -178,8 +181,6 @@ struct FlatTaps {
       }
     begin[phase] = columns;
   }
-
-  static Int masks_size(const FlatPlanes<T>& f) { return f.x.taps * f.vectors * kLanes<T>; }
 
   void add(const FlatPlanes<T>& f, const StripAxis::Tap& y, const StripAxis::Tap& x, Int at) {
     const Int phase = y.source_phase * f.x.source_step + x.source_phase;
@@ -312,16 +313,15 @@ struct FlatPass {
   void run() const {
     const Int images = f.images(c.batch), runs = divide_up(c.batch, images);
     const Int block = f.channels(c.batch, c.groups), planes = images * block * f.plane_size;
-    const Int masks = FlatTaps<T>::masks_size(f);
-    const Int all = masks + planes + std::max(tiles() * images, f.source_size() + f.overhang());
+    const FlatTaps<T> taps(f, false);
+    const Int all = planes + std::max(tiles() * images, f.source_size() + f.overhang());
     constexpr Int task_size = 65536;
     const Int blocks = std::max<Int>(1, task_size / (images * block * f.source_size()));
     const Int channels = std::min(blocks * block, c.groups);  // of a task
     parallel_for(divide_up(c.groups, channels) * runs, 1, [&](Int begin, Int end) {
       T* memory = static_cast<T*>(thread_scratch(static_cast<std::size_t>(all) * sizeof(T)));
       std::fill_n(memory, all, T{0});
-      const FlatTaps<T> taps(f, false, memory);
-      T *buffer = memory + masks, *tile = buffer + planes;
+      T *buffer = memory, *tile = buffer + planes;
       for (Int task = begin; task < end; ++task) {
         const Int image = task % runs * images, count = std::min(images, c.batch - image);
         const Int first = task / runs * channels, last = std::min(first + channels, c.groups);
@@ -428,15 +428,15 @@ struct FlatWeightPass {
   // False if a result is infinite or NaN: then a masked lane may be the cause.
   bool run() const {
     const Int block = f.channels(c.batch, divide_up(c.groups, 16));
-    const Int masks = FlatTaps<T>::masks_size(f), sums = block * (c.taps() + 1) * kLanes<T>;
+    const FlatTaps<T> taps(f, true);
+    const Int sums = block * (c.taps() + 1) * kLanes<T>;
     const Int planes = f.images(c.batch) * block * f.plane_size;
-    const Int all = masks + sums + planes + f.source_size() + f.overhang();
+    const Int all = sums + planes + f.source_size() + f.overhang();
     bool invalid = false;
     parallel_for(divide_up(c.groups, block) * c.parts, 1, [&](Int begin, Int end) {
       T* memory = static_cast<T*>(thread_scratch(static_cast<std::size_t>(all) * sizeof(T)));
       std::fill_n(memory, all, T{0});
-      const FlatTaps<T> taps(f, true, memory);
-      T *sum = memory + masks, *buffer = sum + sums;
+      T *sum = memory, *buffer = sum + sums;
       for (Int task = begin; task < end; ++task) {
         const Int part = task % c.parts, first = task / c.parts * block;
         const Int channels = std::min(block, c.groups - first);

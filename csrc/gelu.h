@@ -11,6 +11,15 @@ namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
 #if defined(__AVX512F__)
 
+// One instruction each; the second argument where one is NaN. (The plain intrinsics start from an
+// undefined register, of which GCC 12 warns.)
+TILEGRAD_INLINE Vec<float> larger(Vec<float> a, Vec<float> b) {
+  return _mm512_maskz_max_ps(0xffff, a, b);
+}
+TILEGRAD_INLINE Vec<float> smaller(Vec<float> a, Vec<float> b) {
+  return _mm512_maskz_min_ps(0xffff, a, b);
+}
+
 // Where a register holds a table of 16 numbers, short polynomials from tables replace long ones.
 
 alignas(64) static constexpr float kSixteenthPowers[16] = {
@@ -48,7 +57,7 @@ alignas(64) static constexpr float kTailRatio[5][16] = {
 TILEGRAD_INLINE Vec<float> bell(Vec<float> x) {
   constexpr float kRound = 786432.0f;  // 1.5 * 2^19: adding it leaves sixteenths in the low bits
   Vec<float> z = x * x * -0.721347520f;
-  z = z < -127.0f ? splat(-127.0f) : z;
+  z = larger(splat(-127.0f), z);
   const Vec<float> shifted = z + kRound, r = z - (shifted - kRound);
   const VecInt<float> sixteenths =
       std::bit_cast<VecInt<float>>(shifted) - std::bit_cast<std::int32_t>(kRound);
@@ -61,7 +70,7 @@ TILEGRAD_INLINE Vec<float> bell(Vec<float> x) {
 
 // P(X > z) for z >= 0, given bell(z).
 TILEGRAD_INLINE Vec<float> normal_tail(Vec<float> z, Vec<float> bell) {
-  z = z > 5.99f ? splat(5.99f) : z;  // beyond, the tail is below 2^-29
+  z = smaller(splat(5.9999f), z);  // beyond, the tail is below 2^-29
   // From 2 to 8, the lowest bit of the exponent and three of the fraction number the intervals.
   const Vec<float> place = z + 2.0f;
   const auto bits = std::bit_cast<VecInt<float>>(place);
@@ -76,6 +85,9 @@ TILEGRAD_INLINE Vec<float> normal_tail(Vec<float> z, Vec<float> bell) {
 
 #else
 
+TILEGRAD_INLINE Vec<float> larger(Vec<float> a, Vec<float> b) { return a > b ? a : b; }
+TILEGRAD_INLINE Vec<float> smaller(Vec<float> a, Vec<float> b) { return a < b ? a : b; }
+
 // exp(-x^2 / 2), without what a general exponential spends on overflow and denormals: 0 below
 // 2^-126.
 TILEGRAD_INLINE Vec<float> bell(Vec<float> x) {
@@ -83,7 +95,7 @@ TILEGRAD_INLINE Vec<float> bell(Vec<float> x) {
   constexpr float kPower[] = {1.339073526e-03f, 9.618237615e-03f, 5.550357327e-02f,
                               2.402264923e-01f, 6.931471825e-01f, 1.0f};
   Vec<float> z = x * x * -0.721347520f;  // exp(-x^2 / 2) = 2^z
-  z = z < -127.0f ? splat(-127.0f) : z;
+  z = larger(splat(-127.0f), z);
   const Vec<float> shifted = z + kRound, r = z - (shifted - kRound);
   Vec<float> y = splat(1.540351077e-04f);
 #pragma GCC unroll 6
@@ -99,7 +111,7 @@ TILEGRAD_INLINE Vec<float> normal_tail(Vec<float> z, Vec<float> bell) {
   constexpr float kRatio[] = {
       -3.520720566e-05f, 3.397343971e-04f,  -1.974612009e-03f, 7.939355448e-03f,  -2.431388199e-02f,
       6.115484610e-02f,  -1.325137764e-01f, 2.499167919e-01f,  -3.989365101e-01f, 4.999999404e-01f};
-  z = z > 5.7f ? splat(5.7f) : z;  // beyond, the tail is below 2^-27
+  z = smaller(splat(5.7f), z);  // beyond, the tail is below 2^-27
   Vec<float> ratio = splat(1.631655664e-06f);
 #pragma GCC unroll 10
   for (float coefficient : kRatio) ratio = ratio * z + coefficient;
@@ -116,7 +128,7 @@ TILEGRAD_INLINE Vec<float> magnitude_of(Vec<float> x) {
 // small. NaN for both infinities (their product with 0), as in PyTorch.
 TILEGRAD_INLINE Vec<float> gelu_value(Vec<float> x) {
   const Vec<float> z = magnitude_of(x);
-  return (x < 0.0f ? Vec<float>{} : x) - z * normal_tail(z, bell(x));
+  return larger(Vec<float>{}, x) - z * normal_tail(z, bell(x));
 }
 TILEGRAD_INLINE Vec<float> gelu_slope(Vec<float> x) {
   const Vec<float> density = bell(x), tail = normal_tail(magnitude_of(x), density);

@@ -16,7 +16,7 @@ static constexpr int kDotTaps = kTileRows >= 8 ? 6 : 4;
 
 static bool is_dot(const Pass& p) {
   return p.y.stride == 1 && p.x.stride == 1 && (p.taps() <= 32 || p.out_channels <= 8) &&
-         p.taps() * p.out_channels <= 2048;
+         p.taps() * p.out_channels <= 1024;
 }
 
 // sums[i][j] += products of the vectors of grad row i with those of the window at tap j.

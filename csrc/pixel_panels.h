@@ -92,7 +92,7 @@ template <int kRowCount, int kStep, class T>
                                               const T* start, T* y_tile, Int y_stride,
                                               bool accumulate) {
   constexpr int lanes = kLanes<T>;
-  constexpr Int ahead = 24;  // taps: each may lie in a plane, and a page, of its own
+  constexpr Int ahead = 32;  // taps: each may lie in a plane, and a page, of its own
   const auto pixels = [](const T* from) {
     if constexpr (kStep == 2) return every_other(load(from), load(from + lanes));
     else return load(from);
@@ -114,6 +114,7 @@ template <int kRowCount, int kStep, class T>
       const Int next = panel.tap_offset[std::min(t + ahead, taps - 1)];
       __builtin_prefetch(panel.left + next);
       __builtin_prefetch(panel.right + next);
+      __builtin_prefetch(panel.right + next + lanes);
       const Int offset = panel.tap_offset[t];
       left = pixels(panel.left + offset), right = pixels(panel.right + offset);
       store(packed, left);
@@ -208,11 +209,10 @@ struct DirectPass {
       Window<T> window(block, band);
       window.show(block, band, group * p.in_channels + c, packed + patches + sums);
       multiply(filters + (group * p.in_channels + c) * kernel() * padded_filters(), first, end,
-               block.taps(), window, packed, y, y_stride, c == 0 ? start : nullptr, c > 0, direct);
+               block.taps(), window, packed, y, y_stride, c == 0 ? start : nullptr, c > 0, direct,
+               direct && c + channels >= p.in_channels ? group * p.out_channels : -1);
     }
-    if (!direct) return write(band, group, first, end, y, row);
-    for (Int k = first; k < end && after; ++k)
-      after.apply(group * p.out_channels + k, y + (k - first) * y_stride, band.pixels());
+    if (!direct) write(band, group, first, end, y, row);
   }
 
   Int plane() const { return p.y.size * p.x.size; }
@@ -223,11 +223,12 @@ struct DirectPass {
   }
 
   // The tiles of all filters and panels; the first tile of filters packs the panels. `start` holds
-  // the biases of all filters unless null; `exact`: nothing may be written behind a row.
+  // the biases of all filters unless null; `exact`: nothing may be written behind a row; `finish`:
+  // the first channel of the group if this completes the outputs, else -1.
   void multiply(const T* filter, Int first, Int end, Int depth, const Window<T>& window, T* panels,
-                T* y, Int y_stride, const T* start, bool accumulate, bool exact) const {
+                T* y, Int y_stride, const T* start, bool accumulate, bool exact, Int finish) const {
     constexpr Int width = kTileColumns<T>;
-    for (Int k = first; k < end; k += kTileRows)
+    for (Int k = first; k < end; k += kTileRows) {
       for (Int j = 0; j < window.pixels; j += width) {
         const Int rows = std::min<Int>(kTileRows, end - k);
         const Int columns = std::min<Int>(width, window.pixels - j);
@@ -256,6 +257,9 @@ struct DirectPass {
           multiply_rows<1>(rows, depth, left, panel.packed, width, to, y_stride, add);
         else multiply_rows<2>(rows, depth, left, panel.packed, width, to, y_stride, add);
       }
+      for (Int i = k; i < std::min(k + kTileRows, end) && after && finish >= 0; ++i)
+        after.apply(finish + i, y + (i - first) * y_stride, window.pixels);
+    }
   }
 
   // Writes the sums of a band that does not lie in one piece.

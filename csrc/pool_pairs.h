@@ -202,9 +202,77 @@ struct PairsOfRows {
   std::int64_t planes, rows, in, count, first, plane;
 };
 
+// Rows of few outputs: elements are collected from as many rows as fill a register. The result has
+// no gaps between rows.
+template <class T>
+[[gnu::noinline]] static void max_pairs_of_short_rows(const PairsOfRows shape, const T* x, T* y,
+                                                      std::uint8_t* taps) {
+  using P = Pack<T, kLanes<T>>;
+  T elements[4][kLanes<T>] = {};
+  std::int64_t filled = 0, done = shape.first * shape.rows * shape.count;
+  const auto finish = [&] {
+    Vec<T> best = load(elements[0]);
+    typename P::Mask tap{};
+#pragma GCC unroll 3
+    for (int k = 1; k < 4; ++k) {
+      const Vec<T> value = load(elements[k]);
+      const typename P::Mask wins = (value > best) | (value != value);
+      best = wins ? value : best;
+      tap = wins ? typename P::Mask{} + k : tap;
+    }
+    for (std::int64_t k = 0; k < filled; ++k) y[done + k] = best[k];
+    for (std::int64_t k = 0; taps && k < filled; ++k)
+      taps[done + k] = static_cast<std::uint8_t>(tap[k]);
+    done += filled;
+    filled = 0;
+  };
+  PairsOfRows::for_each(shape, [&](std::int64_t from, std::int64_t) {
+    for (std::int64_t i = 0; i < shape.count; ++i) {
+      const T *upper = x + from + 2 * i, *lower = upper + shape.in;
+      elements[0][filled] = upper[0];
+      elements[1][filled] = upper[1];
+      elements[2][filled] = lower[0];
+      elements[3][filled] = lower[1];
+      if (++filled == kLanes<T>) finish();
+    }
+  });
+  if (filled > 0) finish();
+}
+
+template <class T>
+[[gnu::noinline]] static void max_pairs_grad_of_short_rows(const PairsOfRows shape, const T* y,
+                                                           const std::uint8_t* taps, T* x) {
+  using P = Pack<T, kLanes<T>>;
+  T shares[4][kLanes<T>];
+  std::int64_t used = kLanes<T>;
+  const std::int64_t end = (shape.first + shape.planes) * shape.rows * shape.count;
+  const auto next = [&](std::int64_t at) {
+    typename P::Bytes bytes{};
+    Vec<T> grad{};
+    const auto count = static_cast<std::size_t>(std::min<std::int64_t>(end - at, kLanes<T>));
+    std::memcpy(&bytes, taps + at, count);
+    std::memcpy(&grad, y + at, count * sizeof(T));
+    const auto tap = __builtin_convertvector(bytes, typename P::Mask);
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; ++k) store<T>(shares[k], tap == k ? grad : Vec<T>{});
+    used = 0;
+  };
+  PairsOfRows::for_each_grad(shape, x, [&](std::int64_t to, std::int64_t at) {
+    for (std::int64_t i = 0; i < shape.count; ++i, ++used) {
+      if (used == kLanes<T>) next(at + i);
+      T *upper = x + to + 2 * i, *lower = upper + shape.in;
+      upper[0] = shares[0][used];
+      upper[1] = shares[1][used];
+      lower[0] = shares[2][used];
+      lower[1] = shares[3][used];
+    }
+  });
+}
+
 template <class T, int kCount>
 [[gnu::noinline]] static void max_pairs_planes(const PairsOfRows shape, const T* x, T* y,
                                                std::uint8_t* taps) {
+  if constexpr (kCount == 1) return max_pairs_of_short_rows(shape, x, y, taps);
   typename Pack<T, kCount>::type sum{};
   PairsOfRows::for_each(shape, [=, &sum](std::int64_t from, std::int64_t at) {
     max_numbers_row<T, kCount>(x + from, x + from + shape.in, shape.count, y + at,
@@ -223,6 +291,7 @@ template <class T, int kCount>
 [[gnu::noinline]] static void max_pairs_grad_planes(const PairsOfRows shape, const T* y,
                                                     const std::uint8_t* taps, T* x,
                                                     bool past_caches) {
+  if constexpr (kCount == 1) return max_pairs_grad_of_short_rows(shape, y, taps, x);
   PairsOfRows::for_each_grad(shape, x, [=](std::int64_t to, std::int64_t at) {
     max_pairs_grad_row<T, kCount>(y + at, taps + at, shape.count, x + to, x + to + shape.in,
                                   past_caches);

@@ -18,11 +18,12 @@ struct Walk {
   int ndim, operands;
   RowBody body;
   const void* context;
-  CopyOut copy_out;  // null: rows write their results themselves
+  CopyOut copy_out = nullptr;     // null: rows write their results themselves
+  std::int64_t tile_columns = 0;  // 0: no tiles
 };
 
 // The buffer in place of the result: stores past the caches in longer bursts stall.
-constexpr std::int64_t kBlockBytes = 1024;
+constexpr std::int64_t kBlockBytes = 2048;
 
 bool can_copy_out(const Walk& walk) {
   const std::int64_t unit = walk.ndim == 0 ? 0 : walk.strides[0][0];
@@ -36,8 +37,9 @@ bool can_copy_out(const Walk& walk) {
   return bits % 64 == 0;  // short rows must not share cache lines
 }
 
-// A row, in blocks that go through a buffer in the nearest cache. The blocks of the inputs that
-// follow are asked for in time, since short rows would keep the processor from looking ahead.
+// A row, in blocks that go through a buffer in the nearest cache. Where there are many rows, the
+// end of one keeps the processor from looking ahead: then the inputs' next blocks are asked for in
+// time.
 void run_past_caches(const Walk& walk, char* const* pointers, std::int64_t count) {
   alignas(64) char buffer[kBlockBytes];
   const std::int64_t unit = walk.strides[0][0], block = kBlockBytes / unit;
@@ -47,7 +49,7 @@ void run_past_caches(const Walk& walk, char* const* pointers, std::int64_t count
     for (int k = 1; k < walk.operands; ++k) {
       const std::int64_t stride = walk.strides[k][0];
       at[k] = pointers[k] + first * stride;
-      if (stride > 0 && stride <= 8)
+      if (walk.ndim > 1 && stride > 0 && stride <= 8)
         for (std::int64_t ahead = 0; ahead < size * stride; ahead += 64)
           __builtin_prefetch(at[k] + size * stride + ahead);
     }
@@ -76,34 +78,40 @@ void walk_piece(const Walk& walk, std::int64_t begin, std::int64_t end) {
 }
 
 // An operand whose neighbours lie along dimension 1 rather than along the rows (a transposed one)
-// would be read a cache line per element. In tiles its lines are used whole.
+// would be read a cache line per element. In tiles its lines are used whole. Returns how many
+// columns a tile has, 0 for none: lines that are a multiple of 4096 bytes apart share eight places
+// in the nearest cache, so no more of them can be kept.
 constexpr std::int64_t kTileRows = 32, kTileColumns = 32;
 
-bool tiles_pay(const Walk& walk) {
-  if (walk.ndim < 2 || walk.shape[0] < kTileRows || walk.shape[1] < 2) return false;
+std::int64_t columns_of_tiles(const Walk& walk) {
+  if (walk.ndim < 2 || walk.shape[0] < kTileRows || walk.shape[1] < 2) return 0;
+  std::int64_t columns = 0;
   for (int k = 0; k < walk.operands; ++k) {
     const std::int64_t along = walk.strides[k][0], across = walk.strides[k][1];
-    if (across > 0 && across < 64 && along > across) return true;
+    if (across <= 0 || across >= 64 || along <= across) continue;
+    const std::int64_t fitting = along % 4096 == 0 ? 8 : along % 2048 == 0 ? 16 : kTileColumns;
+    if (columns == 0 || fitting < columns) columns = fitting;
   }
-  return false;
+  return columns;
 }
 
 // `rows` neighbouring rows along dimension 1, a few columns of all of them at a time.
 void walk_tiles(const Walk& walk, char* const* first, std::int64_t rows) {
-  for (std::int64_t column = 0; column < walk.shape[0]; column += kTileColumns) {
-    const std::int64_t left = walk.shape[0] - column;
+  const std::int64_t columns = walk.tile_columns;
+  for (std::int64_t column = 0; column < walk.shape[0]; column += columns) {
+    const std::int64_t size = std::min(columns, walk.shape[0] - column);
     for (std::int64_t r = 0; r < rows; ++r) {
       char* row[kMaxOperands];
       for (int k = 0; k < walk.operands; ++k)
         row[k] = first[k] + column * walk.strides[k][0] + r * walk.strides[k][1];
-      walk.body(walk.context, row, left < kTileColumns ? left : kTileColumns);
+      walk.body(walk.context, row, size);
     }
   }
 }
 
 // The rows [begin, end), counted over dimensions 1, 2, ..., the first of them fastest; in order
-// unless `tiled`.
-void walk_chunk(const Walk& walk, std::int64_t begin, std::int64_t end, bool tiled) {
+// unless in tiles.
+void walk_chunk(const Walk& walk, std::int64_t begin, std::int64_t end) {
   std::int64_t index[kMaxDims];
   char* pointers[kMaxOperands];
   for (int k = 0; k < walk.operands; ++k) pointers[k] = walk.data[k];
@@ -115,7 +123,7 @@ void walk_chunk(const Walk& walk, std::int64_t begin, std::int64_t end, bool til
   }
   for (std::int64_t r = begin; r < end;) {
     std::int64_t rows = 1;
-    if (tiled) {
+    if (walk.tile_columns > 0) {
       rows = walk.shape[1] - index[1];
       if (rows > kTileRows) rows = kTileRows;
       if (rows > end - r) rows = end - r;
@@ -139,12 +147,13 @@ void walk_chunk(const Walk& walk, std::int64_t begin, std::int64_t end, bool til
 void walk_strided(const std::int64_t* shape, const std::int64_t (*strides)[kMaxDims],
                   char* const* data, int ndim, int operands, std::int64_t grain, RowBody body,
                   const void* context, CopyOut copy_out) {
-  Walk walk = {shape, strides, data, ndim, operands, body, context, nullptr};
+  Walk walk = {shape, strides, data, ndim, operands, body, context};
   const std::int64_t inner = ndim == 0 ? 1 : shape[0];
   std::int64_t outer = 1;
   for (int d = 1; d < ndim; ++d) outer *= shape[d];
   if (inner == 0 || outer == 0) return;
-  const bool tiled = grain != INT64_MAX && tiles_pay(walk);
+  if (grain != INT64_MAX) walk.tile_columns = columns_of_tiles(walk);
+  const bool tiled = walk.tile_columns > 0;
   if (copy_out != nullptr && !tiled && can_copy_out(walk)) walk.copy_out = copy_out;
   if (outer == 1)
     return parallel_for(inner, grain, [&](std::int64_t begin, std::int64_t end) {
@@ -155,7 +164,7 @@ void walk_strided(const std::int64_t* shape, const std::int64_t (*strides)[kMaxD
   // A chunk of tiles has at least a tile's rows.
   const std::int64_t chunk = tiled && rows < kTileRows ? kTileRows : rows;
   parallel_for(outer, chunk, [&](std::int64_t begin, std::int64_t end) {
-    walk_chunk(walk, begin, end, tiled);
+    walk_chunk(walk, begin, end);
     finish(walk);
   });
 }

@@ -127,6 +127,35 @@ struct Strips {
   }
 };
 
+// The taps of each target phase, one phase after the other: where the window holds their inputs
+// and which of the channel's weights they are.
+struct Taps {
+  Int offset[kDepthwiseTaps], weight[kDepthwiseTaps];
+  Int begin[17];  // of each phase; the stride is at most 4
+  Int count = 0;
+
+  explicit Taps(const Strips& s) {
+    Int phase = 0;
+    for (Int fy = 0; fy < s.y.target_phases(); ++fy)
+      for (Int fx = 0; fx < s.x.target_step; ++fx) {
+        begin[phase++] = count;
+        for (Int w = 0; w < s.windows; ++w) add_taps(s, w, fy, fx);
+      }
+    begin[phase] = count;
+  }
+
+  void add_taps(const Strips& s, Int w, Int fy, Int fx) {
+    for (const StripAxis::Tap* y = s.y.tap; y < s.y.tap + s.y.taps; ++y)
+      for (const StripAxis::Tap* x = s.x.tap; x < s.x.tap + s.x.taps; ++x) {
+        if (y->target_phase != fy || x->target_phase != fx) continue;
+        const Int window = (w * s.y.source_step + y->source_phase) * s.x.source_step;
+        offset[count] =
+            (window + x->source_phase) * s.window_size() + y->shift * s.pitch + x->shift;
+        weight[count++] = (w * s.y.taps + y->tap) * s.x.taps + x->tap;
+      }
+  }
+};
+
 template <class T>
 using Bits = decltype(Vec<T>{} < Vec<T>{});  // integers of the same size
 

@@ -4,6 +4,7 @@
 #include <structmember.h>
 
 #include "bind.h"
+#include "channels_last.h"
 #include "py_buffer.h"
 #include "py_node.h"
 
@@ -174,7 +175,8 @@ PyObject* size_object(const Dims& dims) {
 }
 
 bool is_exclusive(const Tensor& x) {
-  return x.storage->references.load() == 1 && x.storage->capacity > 0 && x.is_contiguous();
+  return x.storage->references.load() == 1 && x.storage->capacity > 0 &&
+         (x.is_contiguous() || is_channels_last(x));
 }
 
 // The same memory under a version counter of its own.

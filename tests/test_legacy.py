@@ -135,3 +135,13 @@ def test_the_default_type():
         tg.set_default_dtype(tg.float32)
     check_error(TypeError, "floating-point", lambda: tg.set_default_tensor_type(tg.LongTensor))
     check_error(ValueError, "invalid type", lambda: tg.set_default_tensor_type("Float"))
+
+
+@pytest.mark.parametrize("name", ["empty", "zeros", "ones", "rand", "randn"])
+def test_sizes_by_name(name):
+    for m in (tg, torch):
+        function = getattr(m, name)
+        assert tuple(function(size=(2, 3)).shape) == tuple(function(2, 3).shape) == (2, 3)
+        assert tuple(function(size=[]).shape) == () and tuple(function(size=[0]).shape) == (0,)
+        with pytest.raises(TypeError):
+            function(2, size=(3,))

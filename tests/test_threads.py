@@ -48,6 +48,34 @@ def gradients(m):
     return x.grad, y.grad
 
 
+def convolutions(m):
+    """One for each way that a convolution takes, with all gradients and in inference."""
+    results = []
+    for batch, channels, size, filters, kernel, stride, groups in (
+        (3, 32, 20, 48, 3, 1, 1),
+        (7, 20, 16, 40, 5, 2, 1),
+        (9, 3, 32, 64, 7, 2, 1),
+        (5, 64, 14, 96, 1, 1, 1),
+        (5, 5, 20, 12, 3, 1, 1),
+        (11, 40, 7, 40, 3, 1, 40),
+        (11, 40, 8, 40, 5, 1, 40),
+        (11, 40, 28, 40, 3, 2, 40),
+        (3, 40, 33, 40, 3, 1, 40),
+    ):
+        x = random(batch, channels, size, size).requires_grad_()
+        layer = m.nn.Conv2d(
+            channels, filters, kernel, stride, kernel // 2, groups=groups, bias=True
+        )
+        weight = random(*layer.weight.shape).requires_grad_()
+        layer.weight, layer.bias = m.nn.Parameter(weight), m.nn.Parameter(random(filters))
+        net = m.nn.Sequential(layer, m.nn.BatchNorm2d(filters), m.nn.ReLU()).eval()
+        y = layer(x)
+        y.backward(random(*y.shape))
+        with m.no_grad():
+            results += [y, x.grad, layer.weight.grad, layer.bias.grad, net(x)]
+    return results
+
+
 def training(m):
     """Ten steps of a small convnet: initial values, batches and every update."""
     m.manual_seed(0)
@@ -79,7 +107,7 @@ def digest(tensors: tuple) -> str:
     return hashed.hexdigest()
 
 
-@pytest.mark.parametrize("work", [elementwise, products, gradients, sums, training])
+@pytest.mark.parametrize("work", [elementwise, products, gradients, convolutions, sums, training])
 def test_the_bits_do_not_depend_on_the_number_of_threads(work):
     digests = {}
     for count in COUNTS * 2:  # twice: nor on the run

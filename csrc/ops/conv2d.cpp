@@ -174,12 +174,28 @@ static void grad_input(const Conv2d& c) {
           run_winograd(c, all, kSpreadScheme, across, along, nullptr, {}, c.x))
         return;
     }
-  for (Int y = 0; y < std::min(c.stride_y, c.in_height); ++y)
-    for (Int x = 0; x < std::min(c.stride_x, c.in_width); ++x)
-      run_pass<T>(c,
-                  {c.batch, c.groups, c.out_channels, c.in_channels, grad_input_axis(p.y, y),
-                   grad_input_axis(p.x, x), c.y, c.groups * c.out_channels},
-                  across, along, nullptr, {}, c.x);
+  const Int rows = std::min(c.stride_y, c.in_height), columns = std::min(c.stride_x, c.in_width);
+  const bool sparse = c.kernel_height < rows || c.kernel_width < columns;
+  if (sparse) {  // no tap meets some of the inputs
+    const Int plane = c.in_height * c.in_width;
+    parallel_for(
+        c.batch * c.groups * c.in_channels, 1 + (1 << 16) / plane, [&](Int begin, Int end) {
+          std::fill(static_cast<T*>(c.x) + begin * plane, static_cast<T*>(c.x) + end * plane, T{0});
+        });
+  }
+  for (Int y = 0; y < rows; ++y)
+    for (Int x = 0; x < columns; ++x) {
+      const Pass pass{c.batch,
+                      c.groups,
+                      c.out_channels,
+                      c.in_channels,
+                      grad_input_axis(p.y, y),
+                      grad_input_axis(p.x, x),
+                      c.y,
+                      c.groups * c.out_channels};
+      if (!sparse || pass.y.taps * pass.x.taps > 0)
+        run_pass<T>(c, pass, across, along, nullptr, {}, c.x);
+    }
 }
 
 // Filters whose gradient one task computes.

@@ -150,6 +150,65 @@ static void backward(const CrossEntropyBackward& args) {
   });
 }
 
+// Row n with class probabilities: its loss and, where wanted, its gradient
+//   factor * (p[c] * sum(q) - q[c]).
+template <class T>
+[[gnu::noinline]] static void soft_row(const CrossEntropySoft& args, std::int64_t n, T factor,
+                                       bool stream) {
+  const std::int64_t classes = args.classes;
+  const T *x = static_cast<const T*>(args.x) + n * classes,
+          *target = static_cast<const T*>(args.target) + n * classes,
+          *weight = static_cast<const T*>(args.weight);
+  const T kept = static_cast<T>(1 - args.label_smoothing);
+  const T spread = static_cast<T>(args.label_smoothing) / static_cast<T>(classes);
+  const auto share = [=](auto at) {
+    const Vec<T> q = at(target) * kept + spread;
+    return weight ? q * at(weight) : q;
+  };
+  T* row = args.grad_x ? static_cast<T*>(args.grad_x) + n * classes : nullptr;
+  T* powers = row;
+  if (row && stream)  // the row of the result is written once, past the caches
+    powers = static_cast<T*>(thread_scratch(static_cast<std::size_t>(classes) * sizeof(T)));
+  const T shift = largest_of(x, classes);
+  const T sum = powers ? sum_exponentials<T, true>(powers, x, classes, shift)
+                       : sum_exponentials<T, false>(nullptr, x, classes, shift);
+  const T lse = shift + std::log(sum);
+  // Whole registers; what is left one by one, since there the spread must not count.
+  const std::int64_t whole = classes / kLanes<T> * kLanes<T>;
+  T total = sum_row<T>(whole, share);
+  T loss = sum_row<T>(whole, [=](auto at) { return share(at) * (lse - at(x)); });
+  for (std::int64_t c = whole; c < classes; ++c) {
+    const T q = (target[c] * kept + spread) * (weight ? weight[c] : T{1});
+    total += q;
+    loss += q * (lse - x[c]);
+  }
+  static_cast<T*>(args.losses)[n] = loss;
+  if (row == nullptr) return;
+  const T slope = factor * total / sum;
+  write_row(row, classes, stream, [=](auto at) { return at(powers) * slope - share(at) * factor; });
+}
+
+template <class T>
+static void soft_rows(const CrossEntropySoft& args) {
+  const bool stream =
+      args.rows * args.classes * static_cast<std::int64_t>(sizeof(T)) >= kStreamBytes;
+  const T factor = args.reduction == Reduction::mean ? T{1} / static_cast<T>(args.rows) : T{1};
+  parallel_for(args.rows, rows_per_task(args.classes), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t n = begin; n < end; ++n) soft_row(args, n, factor, stream);
+    finish_stream();
+  });
+  double loss = 0;  // in order, and few compared with the scores
+  for (std::int64_t n = 0; n < args.rows; ++n)
+    loss += static_cast<double>(static_cast<const T*>(args.losses)[n]);
+  const bool mean = args.reduction == Reduction::mean;
+  const double rows = args.classes > 0 ? static_cast<double>(args.rows) : NAN;  // as in PyTorch
+  *static_cast<T*>(args.loss) = static_cast<T>(mean ? loss / rows : loss);
+}
+
+void cross_entropy_soft(const CrossEntropySoft& args) {
+  args.dtype == DType::float32 ? soft_rows<float>(args) : soft_rows<double>(args);
+}
+
 void cross_entropy(const CrossEntropy& args) {
   args.in.dtype == DType::float32 ? forward<float>(args) : forward<double>(args);
 }

@@ -1,4 +1,5 @@
-// Contract of the cross-entropy of rows of scores with class indices, and of its gradient.
+// Contract of the cross-entropy of rows of scores with class indices or class probabilities, and of
+// its gradient.
 #pragma once
 
 #include "../kernel.h"
@@ -44,7 +45,24 @@ struct CrossEntropyBackward {
   const void* total;
 };
 
+// Class probabilities as targets: row n has the loss  sum_c q[c] * (lse - x[c])  with
+//   q[c] = w[c] * ((1 - label_smoothing) * target[c] + label_smoothing / classes),
+// and the mean divides by the number of rows.
+struct CrossEntropySoft {
+  DType dtype;  // float32 or float64, of all arrays
+  Reduction reduction;
+  const void* x;       // (rows, classes)
+  const void* target;  // (rows, classes)
+  const void* weight;  // (classes,), or null
+  double label_smoothing;
+  std::int64_t rows, classes;
+  void* losses;  // (rows,): each row's loss
+  void* loss;    // one element: mean or sum; unused for none
+  void* grad_x;  // (rows, classes): for a gradient of 1 of the loss (none: of each loss), or null
+};
+
 }  // namespace tilegrad
 
+TILEGRAD_CPU_KERNEL(cross_entropy_soft, CrossEntropySoft)
 TILEGRAD_CPU_KERNEL(cross_entropy, CrossEntropy)
 TILEGRAD_CPU_KERNEL(cross_entropy_backward, CrossEntropyBackward)

@@ -20,35 +20,6 @@ namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 static constexpr Int kTableBytes = 16384;  // of weights, or of their gradients, that a task keeps
 static constexpr Int kTaskSize = 65536;    // elements
 
-// The taps of each target phase, one phase after the other: where the window holds their inputs
-// and which of the channel's weights they are.
-struct Taps {
-  Int offset[kDepthwiseTaps], weight[kDepthwiseTaps];
-  Int begin[17];  // of each phase; the stride is at most 4
-  Int count = 0;
-
-  explicit Taps(const Strips& s) {
-    Int phase = 0;
-    for (Int fy = 0; fy < s.y.target_phases(); ++fy)
-      for (Int fx = 0; fx < s.x.target_step; ++fx) {
-        begin[phase++] = count;
-        for (Int w = 0; w < s.windows; ++w) add_taps(s, w, fy, fx);
-      }
-    begin[phase] = count;
-  }
-
-  void add_taps(const Strips& s, Int w, Int fy, Int fx) {
-    for (const StripAxis::Tap* y = s.y.tap; y < s.y.tap + s.y.taps; ++y)
-      for (const StripAxis::Tap* x = s.x.tap; x < s.x.tap + s.x.taps; ++x) {
-        if (y->target_phase != fy || x->target_phase != fx) continue;
-        const Int window = (w * s.y.source_step + y->source_phase) * s.x.source_step;
-        offset[count] =
-            (window + x->source_phase) * s.window_size() + y->shift * s.pitch + x->shift;
-        weight[count++] = (w * s.y.taps + y->tap) * s.x.taps + x->tap;
-      }
-  }
-};
-
 // A column of targets, one vector wide, and where its results go. Lanes beyond the width of the
 // plane spill into the next row, which is written later; the last row has a place of its own.
 template <class T>

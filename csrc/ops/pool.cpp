@@ -20,7 +20,7 @@ static bool pairs(const Pool& p) {
   return p.depth.trivial() && p.height.halves() && p.width.halves();
 }
 
-// Whether the gradient of pairs is written past the caches.
+// Whether a gradient is written past the caches, which takes whole lines of them.
 template <class T>
 static bool past_caches(const Pool& p) {
   const std::int64_t row = p.width.in * static_cast<std::int64_t>(sizeof(T));

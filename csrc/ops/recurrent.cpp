@@ -11,118 +11,13 @@
 
 #include <algorithm>
 
-#include "../elementary.h"
 #include "../host_memory.h"
 #include "../parallel.h"
+#include "../recurrent_rows.h"
 #include "../walk_gradients.h"
 #include "../walk_product.h"
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
-
-// --- one row of a step: loops over the units, which the compiler vectorizes ---
-
-// gates: in the sums, out the activations.
-template <class T>
-[[gnu::noinline]] static void lstm_row(Int hidden, const T* bias, const T* c_previous, T* gates,
-                                       T* c, T* h) {
-#pragma GCC ivdep
-  for (Int j = 0; j < hidden; ++j) {
-    const T input = logistic(gates[j] + bias[j]);
-    const T forget = logistic(gates[j + hidden] + bias[j + hidden]);
-    const T cell = hyperbolic_tangent(gates[j + 2 * hidden] + bias[j + 2 * hidden]);
-    const T output = logistic(gates[j + 3 * hidden] + bias[j + 3 * hidden]);
-    const T state = forget * c_previous[j] + input * cell;
-    gates[j] = input;
-    gates[j + hidden] = forget;
-    gates[j + 2 * hidden] = cell;
-    gates[j + 3 * hidden] = output;
-    c[j] = state;
-    h[j] = output * hyperbolic_tangent(state);
-  }
-}
-
-// candidate: in the recurrent product of the new gate, out the same with its bias.
-template <class T>
-[[gnu::noinline]] static void gru_row(Int hidden, const T* bias, const T* h_previous, T* gates,
-                                      T* candidate, T* h) {
-#pragma GCC ivdep
-  for (Int j = 0; j < hidden; ++j) {
-    const T reset = logistic(gates[j] + bias[j]);
-    const T update = logistic(gates[j + hidden] + bias[j + hidden]);
-    const T recurrent = candidate[j] + bias[j + 2 * hidden];
-    const T fresh = hyperbolic_tangent(gates[j + 2 * hidden] + reset * recurrent);
-    gates[j] = reset;
-    gates[j + hidden] = update;
-    gates[j + 2 * hidden] = fresh;
-    candidate[j] = recurrent;
-    h[j] = fresh + update * (h_previous[j] - fresh);
-  }
-}
-
-template <class T>
-[[gnu::noinline]] static void rnn_tanh_row(Int hidden, const T* bias, T* h) {
-#pragma GCC ivdep
-  for (Int j = 0; j < hidden; ++j) h[j] = hyperbolic_tangent(h[j] + bias[j]);
-}
-
-template <class T>
-[[gnu::noinline]] static void rnn_relu_row(Int hidden, const T* bias, T* h) {
-#pragma GCC ivdep
-  for (Int j = 0; j < hidden; ++j) {
-    const T sum = h[j] + bias[j];
-    h[j] = sum < 0 ? T{0} : sum;  // NaN stays
-  }
-}
-
-// grad_c: in the gradient of c, out that of c_previous.
-template <class T>
-[[gnu::noinline]] static void lstm_backward_row(Int hidden, const T* gates, const T* c,
-                                                const T* c_previous, const T* grad_h, T* grad_c,
-                                                T* grad_gates) {
-#pragma GCC ivdep
-  for (Int j = 0; j < hidden; ++j) {
-    const T input = gates[j], forget = gates[j + hidden], cell = gates[j + 2 * hidden],
-            output = gates[j + 3 * hidden];
-    const T squashed = hyperbolic_tangent(c[j]);
-    const T grad = grad_c[j] + grad_h[j] * output * (T{1} - squashed * squashed);
-    grad_gates[j] = grad * cell * input * (T{1} - input);
-    grad_gates[j + hidden] = grad * c_previous[j] * forget * (T{1} - forget);
-    grad_gates[j + 2 * hidden] = grad * input * (T{1} - cell * cell);
-    grad_gates[j + 3 * hidden] = grad_h[j] * squashed * output * (T{1} - output);
-    grad_c[j] = grad * forget;
-  }
-}
-
-// grad_h: in the gradient of h, out the part of h_previous's that skips the product.
-template <class T>
-[[gnu::noinline]] static void gru_backward_row(Int hidden, const T* gates, const T* candidate,
-                                               const T* h_previous, T* grad_h, T* grad_gates,
-                                               T* grad_product) {
-#pragma GCC ivdep
-  for (Int j = 0; j < hidden; ++j) {
-    const T reset = gates[j], update = gates[j + hidden], fresh = gates[j + 2 * hidden];
-    const T grad_fresh = grad_h[j] * (T{1} - update) * (T{1} - fresh * fresh);
-    const T grad_reset = grad_fresh * candidate[j] * reset * (T{1} - reset);
-    const T grad_update = grad_h[j] * (h_previous[j] - fresh) * update * (T{1} - update);
-    grad_gates[j] = grad_product[j] = grad_reset;
-    grad_gates[j + hidden] = grad_product[j + hidden] = grad_update;
-    grad_gates[j + 2 * hidden] = grad_fresh;
-    grad_product[j + 2 * hidden] = grad_fresh * reset;
-    grad_h[j] *= update;
-  }
-}
-
-template <class T>
-[[gnu::noinline]] static void rnn_backward_row(Int hidden, bool relu, const T* y, const T* grad_h,
-                                               T* grad_gates) {
-  if (relu) {
-#pragma GCC ivdep
-    for (Int j = 0; j < hidden; ++j) grad_gates[j] = y[j] <= 0 ? T{0} : grad_h[j];
-    return;
-  }
-#pragma GCC ivdep
-  for (Int j = 0; j < hidden; ++j) grad_gates[j] = grad_h[j] * (T{1} - y[j] * y[j]);
-}
 
 // --- the walk ---
 
@@ -178,7 +73,7 @@ static void prefetch_row(const T* row, Int columns) {
 // added to the input's.
 template <class T>
 struct ForwardWeights {
-  WalkWeights<T> input, added, candidate;
+  WalkWeights<T> input, added, candidate, projection;
 
   explicit ForwardWeights(const RecurrentForward& args) {
     const RecurrentLayer& layer = args.layer;
@@ -186,9 +81,12 @@ struct ForwardWeights {
     const Int columns = layer.cell == RecurrentCell::gru ? 2 * hidden : width;
     const T* weight = static_cast<const T*>(layer.weight);
     T* panels = static_cast<T*>(layer.packed);
-    added = pack_walk(panels, weight, columns, hidden, hidden, Int{1});
+    added = pack_walk(panels, weight, columns, layer.state(), layer.state(), Int{1});
     candidate =
         pack_walk(panels, weight + columns * hidden, width - columns, hidden, hidden, Int{1});
+    if (layer.projected > 0)
+      projection = pack_walk(panels, static_cast<const T*>(layer.weight_hr), layer.projected,
+                             hidden, hidden, Int{1});
     if (args.x)
       input = pack_walk(panels, static_cast<const T*>(args.weight_ih), width, args.size, args.size,
                         Int{1});
@@ -199,25 +97,29 @@ template <class T>
 static void forward_section(const RecurrentForward& args, const ForwardWeights<T>& weights,
                             const Section& s) {
   const RecurrentLayer& layer = args.layer;
-  const Int hidden = layer.hidden, width = gate_count(layer.cell) * hidden;
+  const Int hidden = layer.hidden, width = gate_count(layer.cell) * hidden, state = layer.state();
   const T* bias = static_cast<const T*>(args.bias);
-  const T* h_previous = state_before<T>(s, args.y, args.h_0, hidden);
+  const T* h_previous = state_before<T>(s, args.y, args.h_0, state);
   T* gates = static_cast<T*>(args.gates) + s.row * width;
-  T* h = static_cast<T*>(args.y) + s.row * hidden;
+  T* h = static_cast<T*>(args.y) + s.row * state;
   const T* next_gates = static_cast<const T*>(args.gates) + s.next_row * width;
   if (const T* x = static_cast<const T*>(args.x))
     walk_product(s.count, x + s.row * args.size, args.size, weights.input,
                  WalkStart<T>{static_cast<const T*>(args.bias_ih)}, gates, width);
-  walk_product(s.count, h_previous, hidden, weights.added, WalkStart<T>{gates, width}, gates,
-               width);
+  walk_product(s.count, h_previous, state, weights.added, WalkStart<T>{gates, width}, gates, width);
   if (layer.cell == RecurrentCell::lstm) {
     const T* c_previous = state_before<T>(s, args.cells, args.c_0, hidden);
     T* c = static_cast<T*>(args.cells) + s.row * hidden;
+    T* output = layer.projected == 0 ? h
+                                     : static_cast<T*>(thread_scratch(
+                                           static_cast<std::size_t>(s.count * hidden) * sizeof(T)));
     for (Int i = 0; i < s.count; ++i) {
       prefetch_row<true>(next_gates + i * width, width);
       lstm_row(hidden, bias, c_previous + i * hidden, gates + i * width, c + i * hidden,
-               h + i * hidden);
+               output + i * hidden);
     }
+    if (layer.projected > 0)
+      walk_product(s.count, output, hidden, weights.projection, WalkStart<T>{}, h, state);
   } else if (layer.cell == RecurrentCell::gru) {
     T* candidate = static_cast<T*>(args.candidate) + s.row * hidden;
     walk_product(s.count, h_previous, hidden, weights.candidate, WalkStart<T>{}, candidate, hidden);
@@ -242,13 +144,13 @@ static void keep_final_states(const RecurrentForward& args, Int index, Int begin
   if (index < layer.steps - 1)
     begin = std::max(begin, layer.batch_sizes[layer.reverse ? t - 1 : t + 1]);
   if (active <= begin) return;
-  const Int hidden = layer.hidden, from = (layer.offsets[t] + begin) * hidden;
-  const Int count = (active - begin) * hidden;
-  std::copy_n(static_cast<const T*>(args.y) + from, count,
-              static_cast<T*>(args.h_n) + begin * hidden);
-  if (layer.cell == RecurrentCell::lstm)
-    std::copy_n(static_cast<const T*>(args.cells) + from, count,
-                static_cast<T*>(args.c_n) + begin * hidden);
+  const Int from = layer.offsets[t] + begin;
+  const auto copy = [&](const void* states, void* final_states, Int size) {
+    std::copy_n(static_cast<const T*>(states) + from * size, (active - begin) * size,
+                static_cast<T*>(final_states) + begin * size);
+  };
+  copy(args.y, args.h_n, layer.state());
+  if (layer.cell == RecurrentCell::lstm) copy(args.cells, args.c_n, layer.hidden);
 }
 
 template <class T>
@@ -266,40 +168,56 @@ static void forward(const RecurrentForward& args) {
 
 // --- backward ---
 
-// Where the gradients of a section's gates and the states before it go: rows of a matrix each.
+// Where the gradients of a section's gates and the states before it go: rows of a matrix each. With
+// a projection also its results' gradients, its operands, and room for their gradients.
 template <class T>
 struct GradientRows {
-  WalkRows<T> gates, product, h_previous;
+  WalkRows<T> gates, product, h_previous, grad_h{}, output{}, grad_output{};
 };
 
-// The packed weights of the backward products; those of the input's gradient may be missing.
+// The packed weights of the backward products; some are missing where there is no such product.
 template <class T>
 struct BackwardWeights {
-  WalkWeights<T> recurrent, input{0, 0, nullptr};
+  WalkWeights<T> recurrent, projection, input;
 };
+
+// Keeps the gradients of what was projected, and computes those of what it was projected from.
+template <class T>
+static WalkRows<T> project_gradients(const WalkWeights<T>& weights, Int count, const T* grad_h,
+                                     const GradientRows<T>& to) {
+  for (Int i = 0; i < count; ++i) to.grad_h.put(i, grad_h + i * to.grad_h.columns);
+  walk_product(count, grad_h, to.grad_h.columns, weights, WalkStart<T>{}, to.grad_output.data,
+               to.grad_output.stride);
+  return to.grad_output;
+}
 
 // grad_h and grad_c hold, per sequence, the gradients of its state after the current step.
 template <class T>
-static void backward_section(const RecurrentBackward& args, const WalkWeights<T>& weights,
+static void backward_section(const RecurrentBackward& args, const BackwardWeights<T>& weights,
                              const Section& s, const GradientRows<T>& to) {
   const RecurrentLayer& layer = args.layer;
-  const Int hidden = layer.hidden, width = gate_count(layer.cell) * hidden;
-  const T* h_previous = state_before<T>(s, args.y, args.h_0, hidden);
+  const Int hidden = layer.hidden, width = gate_count(layer.cell) * hidden, state = layer.state();
+  const T* h_previous = state_before<T>(s, args.y, args.h_0, state);
   const T* gates = static_cast<const T*>(args.gates) + s.row * width;
-  T* grad_h = static_cast<T*>(args.grad_h) + s.first * hidden;
+  T* grad_h = static_cast<T*>(args.grad_h) + s.first * state;
   if (const T* grad_y = static_cast<const T*>(args.grad_y))
     for (Int i = 0; i < s.count; ++i)
-      for (Int j = 0; j < hidden; ++j)
-        grad_h[i * hidden + j] += grad_y[(s.row + i) * args.grad_y_stride + j];
+      for (Int j = 0; j < state; ++j)
+        grad_h[i * state + j] += grad_y[(s.row + i) * args.grad_y_stride + j];
   if (layer.cell == RecurrentCell::lstm) {
     const T* c = static_cast<const T*>(args.cells) + s.row * hidden;
     const T* c_previous = state_before<T>(s, args.cells, args.c_0, hidden);
     T* grad_c = static_cast<T*>(args.grad_c) + s.first * hidden;
+    const WalkRows<T> grad_output = layer.projected > 0
+                                        ? project_gradients(weights.projection, s.count, grad_h, to)
+                                        : WalkRows<T>{grad_h, hidden, hidden};
     for (Int i = 0; i < s.count; ++i) {
       if (s.previous_row >= 0)
         prefetch_row<false>(gates + (s.previous_row - s.row + i) * width, width);
+      if (layer.projected > 0)
+        lstm_output_row(hidden, gates + i * width, c + i * hidden, to.output.row(i));
       lstm_backward_row(hidden, gates + i * width, c + i * hidden, c_previous + i * hidden,
-                        grad_h + i * hidden, grad_c + i * hidden, to.gates.row(i));
+                        grad_output.row(i), grad_c + i * hidden, to.gates.row(i));
     }
   } else if (layer.cell == RecurrentCell::gru) {
     const T* candidate = static_cast<const T*>(args.candidate) + s.row * hidden;
@@ -314,23 +232,29 @@ static void backward_section(const RecurrentBackward& args, const WalkWeights<T>
       rnn_backward_row(hidden, layer.cell == RecurrentCell::rnn_relu, gates + i * width,
                        grad_h + i * hidden, to.gates.row(i));
   }
-  for (Int i = 0; i < s.count; ++i) to.h_previous.put(i, h_previous + i * hidden);
+  for (Int i = 0; i < s.count; ++i) to.h_previous.put(i, h_previous + i * state);
   const bool adds = layer.cell == RecurrentCell::gru;  // to what skipped the product
-  walk_product(s.count, to.product.data, to.product.stride, weights,
-               adds ? WalkStart<T>{grad_h, hidden} : WalkStart<T>{}, grad_h, hidden);
+  walk_product(s.count, to.product.data, to.product.stride, weights.recurrent,
+               adds ? WalkStart<T>{grad_h, state} : WalkStart<T>{}, grad_h, state);
 }
 
 template <class T>
-static WalkWeights<T> pack_backward(const RecurrentLayer& layer, T*& panels) {
-  return pack_walk(panels, static_cast<const T*>(layer.weight), layer.hidden,
-                   gate_count(layer.cell) * layer.hidden, Int{1}, layer.hidden);
+static BackwardWeights<T> pack_backward(const RecurrentLayer& layer, T*& panels) {
+  BackwardWeights<T> weights{};
+  const Int width = gate_count(layer.cell) * layer.hidden;
+  weights.recurrent = pack_walk(panels, static_cast<const T*>(layer.weight), layer.state(), width,
+                                Int{1}, layer.state());
+  if (layer.projected > 0)
+    weights.projection = pack_walk(panels, static_cast<const T*>(layer.weight_hr), layer.hidden,
+                                   layer.projected, Int{1}, layer.hidden);
+  return weights;
 }
 
 template <class T>
 static void backward(const RecurrentBackward& args) {
   const RecurrentLayer& layer = args.layer;
   T* panels = static_cast<T*>(layer.packed);
-  const WalkWeights<T> weights = pack_backward(layer, panels);
+  const BackwardWeights<T> weights = pack_backward<T>(layer, panels);
   const Int hidden = layer.hidden, width = gate_count(layer.cell) * hidden;
   parallel_for(layer.batch, free_task(layer.batch), [&](Int begin, Int end) {
     for (Int index = layer.steps - 1; index >= 0; --index)
@@ -350,24 +274,26 @@ static void backward(const RecurrentBackward& args) {
 // The gradients of the weights and biases: of a task, or the results.
 template <class T>
 struct WeightSums {
-  T *weight_ih, *weight_hh, *bias_ih, *bias_hh;
-  Int width, size, hidden;
+  T *weight_ih, *weight_hh, *bias_ih, *bias_hh, *weight_hr;
+  Int width, size, state;
 
   explicit WeightSums(const RecurrentGradients& args)
       : weight_ih(static_cast<T*>(args.grad_weight_ih)),
         weight_hh(static_cast<T*>(args.grad_weight_hh)),
         bias_ih(static_cast<T*>(args.grad_bias_ih)),
         bias_hh(static_cast<T*>(args.grad_bias_hh)),
+        weight_hr(static_cast<T*>(args.grad_weight_hr)),
         width(gate_count(args.backward.layer.cell) * args.backward.layer.hidden),
         size(args.size),
-        hidden(args.backward.layer.hidden) {}
+        state(args.backward.layer.state()) {}
 
   WeightSums(const RecurrentGradients& args, Int task) : WeightSums(args) {
-    T* sums = static_cast<T*>(args.sums) + task * width * (size + hidden + 2);
+    T* sums = static_cast<T*>(args.sums) + task * recurrent_task_sums(args.backward.layer, size);
     weight_ih = sums;
     weight_hh = weight_ih + width * size;
-    bias_ih = weight_hh + width * hidden;
+    bias_ih = weight_hh + width * state;
     bias_hh = bias_ih + width;
+    weight_hr = bias_hh + width;
   }
 };
 
@@ -391,21 +317,35 @@ struct GradientChunk {
   explicit GradientChunk(const RecurrentGradients& args)
       : capacity(chunk_rows<T>(args.backward.layer)) {
     const RecurrentLayer& layer = args.backward.layer;
-    const Int width = gate_count(layer.cell) * layer.hidden, gates = walk_stride<T>(width);
-    const Int states = walk_stride<T>(layer.hidden), inputs = walk_stride<T>(args.size);
-    const std::size_t elements =
-        static_cast<std::size_t>(capacity * (2 * gates + states + inputs) + kTileRows);
-    T* scratch = static_cast<T*>(thread_scratch(elements * sizeof(T)));
-    rows.gates = rows.product = {scratch, width, gates};
-    if (layer.cell == RecurrentCell::gru) rows.product.data += capacity * gates;
-    rows.h_previous = {scratch + 2 * capacity * gates, layer.hidden, states};
-    x = {rows.h_previous.data + capacity * states, args.size, inputs};
+    const Int width = gate_count(layer.cell) * layer.hidden;
+    const Int outputs = layer.projected > 0 ? layer.hidden : 0;
+    const bool gru = layer.cell == RecurrentCell::gru;
+    struct Part {
+      WalkRows<T>* matrix;
+      Int rows, columns;
+    };
+    const Part parts[] = {{&rows.gates, capacity, width},
+                          {&rows.product, gru ? capacity : 0, width},
+                          {&rows.h_previous, capacity, layer.state()},
+                          {&rows.grad_h, capacity, layer.projected},
+                          {&rows.output, capacity, outputs},
+                          {&rows.grad_output, recurrent_task(layer.batch), outputs},
+                          {&x, capacity, args.size}};
+    Int size = kTileRows;
+    for (const Part& part : parts) size += part.rows * walk_stride<T>(part.columns);
+    T* next = static_cast<T*>(thread_scratch(static_cast<std::size_t>(size) * sizeof(T)));
+    for (const Part& part : parts) {
+      *part.matrix = {next, part.columns, walk_stride<T>(part.columns)};
+      next += part.rows * part.matrix->stride;
+    }
+    if (!gru) rows.product = rows.gates;
   }
 
   // The rows from the first that is free.
   GradientRows<T> next() const {
     GradientRows<T> free = rows;
-    for (WalkRows<T>* each : {&free.gates, &free.product, &free.h_previous})
+    for (WalkRows<T>* each :
+         {&free.gates, &free.product, &free.h_previous, &free.grad_h, &free.output})
       each->data = each->row(filled);
     return free;
   }
@@ -414,6 +354,8 @@ struct GradientChunk {
     if (filled == 0 && !first) return;
     add_gradient(filled, rows.gates, x, sums.weight_ih, !first);
     add_gradient(filled, rows.product, rows.h_previous, sums.weight_hh, !first);
+    if (rows.grad_h.columns > 0)
+      add_gradient(filled, rows.grad_h, rows.output, sums.weight_hr, !first);
     add_column_sums(filled, rows.gates, sums.bias_ih, !first);
     add_column_sums(filled, rows.product, sums.bias_hh, !first);
     filled = 0;
@@ -430,7 +372,7 @@ static void gradients_of_task(const RecurrentGradients& args, const BackwardWeig
     for_each_section(layer, index, begin, end, [&](const Section& s) {
       if (chunk.filled + s.count > chunk.capacity) chunk.add_to(sums);
       const GradientRows<T> rows = chunk.next();
-      backward_section(args.backward, weights.recurrent, s, rows);
+      backward_section(args.backward, weights, s, rows);
       for (Int i = 0; i < s.count; ++i)
         chunk.x.put(chunk.filled + i, static_cast<const T*>(args.x) + (s.row + i) * args.size);
       if (args.grad_x)
@@ -455,7 +397,7 @@ template <class T>
 static void gradients(const RecurrentGradients& args) {
   const RecurrentLayer& layer = args.backward.layer;
   T* panels = static_cast<T*>(layer.packed);
-  BackwardWeights<T> weights{pack_backward(layer, panels)};
+  BackwardWeights<T> weights = pack_backward<T>(layer, panels);
   const WeightSums<T> results(args);
   if (args.grad_x)
     weights.input = pack_walk(panels, static_cast<const T*>(args.weight_ih), args.size,
@@ -466,9 +408,11 @@ static void gradients(const RecurrentGradients& args) {
     gradients_of_task(args, weights, begin, end, WeightSums<T>(args, begin / grain));
   });
   const WeightSums<T> parts(args, 0);
-  const Int stride = results.width * (args.size + layer.hidden + 2);
+  const Int stride = recurrent_task_sums(layer, args.size);
   combine(results.weight_ih, parts.weight_ih, results.width * args.size, tasks, stride);
-  combine(results.weight_hh, parts.weight_hh, results.width * layer.hidden, tasks, stride);
+  combine(results.weight_hh, parts.weight_hh, results.width * layer.state(), tasks, stride);
+  if (layer.projected > 0)
+    combine(results.weight_hr, parts.weight_hr, layer.projected * layer.hidden, tasks, stride);
   combine(results.bias_ih, parts.bias_ih, results.width, tasks, stride);
   combine(results.bias_hh, parts.bias_hh, results.width, tasks, stride);
 }

@@ -24,8 +24,15 @@ struct RecurrentLayer {
   const std::int64_t* batch_sizes;  // (steps)
   const std::int64_t* offsets;      // (steps): the first row of each step
   bool reverse;                     // from the last step to the first
-  const void* weight;               // (gates * hidden, hidden), gates in PyTorch's order
+  const void* weight;               // (gates * hidden, state), gates in PyTorch's order
   void* packed;                     // workspace for packed weights, see below
+
+  // LSTM: h = weight_hr @ (output gate * tanh(c)), after Sak et al., "Long Short-Term Memory Based
+  // Recurrent Neural Network Architectures" (2014); its size, or 0 if there is no such projection.
+  std::int64_t projected = 0;
+  const void* weight_hr = nullptr;  // (projected, hidden)
+
+  std::int64_t state() const { return projected > 0 ? projected : hidden; }  // the size of h
 };
 
 // Gates in PyTorch's order: LSTM input, forget, cell, output; GRU reset, update, new.
@@ -38,12 +45,12 @@ struct RecurrentForward {
   const void *x, *weight_ih, *bias_ih;  // (rows, size), (gates * hidden, size), (gates * hidden)
   std::int64_t size;
   const void* bias;       // (gates * hidden), added to the recurrent product
-  const void *h_0, *c_0;  // (batch, hidden); c_0 for LSTM only
+  const void *h_0, *c_0;  // (batch, state), (batch, hidden); c_0 for LSTM only
   void* gates;            // (rows, gates * hidden): in projections of the input, out activations
-  void* y;                // (rows, hidden); may be `gates` itself where there is one gate
+  void* y;                // (rows, state); may be `gates` itself where there is one gate
   void* cells;            // LSTM: (rows, hidden)
   void* candidate;        // GRU: (rows, hidden), the recurrent part of the new gate
-  void *h_n, *c_n;        // (batch, hidden): after the last step of each sequence
+  void *h_n, *c_n;        // as h_0 and c_0: after the last step of each sequence
 };
 
 // The weights' gradients are large products of all rows. Where a task's share of them fits the
@@ -52,9 +59,9 @@ struct RecurrentForward {
 struct RecurrentBackward {
   RecurrentLayer layer;
   const void *h_0, *c_0, *gates, *y, *cells, *candidate;  // as above
-  const void* grad_y;  // (rows, hidden) with rows grad_y_stride elements apart, or null
+  const void* grad_y;  // (rows, state) with rows grad_y_stride elements apart, or null
   std::int64_t grad_y_stride;
-  void *grad_h, *grad_c;  // (batch, hidden): in gradients of h_n, c_n; out those of h_0, c_0
+  void *grad_h, *grad_c;  // as h_0 and c_0: in gradients of h_n, c_n; out those of h_0, c_0
   void* grad_gates;       // (rows, gates * hidden): of the projections of the input
   void* grad_product;     // the same of the recurrent product; other than grad_gates for GRU
   void* h_previous;  // (rows, hidden): the state before each step, as the rows of a wider matrix
@@ -62,12 +69,14 @@ struct RecurrentBackward {
 };
 
 // Backward with the gradients of the weights, whose shapes they have, and of the input unless
-// grad_x is null. The arguments behind grad_c of `backward` are not used.
+// grad_x is null; the only one for layers with a projection. The arguments behind grad_c of
+// `backward` are not used.
 struct RecurrentGradients {
   RecurrentBackward backward;
   const void *x, *weight_ih;  // (rows, size), (gates * hidden, size)
   std::int64_t size;
   void *grad_x, *grad_weight_ih, *grad_weight_hh, *grad_bias_ih, *grad_bias_hh;
+  void* grad_weight_hr;
   void* sums;  // workspace: recurrent_sums_size elements
 };
 
@@ -78,21 +87,26 @@ inline constexpr std::int64_t recurrent_task(std::int64_t batch) {
 }
 
 // Each task sums its own gradients of the weights.
-inline constexpr std::int64_t recurrent_sums_size(RecurrentCell cell, std::int64_t batch,
-                                                  std::int64_t size, std::int64_t hidden) {
-  const std::int64_t task = recurrent_task(batch);
-  return (batch + task - 1) / task * gate_count(cell) * hidden * (size + hidden + 2);
+inline std::int64_t recurrent_task_sums(const RecurrentLayer& layer, std::int64_t size) {
+  return gate_count(layer.cell) * layer.hidden * (size + layer.state() + 2) +
+         layer.projected * layer.hidden;
+}
+inline std::int64_t recurrent_sums_size(const RecurrentLayer& layer, std::int64_t size) {
+  const std::int64_t task = recurrent_task(layer.batch);
+  return (layer.batch + task - 1) / task * recurrent_task_sums(layer, size);
 }
 
 // Elements of workspace that suffice on every instruction set: the columns of packed weights are
-// padded by less than two vectors, of at most 16 elements, in each of at most three matrices.
+// padded by less than two vectors, of at most 16 elements, in each of at most four matrices.
 inline constexpr std::int64_t recurrent_packed_size(RecurrentCell cell, std::int64_t size,
-                                                    std::int64_t hidden) {
-  return (gate_count(cell) * hidden + 3 * 32) * (hidden + size);
+                                                    std::int64_t hidden,
+                                                    std::int64_t projected = 0) {
+  return (gate_count(cell) * hidden + 3 * 32) * (hidden + size) + (projected + 32) * hidden;
 }
 inline constexpr std::int64_t recurrent_packed_backward_size(RecurrentCell cell, std::int64_t size,
-                                                             std::int64_t hidden) {
-  return gate_count(cell) * hidden * (hidden + size + 2 * 32);
+                                                             std::int64_t hidden,
+                                                             std::int64_t projected = 0) {
+  return gate_count(cell) * hidden * (hidden + size + 2 * 32) + projected * (hidden + 32);
 }
 
 }  // namespace tilegrad

@@ -1,134 +1,144 @@
-// Running products, extremes and recurrences: a block of columns side by side, so that the inner
-// loop runs over independent chains.
+// Scans along one dimension: a block of columns side by side, each with its running value. Products
+// and sums of float32 run in double, because a scan cannot be arranged as a tree.
 #include "scan.h"
 
 #include <algorithm>
 #include <cmath>
-#include <type_traits>
-
-#include "../parallel.h"
-#include "../visit.h"
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
-static constexpr std::int64_t kScanColumns = 64;
+static constexpr std::int64_t kColumns = 64;
 
-// Calls start(at, width) at the first row of each block of columns and step(at, width) at the
-// others, `at` being the position of the block's first element in that row.
-template <class Block>
-static void scan_blocks(const Scan& args, const Block& block) {
-  const std::int64_t blocks = (args.inner + kScanColumns - 1) / kScanColumns;
-  const std::int64_t work =
-      std::max<std::int64_t>(1, args.length * std::min(args.inner, kScanColumns));
-  const std::int64_t step = args.reverse ? -args.inner : args.inner;
-  parallel_for(args.outer * blocks, std::max<std::int64_t>(1, kGrain / work),
+// The columns of (outer, length, inner) in blocks: columns(first, width) from the element `first`
+// on.
+template <class Columns>
+static void for_each_block(std::int64_t outer, std::int64_t length, std::int64_t inner,
+                           const Columns& columns) {
+  const std::int64_t blocks = (inner + kColumns - 1) / kColumns;
+  const std::int64_t work = std::max<std::int64_t>(1, length * std::min(inner, kColumns));
+  parallel_for(outer * blocks, std::max<std::int64_t>(1, kGrain / work),
                [&](std::int64_t begin, std::int64_t end) {
                  for (std::int64_t task = begin; task < end; ++task) {
-                   const std::int64_t first = task % blocks * kScanColumns;
-                   std::int64_t at = task / blocks * args.length * args.inner + first;
-                   if (args.reverse) at += (args.length - 1) * args.inner;
-                   block(at, step, std::min(kScanColumns, args.inner - first));
+                   const std::int64_t first = task % blocks * kColumns;
+                   columns(task / blocks * length * inner + first,
+                           std::min(kColumns, inner - first));
                  }
                });
 }
 
-// float32 is multiplied in double, as cumsum sums: a chain cannot be arranged as a tree.
-template <class T>
-static void running_product(const Scan& args) {
-  using A =
-      std::conditional_t<std::is_floating_point_v<T>, double,
-                         std::conditional_t<std::is_same_v<T, std::int64_t>, std::uint64_t, T>>;
-  const T* x = static_cast<const T*>(args.x);
-  T* y = static_cast<T*>(args.y);
-  scan_blocks(args, [=, &args](std::int64_t at, std::int64_t step, std::int64_t width) {
-    A product[kScanColumns];
-    std::fill(product, product + width, A(1));
-    for (std::int64_t i = 0; i < args.length; ++i, at += step)
+// y[i] = the state after step(state, x[i]), which starts as `initial`.
+template <class T, class State, class Step>
+static void scan_values(const Scan& args, State initial, const Step& step) {
+  const std::int64_t stride = args.reverse ? -args.inner : args.inner;
+  for_each_block(args.outer, args.length, args.inner, [&](std::int64_t at, std::int64_t width) {
+    if (args.reverse) at += (args.length - 1) * args.inner;
+    const T* x = static_cast<const T*>(args.x);
+    T* y = static_cast<T*>(args.y);
+    if (width == 1) {  // one running value in a register
+      State state = initial;
+      for (std::int64_t i = 0; i < args.length; ++i, at += stride) {
+        state = step(state, static_cast<State>(x[at]));
+        y[at] = static_cast<T>(state);
+      }
+      return;
+    }
+    State state[kColumns];
+    std::fill_n(state, width, initial);
+    for (std::int64_t i = 0; i < args.length; ++i, at += stride)
       for (std::int64_t j = 0; j < width; ++j) {
-        product[j] = static_cast<A>(product[j] * static_cast<A>(x[at + j]));
-        y[at + j] = static_cast<T>(product[j]);
+        state[j] = step(state[j], static_cast<State>(x[at + j]));
+        y[at + j] = static_cast<T>(state[j]);
       }
   });
 }
 
-template <bool kLargest, class T>
-static void running_extreme(const Scan& args) {
-  const T* x = static_cast<const T*>(args.x);
-  T* y = static_cast<T*>(args.y);
-  std::int64_t* place = args.place;
-  scan_blocks(args, [=, &args](std::int64_t at, std::int64_t step, std::int64_t width) {
-    for (std::int64_t i = 0; i < args.length; ++i, at += step)
+// The running extreme and where it stands: the last of equal ones, and the last NaN, as in PyTorch.
+template <class T, class Beats>
+static void scan_extremes(const Scan& args, const Beats& beats) {
+  for_each_block(args.outer, args.length, args.inner, [&](std::int64_t at, std::int64_t width) {
+    const T* x = static_cast<const T*>(args.x);
+    T* y = static_cast<T*>(args.y);
+    if (width == 1 && args.length > 0) {
+      T best = x[at];
+      std::int64_t where = 0;
+      for (std::int64_t i = 0; i < args.length; ++i, at += args.inner) {
+        const T value = x[at];
+        if (value != value || beats(value, best)) best = value, where = i;
+        y[at] = best;
+        args.index[at] = where;
+      }
+      return;
+    }
+    T best[kColumns];
+    std::int64_t where[kColumns];
+    for (std::int64_t i = 0; i < args.length; ++i, at += args.inner)
       for (std::int64_t j = 0; j < width; ++j) {
         const T value = x[at + j];
-        bool taken = i == 0;
-        if (!taken) {
-          const T best = y[at - step + j];
-          taken = value != value || (!(best != best) && (kLargest ? value >= best : value <= best));
-        }
-        y[at + j] = taken ? value : y[at - step + j];
-        place[at + j] = taken ? i : place[at - step + j];
+        const bool wins = i == 0 || value != value || beats(value, best[j]);
+        best[j] = wins ? value : best[j];
+        where[j] = wins ? i : where[j];
+        y[at + j] = best[j];
+        args.index[at + j] = where[j];
       }
   });
 }
 
-template <class T>
-static void running_log_sum_exp(const Scan& args) {
-  const T* x = static_cast<const T*>(args.x);
-  T* y = static_cast<T*>(args.y);
-  scan_blocks(args, [=, &args](std::int64_t at, std::int64_t step, std::int64_t width) {
-    double sum[kScanColumns];
-    std::fill(sum, sum + width, -INFINITY);
-    for (std::int64_t i = 0; i < args.length; ++i, at += step)
-      for (std::int64_t j = 0; j < width; ++j) {
-        const double value = static_cast<double>(x[at + j]);
-        const double high = std::max(sum[j], value), low = std::min(sum[j], value);
-        if (value != value || sum[j] != sum[j]) sum[j] = NAN;
-        else if (high != low || std::isfinite(high))
-          sum[j] = high + std::log1p(std::exp(low - high));
-        y[at + j] = static_cast<T>(sum[j]);
-      }
-  });
+// log(exp(a) + exp(b)); of two equal infinities, that one.
+static double log_add_exp(double a, double b) {
+  if (a != a || b != b) return a + b;
+  const double low = std::min(a, b), high = std::max(a, b);
+  if (low == high && !std::isfinite(low)) return low;
+  return high + std::log1p(std::exp(low - high));
 }
 
-template <class T>
-static void recurrence(const Scan& args) {
-  const T* x = static_cast<const T*>(args.x);
-  const T* factor = static_cast<const T*>(args.factor);
-  T* y = static_cast<T*>(args.y);
-  scan_blocks(args, [=, &args](std::int64_t at, std::int64_t step, std::int64_t width) {
-    double value[kScanColumns] = {};
-    for (std::int64_t i = 0; i < args.length; ++i, at += step)
-      for (std::int64_t j = 0; j < width; ++j) {
-        const double before = i == 0 ? 0 : static_cast<double>(factor[at + j]) * value[j];
-        value[j] = static_cast<double>(x[at + j]) + before;
-        y[at + j] = static_cast<T>(value[j]);
-      }
-  });
+template <class T, class Product>
+static void scan_numbers(const Scan& args) {
+  switch (args.op) {
+    case ScanOp::prod:
+      return scan_values<T>(args, Product{1}, [](Product a, Product b) { return a * b; });
+    case ScanOp::max:
+      return scan_extremes<T>(args, [](T x, T best) { return x >= best; });
+    case ScanOp::min:
+      return scan_extremes<T>(args, [](T x, T best) { return x <= best; });
+    case ScanOp::log_sum_exp:
+      return scan_values<T>(args, -static_cast<double>(INFINITY), log_add_exp);
+  }
 }
 
 void scan(const Scan& args) {
-  TILEGRAD_INTEGERS_ELSEWHERE(scan, args, args.dtype);
-  switch (args.op) {
-    case ScanOp::product:
-      return visit_once(args.dtype, [&](auto type) {
-        using T = typename decltype(type)::type;
-        if constexpr (!std::is_same_v<T, bool>) running_product<T>(args);
-      });
-    case ScanOp::maximum:
-      return visit_once(args.dtype, [&](auto type) {
-        running_extreme<true, typename decltype(type)::type>(args);
-      });
-    case ScanOp::minimum:
-      return visit_once(args.dtype, [&](auto type) {
-        running_extreme<false, typename decltype(type)::type>(args);
-      });
-    case ScanOp::log_sum_exp:
-      return visit_floating(
-          args.dtype, [&](auto type) { running_log_sum_exp<typename decltype(type)::type>(args); });
-    case ScanOp::recurrence:
-      return visit_floating(args.dtype,
-                            [&](auto type) { recurrence<typename decltype(type)::type>(args); });
-  }
+  if (args.dtype == DType::float32) return scan_numbers<float, double>(args);
+  if (args.dtype == DType::float64) return scan_numbers<double, double>(args);
+  scan_numbers<std::int64_t, std::uint64_t>(args);  // products wrap around
+}
+
+template <class T>
+static void cumprod_columns(const CumprodBackward& args) {
+  for_each_block(args.outer, args.length, args.inner, [&](std::int64_t at, std::int64_t width) {
+    const T *x = static_cast<const T*>(args.x), *grad = static_cast<const T*>(args.grad);
+    T* grad_x = static_cast<T*>(args.grad_x);
+    double state[kColumns];
+    std::fill_n(state, width, 1.0);
+    for (std::int64_t i = 0; i < args.length; ++i, at += args.inner)
+      for (std::int64_t j = 0; j < width; ++j) {
+        grad_x[at + j] = static_cast<T>(state[j]);
+        state[j] *= static_cast<double>(x[at + j]);
+      }
+    double next[kColumns] = {};  // x[i + 1]
+    std::fill_n(state, width, 0.0);
+    for (std::int64_t i = args.length; i > 0; --i) {
+      at -= args.inner;
+      for (std::int64_t j = 0; j < width; ++j) {
+        state[j] = static_cast<double>(grad[at + j]) + next[j] * state[j];
+        next[j] = static_cast<double>(x[at + j]);
+        grad_x[at + j] = static_cast<T>(static_cast<double>(grad_x[at + j]) * state[j]);
+      }
+    }
+  });
+}
+
+void cumprod_backward(const CumprodBackward& args) {
+  if (args.dtype == DType::float32) return cumprod_columns<float>(args);
+  cumprod_columns<double>(args);
 }
 
 }  // namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE

@@ -1,4 +1,4 @@
-// Contract of running combinations along one dimension, other than sums.
+// Contract of the cumulative product, extremes and log-sum-exp along one dimension.
 #pragma once
 
 #include "../kernel.h"
@@ -6,25 +6,29 @@
 
 namespace tilegrad {
 
-enum class ScanOp : std::uint8_t {
-  product,
-  maximum,      // with the position of each; NaN stays
-  minimum,      // likewise
-  log_sum_exp,  // floating only
-  recurrence,   // y[i] = x[i] + factor[i] * y[i - 1], floating only
-};
+enum class ScanOp : std::uint8_t { prod, max, min, log_sum_exp };
 
 struct Scan {
   ScanOp op;
-  DType dtype;          // of x, factor and y
+  DType dtype;          // of x and y: int64, float32 or float64; floating for log_sum_exp
   bool reverse;         // from the last element to the first
   void* y;              // (outer, length, inner), contiguous
-  std::int64_t* place;  // like y, for maximum and minimum
+  std::int64_t* index;  // like y: where the extremes stand along the dimension; else null
   const void* x;        // like y
-  const void* factor;   // like y, for recurrence
+  std::int64_t outer, length, inner;
+};
+
+// The gradient of the cumulative product, without a division, so that zeros need no care:
+//   grad_x[k] = (x[0] * ... * x[k-1]) * r[k],   r[k] = grad[k] + x[k+1] * r[k+1]
+struct CumprodBackward {
+  DType dtype;       // float32 or float64
+  void* grad_x;      // (outer, length, inner), contiguous, as the others
+  const void* grad;  // of y
+  const void* x;
   std::int64_t outer, length, inner;
 };
 
 }  // namespace tilegrad
 
 TILEGRAD_CPU_KERNEL(scan, Scan)
+TILEGRAD_CPU_KERNEL(cumprod_backward, CumprodBackward)

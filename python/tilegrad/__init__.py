@@ -77,6 +77,13 @@ from .utils import data as _data  # isort: skip - makes utils.data known without
 
 if _TYPE_CHECKING:
     from ._install import install_as
+    from .amp import (
+        GradScaler,
+        autocast,
+        get_autocast_dtype,
+        is_autocast_available,
+        is_autocast_enabled,
+    )
     from .serialization import load, save
     from .storage import TypedStorage, UntypedStorage
 
@@ -84,8 +91,13 @@ if _TYPE_CHECKING:
 __getattr__ = _lazily(
     __name__,
     {
+        "GradScaler": "amp",
         "TypedStorage": "storage",
         "UntypedStorage": "storage",
+        "autocast": "amp",
+        "get_autocast_dtype": "amp",
+        "is_autocast_available": "amp",
+        "is_autocast_enabled": "amp",
         "install_as": "_install",
         "load": "serialization",
         "save": "serialization",

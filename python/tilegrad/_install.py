@@ -147,8 +147,9 @@ def _follow_into_processes(name: str) -> None:
     What such a process gets to prepare itself is a pickled dictionary, read before the program's
     main module is imported. Forked processes inherit everything anyway.
     """
-    from multiprocessing import spawn
+    from multiprocessing import spawn as standard
 
+    spawn: Any = standard
     prepare = spawn.get_preparation_data
 
     def get_preparation_data(process: str) -> dict[str, Any]:

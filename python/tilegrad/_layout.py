@@ -67,8 +67,8 @@ def _attach() -> None:
         """Whether the tensor lies in host memory."""
         return self.device.type == "cpu"
 
-    Tensor.layout = property(get_layout)  # type: ignore[attr-defined]
-    Tensor.is_cpu = property(is_cpu)  # type: ignore[attr-defined]
+    setattr(Tensor, "layout", property(get_layout))  # noqa: B010
+    setattr(Tensor, "is_cpu", property(is_cpu))  # noqa: B010
 
 
 _attach()

@@ -213,4 +213,4 @@ def _new_tensor(cls: Any, *args: Any, device: Any = None, **kwargs: Any) -> Any:
     return _C.TensorBase.__new__(cls, data)
 
 
-Tensor.__new__ = _new_tensor  # type: ignore[method-assign, assignment]
+Tensor.__new__ = _new_tensor  # type: ignore[method-assign]

@@ -5,6 +5,7 @@ Each ops module attaches its own methods with the decorators of ``tilegrad/ops/_
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -270,6 +271,12 @@ class Tensor(_C.TensorBase):
             return array.astype(dtype)
         return array.copy() if copy else array
 
+    def __array_wrap__(
+        self, array: np.ndarray, context: Any = None, return_scalar: bool = False
+    ) -> Tensor:
+        """What NumPy's functions return for tensors: a tensor again."""
+        return _C.from_numpy(np.asarray(array))
+
     def __bool__(self) -> bool:
         if self.numel() != 1:
             what = "no values" if self.numel() == 0 else "more than one value"
@@ -338,15 +345,21 @@ class Tensor(_C.TensorBase):
             )
         if id(self) in memo:
             return memo[id(self)]
-        copy = _C.clone(self)
+        # Views share one storage afterwards too, so the whole storage is copied, once.
+        place = ("storage", _C.storage_pointer(self), _C.storage_bytes(self).numel())
+        if place not in memo:
+            memo[place] = _C.clone(_C.storage_bytes(self))
+        copied: Any = _C.storage_view(
+            memo[place], self.dtype, self.shape, self.stride(), self.storage_offset()
+        )
         if type(self) is not Tensor:
-            copy = _C.TensorBase.__new__(type(self), copy)
-        memo[id(self)] = copy
-        copy._requires_grad = self.requires_grad
+            copied = _C.TensorBase.__new__(type(self), copied)
+        memo[id(self)] = copied
+        copied._requires_grad = self.requires_grad
         if self._grad is not None:
-            copy._grad = self._grad.__deepcopy__(memo)
-        copy.__dict__.update(self.__dict__)
-        return copy
+            copied._grad = self._grad.__deepcopy__(memo)
+        copied.__dict__.update(deepcopy(self.__dict__, memo))
+        return copied
 
     def __repr__(self) -> str:
         from ._printing import tensor_repr

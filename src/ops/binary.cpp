@@ -79,8 +79,26 @@ void reject_zero_divisor(BinaryOp op, const Tensor& other) {
     TILEGRAD_CHECK(divisor[i] != 0, runtime, name_of(op), ": integer division by zero");
 }
 
+// True for a large transposed operand: to read it element by element costs more than a copy in the
+// result's order, which goes by tiles.
+bool wants_order(const Tensor& x, const Tensor& y) {
+  constexpr std::int64_t kTile = 16;
+  if (!y.device().is_cpu() || !(x.shape == y.shape)) return false;
+  int last = y.ndim() - 1;
+  while (last > 0 && y.shape[last] == 1) --last;
+  if (x.strides[last] == 1 || y.strides[last] != 1 || y.shape[last] < kTile) return false;
+  for (int d = 0; d < last; ++d)
+    if (x.strides[d] == 1 && x.shape[d] >= kTile) return true;
+  return false;
+}
+
 void compute(BinaryOp op, const Tensor& y, const Tensor& x, const Tensor& other,
              const Scalar& alpha) {
+  constexpr std::int64_t kLarge = 4096;
+  if (y.numel() >= kLarge) {
+    if (wants_order(x, y)) return compute(op, y, contiguous(x), other, alpha);
+    if (wants_order(other, y)) return compute(op, y, x, contiguous(other), alpha);
+  }
   reject_zero_divisor(op, other);
   Binary args{.op = op,
               .dtype = x.dtype,

@@ -1,4 +1,5 @@
-// cross_entropy and nll_loss of class indices: every label is checked here.
+// cross_entropy and nll_loss of class indices, whose labels are all checked here, and cross_entropy
+// of class probabilities.
 #include "ops/cross_entropy.h"
 
 #include "bind.h"
@@ -103,6 +104,52 @@ py::tuple cross_entropy(const char* op, const Tensor& x, const Tensor& target,
   return py::make_tuple(p.rows.reduction == Reduction::none ? losses : loss, lse, total, gradient);
 }
 
+// (loss, gradient of the input for a gradient of 1 of the loss, or None) of class probabilities.
+py::tuple cross_entropy_soft(const Tensor& x, const Tensor& target,
+                             const std::optional<Tensor>& weight, const std::string& reduction,
+                             double label_smoothing, bool wants_grad) {
+  const char* op = "cross_entropy";
+  TILEGRAD_CHECK(is_floating(x.dtype), not_implemented, op, ": not implemented for dtype ",
+                 info(x.dtype).name, "; expected a floating one");
+  TILEGRAD_CHECK(x.ndim() == 2 && target.shape == x.shape && target.dtype == x.dtype, runtime, op,
+                 ": argument 'target': expected class probabilities of shape ", x.shape.str(),
+                 " and dtype ", info(x.dtype).name, ", got ", target.shape.str(), " and ",
+                 info(target.dtype).name);
+  TILEGRAD_CHECK(x.device().is_cpu() && target.device().is_cpu(), not_implemented, op,
+                 ": expected CPU tensors, got ", x.device().str(), " and ", target.device().str());
+  const Tensor scores = contiguous(x), shares = contiguous(target);
+  Tensor weights;
+  if (weight) {
+    TILEGRAD_CHECK(weight->ndim() == 1 && weight->shape[0] == x.shape[1] &&
+                       weight->dtype == x.dtype && weight->device() == x.device(),
+                   runtime, op, ": argument 'weight': expected shape (", x.shape[1],
+                   ",) and dtype ", info(x.dtype).name, ", got ", weight->shape.str(), " and ",
+                   info(weight->dtype).name);
+    weights = contiguous(*weight);
+  }
+  Tensor losses = empty({x.shape[0]}, x.dtype, x.device(), op);
+  Tensor loss = empty({}, x.dtype, x.device(), op);
+  CrossEntropySoft args{.dtype = x.dtype,
+                        .reduction = parse_reduction(op, reduction),
+                        .x = scores.bytes(),
+                        .target = shares.bytes(),
+                        .weight = weight ? weights.bytes() : nullptr,
+                        .label_smoothing = label_smoothing,
+                        .rows = x.shape[0],
+                        .classes = x.shape[1],
+                        .losses = losses.bytes(),
+                        .loss = loss.bytes(),
+                        .grad_x = nullptr};
+  py::object gradient = py::none();
+  if (wants_grad) {
+    Tensor grad_x = empty(x.shape, x.dtype, x.device(), op);
+    args.grad_x = grad_x.numel() > 0 ? grad_x.bytes() : nullptr;
+    gradient = py::cast(std::move(grad_x));
+  }
+  run(cross_entropy_soft_kernel, x.device(), args, 4 * x.numel());
+  return py::make_tuple(args.reduction == Reduction::none ? losses : loss, gradient);
+}
+
 Tensor cross_entropy_backward(const char* op, const Tensor& grad, const Tensor& lse,
                               const Tensor& total, const Tensor& x, const Tensor& target,
                               const std::optional<Tensor>& weight, std::int64_t ignore_index,
@@ -134,11 +181,14 @@ void bind_cross_entropy(py::module_& module) {
   module.def("cross_entropy", &cross_entropy, py::arg("op"), py::arg("input"), py::arg("target"),
              py::arg("weight"), py::arg("ignore_index"), py::arg("reduction"),
              py::arg("label_smoothing"), py::arg("normalized"), py::arg("wants_grad"));
+  module.def("cross_entropy_soft", &cross_entropy_soft, py::arg("input"), py::arg("target"),
+             py::arg("weight"), py::arg("reduction"), py::arg("label_smoothing"),
+             py::arg("wants_grad"));
   module.def("cross_entropy_backward", &cross_entropy_backward, py::arg("op"), py::arg("grad"),
              py::arg("lse"), py::arg("total"), py::arg("input"), py::arg("target"),
              py::arg("weight"), py::arg("ignore_index"), py::arg("reduction"),
              py::arg("label_smoothing"), py::arg("normalized"));
-  half_rule(HalfRule::first_result, {"cross_entropy"});
+  half_rule(HalfRule::first_result, {"cross_entropy", "cross_entropy_soft"});
 }
 
 }  // namespace tilegrad

@@ -389,3 +389,38 @@ def test_workers_end_with_the_loader():
     assert len(multiprocessing.active_children()) == 2
     del iterator
     assert multiprocessing.active_children() == []
+
+
+def test_what_pytorch_does_at_the_edges():
+    for m in (tg, torch):
+        data = m.utils.data
+        batch = data.default_collate([(1, "a"), (2, "b")])
+        assert batch[0].tolist() == [1, 2] and batch[1] == ("a", "b")
+        with pytest.raises(IndexError):
+            data.default_collate([])
+        loader = data.DataLoader(range(4))
+        with pytest.raises(ValueError, match="batch_size attribute should not be set"):
+            loader.batch_size = 3
+        with pytest.raises(ValueError, match="valid start method"):
+            data.DataLoader(range(4), num_workers=1, multiprocessing_context="pigeons")
+        loader.worker_init_fn = None
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"drop_last": True}, {"shuffle": False}, {"seed": 3}], ids=str
+)
+def test_shares_of_several_processes(options):
+    for size in (0, 1, 10, 11, 12):
+        for rank in range(3):
+            samplers = [
+                m.utils.data.DistributedSampler(range(size), 3, rank, **options)
+                for m in (tg, torch)
+            ]
+            for epoch in range(2):
+                for sampler in samplers:
+                    sampler.set_epoch(epoch)
+                ours, theirs = map(list, samplers)
+                if size:  # of nothing PyTorch divides by zero
+                    assert ours == theirs and len(samplers[0]) == len(samplers[1])
+    with pytest.raises(ValueError, match="Invalid rank"):
+        tg.utils.data.DistributedSampler(range(3), 2, 2)

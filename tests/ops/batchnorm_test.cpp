@@ -130,5 +130,40 @@ TEST(BatchNorm, AgreesWithPlainLoopsPastTheCaches) {
   check<double>({20, 64, 1024}, true, 1e-11);
 }
 
+// Samples far apart from each other, and a mean that is large beside the deviations.
+TEST(BatchNorm, IsSafeAgainstCancellation) {
+  const Sizes s{80, 2, 100};
+  Array<float> x = Array<float>::random(s.count(), 1);
+  for (std::int64_t i = 0; i < s.count(); ++i)
+    x[i] = (i < s.channels * s.length ? 2000.f : -1000.f) + std::round(8 * x[i]) / 8;  // exact
+  for_each_isa([&](Isa isa) {
+    for (std::int64_t length : {s.length, std::int64_t{1}}) {  // rows, columns
+      const std::int64_t channels = s.channels * s.length / length;
+      Array<float> y(s.count()), mean(channels), rstd(channels);
+      run_on(isa, batchnorm_train_kernel,
+             BatchNorm{.dtype = DType::float32,
+                       .batch = s.batch,
+                       .channels = channels,
+                       .length = length,
+                       .x = x.data(),
+                       .y = y.data(),
+                       .mean = mean.data(),
+                       .rstd = rstd.data()});
+      for (std::int64_t c = 0; c < channels; ++c) {
+        const auto count = static_cast<double>(s.batch * length);
+        double average = 0, variance = 0;
+        for_each_in({s.batch, channels, length}, c,
+                    [&](auto i) { average += static_cast<double>(x[i]) / count; });
+        for_each_in({s.batch, channels, length}, c, [&](auto i) {
+          variance += (static_cast<double>(x[i]) - average) * (static_cast<double>(x[i]) - average);
+        });
+        EXPECT_NEAR(static_cast<double>(mean[c]), average, 1e-3);
+        // Squares of up to 80 times the variance are summed with 24 bits.
+        EXPECT_NEAR(static_cast<double>(rstd[c]) * std::sqrt(variance / count), 1, 6e-5);
+      }
+    }
+  });
+}
+
 }  // namespace
 }  // namespace tilegrad

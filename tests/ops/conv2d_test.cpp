@@ -83,6 +83,9 @@ void test_case(Conv2d c) {
     expected_x[at_x] += static_cast<double>(y[at_y]) * static_cast<double>(weight[at_weight]);
     expected_weight[at_weight] += static_cast<double>(y[at_y]) * static_cast<double>(x[at_x]);
   });
+  Array<double> finished_y(y_size), expected_bias(c.groups * c.out_channels);
+  for (std::int64_t i = 0; i < y_size; ++i)
+    expected_bias[i / c.pixels() % expected_bias.size] += static_cast<double>(y[i]);
   // Rounding errors of a sum of numbers below 1; the transforms multiply them.
   const auto tolerance = [&](std::int64_t products) {
     const double factor = c.winograd ? 40 : 8;
@@ -100,6 +103,17 @@ void test_case(Conv2d c) {
     run_on(isa, conv2d_kernel, args);
     expect_close(result_y, expected_y, y_size, tolerance(c.taps()), tolerance(c.taps()));
 
+    const std::int64_t channels = c.groups * c.out_channels;
+    Array<T> scale = Array<T>::random(channels, 5), shift = Array<T>::random(channels, 6);
+    args.scale = scale.data(), args.shift = shift.data(), args.relu = true;
+    run_on(isa, conv2d_kernel, args);
+    for (std::int64_t i = 0; i < y_size; ++i) {
+      const std::int64_t channel = i / c.pixels() % channels;
+      const auto factor = static_cast<double>(scale[channel]);
+      finished_y[i] = std::max(expected_y[i] * factor + static_cast<double>(shift[channel]), 0.0);
+    }
+    expect_close(result_y, finished_y, y_size, tolerance(c.taps()), tolerance(c.taps()));
+
     args.x = result_x.data();
     args.y = y.data();
     run_on(isa, conv2d_grad_input_kernel, args);
@@ -113,8 +127,12 @@ void test_case(Conv2d c) {
       args.parts = parts;
       Array<T> partial_sums(args.workspace_of_grad_weight());
       args.workspace = partial_sums.data();
+      Array<T> result_bias(expected_bias.size);
+      args.bias_gradient = parts % 2 ? result_bias.data() : nullptr;
       run_on(isa, conv2d_grad_weight_kernel, args);
       expect_close(result_weight, expected_weight, weight_size, pixels, pixels);
+      if (args.bias_gradient)
+        expect_close(result_bias, expected_bias, expected_bias.size, pixels, pixels);
     }
   });
 }

@@ -44,31 +44,38 @@ void test_case(const Case& size) {
   const auto run_all = [&](Isa isa, const auto& forward, const auto& grad_input,
                            const auto& grad_weight, Array<T>* results) {
     Conv2d args = c;
-    Array<T> workspace(
-        std::max({c.workspace_of_conv2d(), c.workspace_of_grad_input(), c.batch * weight_size}));
+    args.parts = c.batch;
+    Array<T> workspace(std::max(
+        {c.workspace_of_conv2d(), c.workspace_of_grad_input(), args.workspace_of_grad_weight()}));
+    args.parts = 1;
     args.workspace = workspace.data();
     args.x = x.data(), args.weight = weight.data(), args.y = results[0].data();
     args.bias = bias.data();
     run_on(isa, forward, args);
+    args.scale = bias.data(), args.shift = weight.data(), args.relu = true;
+    args.y = results[4].data();
+    run_on(isa, forward, args);
     args.x = results[1].data(), args.y = y.data(), args.bias = nullptr;
     run_on(isa, grad_input, args);
-    args.x = x.data(), args.weight = results[2].data();
+    args.x = x.data(), args.weight = results[2].data(), args.bias_gradient = results[5].data();
     run_on(isa, grad_weight, args);
-    args.parts = c.batch, args.weight = results[3].data();
+    args.parts = c.batch, args.weight = results[3].data(), args.bias_gradient = results[6].data();
     run_on(isa, grad_weight, args);
   };
   const auto make_results = [&] {
-    return std::array<Array<T>, 4>{Array<T>(y_size), Array<T>(x_size), Array<T>(weight_size),
-                                   Array<T>(weight_size)};
+    return std::array<Array<T>, 7>{Array<T>(y_size),      Array<T>(x_size), Array<T>(weight_size),
+                                   Array<T>(weight_size), Array<T>(y_size), Array<T>(bias.size),
+                                   Array<T>(bias.size)};
   };
   for_each_isa([&](Isa isa) {
-    std::array<Array<T>, 4> expected = make_results(), actual = make_results();
+    std::array<Array<T>, 7> expected = make_results(), actual = make_results();
     run_all(isa, conv2d_kernel, conv2d_grad_input_kernel, conv2d_grad_weight_kernel,
             expected.data());
     run_all(isa, depthwise_kernel, depthwise_grad_input_kernel, depthwise_grad_weight_kernel,
             actual.data());
-    for (std::size_t i = 0; i < 4; ++i) {
-      const std::int64_t products = i < 2 ? c.taps() * c.out_channels : c.batch * c.pixels();
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      const bool short_sum = i < 2 || i == 4;
+      const std::int64_t products = short_sum ? c.taps() * c.out_channels : c.batch * c.pixels();
       // Rounding errors of two sums of that many numbers below 1.
       const double tolerance =
           16 * std::numeric_limits<T>::epsilon() * std::sqrt(static_cast<double>(products));
@@ -88,6 +95,9 @@ void test_all() {
     test_case<T>({2, 5, 1, 14, 15, 3, stride, 1, 1});
     test_case<T>({2, 18, 2, 7, 7, 3, stride, 1, 2});
   }
+  test_case<T>({11, 19, 1, 8, 7, 5, 1, 2, 1});  // several blocks of images and channels
+  test_case<T>({11, 19, 1, 14, 13, 3, 2, 1, 1});
+  test_case<T>({9, 17, 1, 7, 15, 3, 1, 1, 1});
   test_case<T>({2, 5, 3, 7, 6, 3, 1, 1, 1});     // several filters
   test_case<T>({1, 2, 1, 130, 90, 3, 1, 1, 1});  // several bands
   test_case<T>({1, 2, 1, 130, 90, 3, 2, 1, 1});

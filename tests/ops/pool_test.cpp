@@ -128,6 +128,64 @@ TEST(Pool, AgreesWithPlainLoopsForEveryWidth) {
     }
 }
 
+// (batch, channels, size) as (batch, size, channels).
+template <class T>
+Array<T> channels_last(const Array<T>& x, std::int64_t batch, std::int64_t channels) {
+  const std::int64_t size = x.size / (batch * channels);
+  Array<T> y(x.size);
+  for (std::int64_t i = 0; i < x.size; ++i)
+    y[(i / (channels * size) * size + i % size) * channels + i / size % channels] = x[i];
+  return y;
+}
+
+template <class T>
+void check_channels_last(Pool p, std::int64_t batch, std::int64_t channels, double tolerance) {
+  p.planes = batch * channels;
+  const std::int64_t in = p.planes * p.in_size(), out = p.planes * p.out_size();
+  Array<T> x = Array<T>::random(in, 1);
+  const Array<T> grad = Array<T>::random(out, 2);
+  for (std::int64_t i = 0; i < in; ++i)
+    x[i] = i % 97 == 5 ? std::numeric_limits<T>::quiet_NaN() : std::round(4 * x[i]);  // ties
+  const Expected e = expected_of(p, x, grad);
+  const auto last = [&](const auto& array) { return channels_last(array, batch, channels); };
+  p.planes = batch;
+  p.channels = channels;
+  for_each_isa([&](Isa isa) {
+    Array<T> y(out + kGuard, T{77}), gx(in + kGuard, T{77}), images = last(x),
+                                                             upstream = last(grad);
+    Array<std::uint8_t> taps(out + kGuard, 77);
+    p.x = images.data();
+    p.y = y.data();
+    p.taps = taps.data();
+    run_on(isa, max_pool_kernel, p);
+    expect_close(y, last(e.maxima), out, 0, 0);
+    expect_close(taps, last(e.taps), out, 0, 0);
+    run_on(isa, avg_pool_kernel, p);
+    expect_close(y, last(e.averages), out, tolerance, tolerance);
+    expect_untouched(y, out);
+    expect_untouched(taps, out);
+    p.x = gx.data();
+    p.y = upstream.data();
+    run_on(isa, max_pool_grad_kernel, p);
+    expect_close(gx, last(e.grad_max), in, tolerance, tolerance);
+    run_on(isa, avg_pool_grad_kernel, p);
+    expect_close(gx, last(e.grad_average), in, tolerance, tolerance);
+    expect_untouched(gx, in);
+  });
+}
+
+TEST(Pool, AgreesWithPlainLoopsForChannelsLast) {
+  const std::int64_t windows[][3] = {{2, 2, 0}, {3, 2, 1}, {3, 1, 1}, {5, 3, 2}, {2, 3, 0}};
+  for (const auto& [kernel, stride, pad] : windows)
+    for (std::int64_t channels : {1, 3, 8, 17, 64, 70}) {
+      SCOPED_TRACE(testing::Message() << "kernel " << kernel << " channels " << channels);
+      check_channels_last<float>(pool_of(DType::float32, 8, 11, kernel, stride, pad), 2, channels,
+                                 1e-5);
+      check_channels_last<double>(pool_of(DType::float64, 7, 6, kernel, stride, pad), 3, channels,
+                                  1e-13);
+    }
+}
+
 TEST(Pool, IsTheSameForEveryNumberOfThreads) {
   Pool p = pool_of(DType::float32, 65, 130, 3, 2, 1);
   p.planes = 40;

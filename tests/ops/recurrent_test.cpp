@@ -306,7 +306,7 @@ struct Gradients {
         bias_ih(l.width, NAN),
         bias_hh(l.width, NAN),
         packed(recurrent_packed_backward_size(l.c.cell, size, l.c.hidden)),
-        sums(recurrent_sums_size(l.c.cell, l.batch, size, l.c.hidden)) {}
+        sums(recurrent_sums_size(l.layer(), size)) {}
 
   RecurrentBackward backward() {
     RecurrentLayer layer = l.layer();
@@ -387,6 +387,50 @@ TEST(Recurrent, GradientsOfWeights) {
             sum += whole.gates[row * width + unit] * whole.weight[unit * size + k];
           EXPECT_NEAR(summed.grad_x[row * size + k], sum, tolerance);
         }
+    });
+  }
+}
+
+// Projected by the identity, an LSTM is one without a projection.
+TEST(Recurrent, IdentityAsProjection) {
+  for (const Case& c : kCases) {
+    if (c.cell != RecurrentCell::lstm) continue;
+    SCOPED_TRACE(::testing::Message() << "hidden " << c.hidden << ", batch " << c.batch_sizes[0]);
+    Array<double> identity(c.hidden * c.hidden), grad_identity(c.hidden * c.hidden, NAN);
+    for (std::int64_t j = 0; j < c.hidden; ++j) identity[j * c.hidden + j] = 1;
+    const auto project = [&](RecurrentLayer& layer, Array<double>& packed) {
+      layer.projected = c.hidden;
+      layer.weight_hr = identity.data();
+      layer.packed = packed.data();
+    };
+    for_each_isa([&](Isa isa) {
+      Layer<double> plain(c), projected(c);
+      plain.forward(isa);
+      std::memcpy(projected.gates.data(), projected.projections.data(),
+                  sizeof(double) * static_cast<std::size_t>(projected.gates.size));
+      RecurrentForward forward = projected.arguments();
+      Array<double> packed(recurrent_packed_size(c.cell, 0, c.hidden, c.hidden));
+      project(forward.layer, packed);
+      run_on(isa, recurrent_forward_kernel, forward);
+      expect_close(projected.y, plain.y, plain.y.size, 1e-12, 1e-12);
+      expect_close(projected.h_n, plain.h_n, plain.h_n.size, 1e-12, 1e-12);
+
+      Gradients<double> expected(plain), found(projected);
+      run_on(isa, recurrent_gradients_kernel, expected.arguments());
+      RecurrentGradients args = found.arguments();
+      packed =
+          Array<double>(recurrent_packed_backward_size(c.cell, found.size, c.hidden, c.hidden));
+      project(args.backward.layer, packed);
+      Array<double> sums(recurrent_sums_size(args.backward.layer, found.size));
+      args.sums = sums.data();
+      args.grad_weight_hr = grad_identity.data();
+      run_on(isa, recurrent_gradients_kernel, args);
+      expect_close(found.grad_h, expected.grad_h, found.grad_h.size, 1e-11, 1e-11);
+      expect_close(found.grad_x, expected.grad_x, found.grad_x.size, 1e-11, 1e-11);
+      expect_close(found.weight_hh, expected.weight_hh, found.weight_hh.size, 1e-11, 1e-11);
+      // Its values are compared with PyTorch in tests/ops/test_recurrent.py.
+      for (std::int64_t j = 0; j < grad_identity.size; ++j)
+        EXPECT_TRUE(std::isfinite(grad_identity[j]));
     });
   }
 }

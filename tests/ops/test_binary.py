@@ -364,3 +364,38 @@ def test_transposed_operands(shape: tuple) -> None:
     check(lambda m, a, b: b.transpose(-1, -2) > a, x, y, grad=False)
     check(lambda m, a, b: a[..., :1] * b.transpose(-1, -2), x, y)
     check(lambda m, b: b.transpose(-1, -2).abs(), y)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_large_results_go_past_the_caches(threads: int) -> None:
+    """From 16 MB on rows are computed into a buffer; bits must not depend on that."""
+    before = tg.get_num_threads()
+    tg.set_num_threads(threads)
+    try:
+        rows, columns = 4099, 1024
+        x, other = randn(rows, columns, dtype=np.float32), randn(columns, dtype=np.float32)
+        a, b = tg.from_numpy(x), tg.from_numpy(other)
+        np.testing.assert_array_equal((a + b).numpy(), x + other)
+        np.testing.assert_array_equal((a * 2.5).numpy(), x * np.float32(2.5))
+        np.testing.assert_array_equal((a - a.flip(0)).numpy(), x - x[::-1])
+        column = tg.from_numpy(np.ascontiguousarray(x[:, :1]))
+        np.testing.assert_array_equal((a * column).numpy(), x * x[:, :1])
+        np.testing.assert_array_equal((a[:, 1:] * b[1:]).numpy(), x[:, 1:] * other[1:])
+        many = np.resize(x, (65600, 64))  # short rows that share no cache line
+        np.testing.assert_array_equal((tg.from_numpy(many) + b[:64]).numpy(), many + other[:64])
+        odd = np.resize(x, (100003, 43))  # short rows that do
+        np.testing.assert_array_equal((tg.from_numpy(odd) + b[:43]).numpy(), odd + other[:43])
+        np.testing.assert_array_equal(tg.maximum(a, b).numpy(), np.maximum(x, other))
+        np.testing.assert_array_equal((a.double() / 3).numpy(), x.astype(np.float64) / 3)
+        whole = tg.zeros(rows * columns + 8)
+        tg.add(a.reshape(-1), 1.0, out=whole[3:-5])
+        np.testing.assert_array_equal(whole[3:-5].numpy(), x.reshape(-1) + np.float32(1))
+        wide = np.resize(x > 0, (16 * 1024 + 1, 1024))  # bytes
+        np.testing.assert_array_equal((tg.from_numpy(wide) == False).numpy(), ~wide)  # noqa: E712
+        chosen = tg.where(tg.from_numpy(x > 0), a, b)
+        np.testing.assert_array_equal(chosen.numpy(), np.where(x > 0, x, other))
+        kept = a.clone()
+        kept += b  # in place: nothing to gain there
+        np.testing.assert_array_equal(kept.numpy(), x + other)
+    finally:
+        tg.set_num_threads(before)

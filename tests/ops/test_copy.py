@@ -134,3 +134,71 @@ def test_overlapping_copy() -> None:
 )
 def test_complaints(exception: Any, pattern: str, function: Callable[[], Any]) -> None:
     check_error(exception, pattern, function)
+
+
+DENSE_DTYPES = [np.bool_, np.uint8, np.int16, np.float32, np.int32, np.float64, np.int64]
+
+
+@pytest.mark.parametrize("dtype", DENSE_DTYPES)
+def test_orders_of_memory(dtype: type) -> None:
+    """Transpositions in tiles, rows, small planes, and every end of them."""
+    cases = [
+        ((130, 70), (1, 0)), ((64, 64), (1, 0)), ((256, 33), (1, 0)), ((1, 300), (1, 0)),
+        ((3, 200), (1, 0)), ((200, 3), (1, 0)), ((5, 7), (1, 0)), ((128, 1024), (1, 0)),
+        ((2, 3, 9, 11), (0, 2, 3, 1)), ((2, 9, 11, 3), (0, 3, 1, 2)), ((2, 33, 9, 4), (0, 2, 3, 1)),
+        ((3, 8, 4, 5), (0, 2, 1, 3)), ((3, 8, 4, 33), (0, 2, 1, 3)), ((17, 5, 66), (2, 1, 0)),
+        ((66, 1, 70), (2, 1, 0)), ((4, 3, 2, 65), (3, 1, 0, 2)), ((40, 2, 3), (2, 1, 0)),
+        ((300, 2, 2), (0, 2, 1)), ((2, 0, 3), (2, 1, 0)),
+    ]  # fmt: skip
+    for shape, order in cases:
+        values = (np.random.default_rng(0).integers(0, 200, shape) * 257 % 251).astype(dtype)
+        x = tg.from_numpy(values)
+        wanted = np.ascontiguousarray(values.transpose(order))
+        np.testing.assert_array_equal(x.permute(order).contiguous().numpy(), wanted)
+        target = tg.zeros(*shape, dtype=x.dtype)  # the destination is the strided one
+        target.permute(order).copy_(tg.from_numpy(wanted))
+        np.testing.assert_array_equal(target.numpy(), values)
+
+
+@pytest.mark.parametrize("dtype", [tg.bfloat16, tg.float16])
+def test_orders_of_memory_of_halves(dtype: tg.dtype) -> None:
+    x = tg.arange(130 * 70).reshape(130, 70).remainder(256).to(dtype)
+    np.testing.assert_array_equal(x.t().contiguous().float().numpy(), x.float().numpy().T)
+
+
+def test_a_step_between_elements() -> None:
+    x = randn(70, 90)
+    for view in (
+        lambda a: a[::2, ::3],
+        lambda a: a.T[::2],
+        lambda a: a[:, ::2].T,
+        lambda a: a[3:5],
+    ):
+        np.testing.assert_array_equal(
+            tg.from_numpy(view(x)).contiguous().numpy(), np.ascontiguousarray(view(x))
+        )
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_large_copies_go_past_the_caches(threads: int) -> None:
+    before = tg.get_num_threads()
+    tg.set_num_threads(threads)
+    try:
+        for shape in [(2112, 2112), (2111, 2113), (4, 16, 65536 + 64), (4194304 + 5,)]:
+            values = np.arange(np.prod(shape), dtype=np.int32).reshape(shape)
+            x = tg.from_numpy(values)
+            np.testing.assert_array_equal(x.clone().numpy(), values)
+            if x.ndim > 1:
+                np.testing.assert_array_equal(x.mT.contiguous().numpy(), values.swapaxes(-1, -2))
+            if x.ndim == 3:
+                np.testing.assert_array_equal(
+                    x.transpose(0, 1).contiguous().numpy(), values.swapaxes(0, 1)
+                )
+        whole = tg.zeros(4194304 + 100, dtype=tg.int32)
+        part = whole[3 : 4194304 + 50]  # neither end on a cache line
+        part.copy_(tg.arange(4194304 + 47, dtype=tg.int32))
+        wanted = np.zeros(4194304 + 100, np.int32)
+        wanted[3 : 4194304 + 50] = np.arange(4194304 + 47)
+        np.testing.assert_array_equal(whole.numpy(), wanted)
+    finally:
+        tg.set_num_threads(before)

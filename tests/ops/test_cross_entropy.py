@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -76,6 +77,58 @@ def test_class_probabilities(reduction: str) -> None:
             randn(*shape),
             target,
         )
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_constant_class_probabilities(reduction: str, smoothing: float, weighted: bool) -> None:
+    for shape in [(5,), (4, 3), (7, 1), (3, 70), (2, 5, 3), (2, 17, 2, 3), (0, 3), (3, 0)]:
+        for dtype in (np.float64, np.float32):
+            target = np.abs(randn(*shape, dtype=dtype, seed=1))
+            classes = shape[0] if len(shape) == 1 else shape[1]
+            weight = np.abs(randn(classes, dtype=dtype, seed=2)) if weighted else None
+
+            def loss(m: Any, x: Any, target: Any = target, weight: Any = weight) -> Any:
+                return functional(m).cross_entropy(
+                    x,
+                    m.from_numpy(target),
+                    None if weight is None else m.from_numpy(weight),
+                    reduction=reduction,
+                    label_smoothing=smoothing,
+                )
+
+            check(loss, randn(*shape, dtype=dtype) * 5)
+    target = np.asfortranarray(np.abs(randn(9, 40, seed=1)))
+    check(lambda m, x: functional(m).cross_entropy(x.t(), m.from_numpy(target)), randn(40, 9))
+
+
+def test_class_probabilities_of_extreme_scores() -> None:
+    target = np.array([[0.25, 0.75, 0.0], [1.0, 0.0, 0.0], [0.5, 0.5, 0.0]])
+    for worst in (np.inf, -np.inf, np.nan, 1e300):
+        x = np.array([[1.0, 2.0, worst], [1.0, 2.0, 3.0], [1e4, -1e4, 0.0]])
+        check(lambda m, x: functional(m).cross_entropy(x, m.from_numpy(target)), x, grad=False)
+        check(
+            lambda m, x: functional(m).cross_entropy(x, m.from_numpy(target), reduction="none"), x
+        )
+
+
+def test_class_probabilities_twice_and_differentiated_twice() -> None:
+    target = tg.from_numpy(np.abs(randn(4, 5, seed=1)))
+    x = tg.from_numpy(randn(4, 5)).requires_grad_()
+    for reduction in ("none", "mean", "sum"):
+        assert tg.autograd.gradgradcheck(
+            lambda x, r=reduction: functional(tg).cross_entropy(
+                x, target, reduction=r, label_smoothing=0.1
+            ),
+            (x,),
+        )
+    loss = functional(tg).cross_entropy(x, target)
+    loss.backward(retain_graph=True)
+    first = x.grad.clone()
+    x.grad = None
+    loss.backward()
+    np.testing.assert_allclose(x.grad.numpy(), first.numpy(), rtol=1e-12)
 
 
 def test_float32_and_layouts() -> None:

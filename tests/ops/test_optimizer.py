@@ -113,3 +113,57 @@ X = parameter(2)
 def test_complaints(exception: Any, pattern: str, function: Callable[[], Any]) -> None:
     check_error(exception, pattern, function)
     assert X.tolist() == [1, 1] and X._version == 0
+
+
+# The others: their states, the scalars among them, and their options.
+OTHERS = {
+    "adagrad_step": (("sum",), (), (0.1, 0.0, 1e-8, 0.0, False)),
+    "adadelta_step": (("square_avg", "acc_delta"), (), (0.1, 0.9, 1e-6, 0.0, False)),
+    "adamax_step": (("exp_avg", "exp_inf"), (), (0.1, 0.9, 0.99, 1e-8, 0.0, False)),
+    "nadam_step": (
+        ("exp_avg", "exp_avg_sq"), ("mu_product",),
+        (0.1, 0.9, 0.99, 1e-8, 0.0, 4e-3, False, False),
+    ),
+    "radam_step": (("exp_avg", "exp_avg_sq"), (), (0.1, 0.9, 0.99, 1e-8, 0.0, False, False)),
+    "rprop_step": (("prev", "step_size"), (), (0.5, 1.2, 1e-6, 50.0, False)),
+    "asgd_step": (("ax",), ("eta", "mu"), (0.1, 1e-4, 0.75, 1e6, 0.0, False)),
+}  # fmt: skip
+
+
+def state_of(x: Any, name: str) -> dict:
+    tensors, scalars, _ = OTHERS[name]
+    state: dict = {key: tg.ones_like(x.detach()) for key in tensors}
+    state.update({key: tg.tensor(0.5) for key in (*scalars, "step")})
+    return {x: state}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("dtype", [tg.float64, tg.float32, tg.bfloat16])
+def test_others_write_everything_once(name: str, dtype: Any) -> None:
+    x = parameter(3, 2, dtype=dtype)
+    state = state_of(x, name)
+    options = OTHERS[name][2]
+    assert getattr(optimizer, name)([x], state, *options)
+    assert state[x]["step"].item() == 1.5 and (x < 1).all().item() and x.dtype is dtype
+    for key, value in state[x].items():
+        assert value._version == 1, key
+    empty = parameter(0, 3, dtype=dtype)
+    assert getattr(optimizer, name)([empty], state_of(empty, name), *options)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_others_write_nothing_if_a_state_is_missing_or_wrong(name: str) -> None:
+    step, options = getattr(optimizer, name), OTHERS[name][2]
+    x = parameter(3)
+    for key in state_of(x, name)[x]:
+        state = state_of(x, name)
+        del state[x][key]
+        assert not step([x], state, *options), key
+        is_scalar = key in OTHERS[name][1] or key == "step"
+        for wrong in (tg.zeros(4), tg.zeros(3).bool() if not is_scalar else tg.tensor(1)):
+            state = state_of(x, name)
+            state[x][key] = wrong
+            check_error(RuntimeError, f"{name}: expected", lambda s=state: step([x], s, *options))
+        state[x][key] = "text"
+        check_error(TypeError, f"{name}: expected every", lambda s=state: step([x], s, *options))
+    assert x.tolist() == [1, 1, 1]

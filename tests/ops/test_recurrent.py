@@ -166,6 +166,57 @@ def test_projected_lstm(directions):
     check(program("lstm", 2, 2, directions == 2), randn(5, 3, 4), *first, *weights, rtol=1e-9)
 
 
+# steps, batch, input size, hidden size, size after the projection
+PROJECTIONS = [(1, 1, 1, 2, 1), (5, 40, 3, 37, 13), (3, 70, 40, 70, 33), (300, 2, 2, 5, 3)]
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("shape", [*PROJECTIONS, (3, 0, 4, 6, 2)])
+def test_projections(shape, dtype):
+    steps, batch, size, hidden, proj = shape
+    first = states("lstm", 1, batch, hidden, dtype, proj)
+    weights = parameters("lstm", size, hidden, dtype=dtype, proj=proj)
+    x = randn(steps, batch, size, seed=70).astype(dtype)
+    tolerance = 1e-10 if dtype is np.float64 else 2e-4
+    check(program("lstm", 2), x, *first, *weights, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("wanted", range(8))
+def test_one_gradient_of_a_projected_lstm(wanted):
+    first, weights = states("lstm", 1, 9, 5, proj=3), parameters("lstm", 4, 5, proj=3)
+
+    def only(m, *tensors):
+        tensors = [t.detach() for t in tensors]
+        tensors[wanted].requires_grad_()
+        outputs = program("lstm", 2)(m, *tensors)
+        return m.autograd.grad(sum((y * y).sum() for y in outputs), tensors[wanted])
+
+    check(only, randn(3, 9, 4), *first, *weights, grad=False, rtol=1e-10)
+
+
+def test_projected_packed_sequences():
+    sizes = [9, 9, 7, 3, 3, 1]
+    first, weights = states("lstm", 2, 9, 11, proj=4), parameters("lstm", 4, 11, 1, 2, proj=4)
+
+    def run(m, x, *arrays):
+        hx, params = tuple(arrays[:2]), list(arrays[2:])
+        return m.lstm(x, m.tensor(sizes), hx, params, True, 1, 0.0, True, True)
+
+    check(run, randn(sum(sizes), 4), *first, *weights, rtol=1e-10)
+
+
+def test_projected_double_backward():
+    first, weights = states("lstm", 1, 3, 4, proj=2), parameters("lstm", 2, 4, proj=2)
+
+    def second(m, x, *arrays):
+        loss = sum((y * y).sum() for y in program("lstm", 2)(m, x, *arrays))
+        grads = m.autograd.grad(loss, (x, *arrays), create_graph=True)
+        return sum((g * g).sum() for g in grads)
+
+    check(second, randn(3, 3, 2), *first, *weights, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("cell", CELLS)
 def test_cells(cell, bias):

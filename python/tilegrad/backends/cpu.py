@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from .. import _C
+from .._config import config
 
 __all__ = ["get_cpu_capability"]
 
 
 def get_cpu_capability() -> str:
     """The instruction set in use, such as ``"AVX512"``."""
-    return str(_C.config()["isa"]).upper()
+    return str(config()["isa"]).upper()

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from types import SimpleNamespace
 
-from .. import _C
+from .._config import config
 
 __all__ = [
     "enable_flash_sdp",
@@ -30,7 +30,7 @@ _enabled = {"flash": True, "mem_efficient": True, "math": True}
 
 def is_built() -> bool:
     """Whether the build has CUDA."""
-    return bool(_C.config()["cuda"] == "on")
+    return bool(config()["cuda"] == "on")
 
 
 def enable_flash_sdp(enabled: bool) -> None:

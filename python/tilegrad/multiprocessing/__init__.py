@@ -15,7 +15,7 @@ from .spawn import ProcessContext, ProcessExitedException, ProcessRaisedExceptio
 from .spawn import start_processes as start_processes
 
 __all__ = [
-    *_standard.__all__,  # type: ignore[attr-defined]
+    *_standard.__all__,
     "ProcessContext",
     "ProcessExitedException",
     "ProcessRaisedException",

@@ -76,7 +76,7 @@ class ProcessContext:
             return True
         failed = None
         for sentinel in multiprocessing.connection.wait(list(self._waiting), timeout):
-            index = self._waiting.pop(sentinel)  # type: ignore[arg-type]
+            index = self._waiting.pop(sentinel)
             self.processes[index].join()
             if self.processes[index].exitcode != 0:
                 failed = index
@@ -130,7 +130,7 @@ def start_processes(
     :class:`ProcessContext`. Raises ValueError for an unknown ``start_method``, and as
     :meth:`ProcessContext.join` does.
     """
-    context = multiprocessing.get_context(start_method)
+    context: Any = multiprocessing.get_context(start_method)
     processes, reports = [], []
     for rank in range(nprocs):
         handle, report = tempfile.mkstemp(prefix="tilegrad-spawn-")

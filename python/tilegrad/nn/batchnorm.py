@@ -11,7 +11,7 @@ from . import init
 from .linear import new_parameter
 from .module import Module
 
-__all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d"]
+__all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm"]
 
 
 def _ndim(input: Any) -> int:
@@ -146,3 +146,42 @@ class BatchNorm3d(_BatchNorm):
     def _check_input_dim(self, input: Any) -> None:
         if _ndim(input) != 5:
             raise ValueError(f"expected 5D input (got {input.ndim}D input)")
+
+
+class SyncBatchNorm(_BatchNorm):
+    """Batch normalization over all processes of a group: here one, so that of this process.
+
+    Inputs are (batch, channels, ...) with any number of dimensions from 2 on; ValueError otherwise.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        process_group: Any = None,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+        self.process_group = process_group
+
+    def _check_input_dim(self, input: Any) -> None:
+        if _ndim(input) < 2:
+            raise ValueError(f"expected at least 2D input (got {_ndim(input)}D input)")
+
+    @classmethod
+    def convert_sync_batchnorm(cls, module: Any, process_group: Any = None) -> Any:
+        """The module with every batch normalization in it replaced, with the same tensors."""
+        if isinstance(module, _BatchNorm) and not isinstance(module, cls):
+            options = (module.eps, module.momentum, module.affine, module.track_running_stats)
+            made = cls(module.num_features, *options, process_group)
+            for name, value in {**module._parameters, **module._buffers}.items():
+                registry = "_parameters" if name in module._parameters else "_buffers"
+                made._put(registry, name, value)
+            return made.train(module.training)
+        for name, child in module.named_children():
+            setattr(module, name, cls.convert_sync_batchnorm(child, process_group))
+        return module

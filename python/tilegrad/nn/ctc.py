@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import _C
+from .._autocast import full_precision
 from ..ops._register import takes_tensors
 from ..ops.fill import from_numpy, full, full_like
 from ..ops.join import cat, stack
@@ -49,13 +50,14 @@ def _rows(targets: Any, lengths: np.ndarray, batch: int) -> np.ndarray:
         raise RuntimeError(
             f"ctc_loss: expected targets of {lengths.sum()} elements, got {list(values.shape)}"
         )
-    rows = np.zeros((batch, longest), np.int64)
+    rows: np.ndarray = np.zeros((batch, longest), np.int64)
     ends = np.cumsum(lengths)
     for row, end, length in zip(rows, ends, lengths, strict=True):
         row[:length] = values[end - length : end]
     return rows
 
 
+@full_precision
 @takes_tensors
 def ctc_loss(
     log_probs: Any,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..ops._register import put_out, takes_tensors
+from ..tensor import Tensor
 from .module import Module
 
 __all__ = [
@@ -20,6 +21,12 @@ __all__ = [
 def _vector_norm(x: Any, p: float, dim: int, keepdim: bool = False) -> Any:
     """The p-norm along a dimension, with gradient 0 where it is 0."""
     return x.norm(p, dim, keepdim=keepdim)
+
+
+def _check_tensors(op: str, *values: Any) -> None:
+    for value in values:
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{op}: expected a Tensor, got {type(value).__name__}")
 
 
 @takes_tensors
@@ -49,6 +56,7 @@ def pairwise_distance(
     (batch, features) or (features), broadcasting. Raises RuntimeError for shapes that do not
     broadcast.
     """
+    _check_tensors("pairwise_distance", x1, x2)
     return _vector_norm(x1 - x2 + eps, p, -1, keepdim)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .._autocast import full_precision
 from ..ops._register import takes_tensors
 from ..ops.fill import from_numpy
 from ..ops.random import rand
@@ -30,7 +31,7 @@ def _per_dim(value: Any, dims: int) -> tuple:
 
 def _begins(samples: np.ndarray, size: int, outputs: int, window: int) -> np.ndarray:
     """Where the windows begin along one dimension: (planes, outputs); the last one ends there."""
-    begins = np.full((len(samples), outputs), size - window, np.int64)
+    begins: np.ndarray = np.full((len(samples), outputs), size - window, np.int64)
     if outputs > 1:
         alpha = samples.dtype.type((size - window) / (outputs - 1))
         steps = np.arange(outputs - 1, dtype=samples.dtype)
@@ -89,6 +90,7 @@ def _pool(
     return output.reshape(*lead, *outputs), indices.reshape(*lead, *outputs)
 
 
+@full_precision
 @takes_tensors
 def fractional_max_pool2d_with_indices(
     input: Any,
@@ -106,6 +108,7 @@ def fractional_max_pool2d_with_indices(
     return _pool(2, input, kernel_size, output_size, output_ratio, _random_samples)
 
 
+@full_precision
 @takes_tensors
 def fractional_max_pool3d_with_indices(
     input: Any,
@@ -157,6 +160,7 @@ class _FractionalMaxPool(Module):
     """What the layers share. ValueError for both or neither of size and ratio."""
 
     dims: int
+    _random_samples: Any
 
     def __init__(
         self,

@@ -315,6 +315,10 @@ def prelu(input: Any, weight: Any) -> Any:
 
     Raises RuntimeError for another number of weights than channels.
     """
+    if weight.ndim > 1:
+        raise RuntimeError(
+            f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight.ndim}"
+        )
     if weight.numel() != 1:
         if input.ndim == 0:
             raise RuntimeError("Not allow zero-dim input tensor.")

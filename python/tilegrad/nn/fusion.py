@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from .. import _autocast
 from ..autograd.graph import needs_grad
 from ..ops.batchnorm import batch_norm_relu
 from ..ops.conv2d import conv2d_inference
@@ -55,7 +56,13 @@ def _is_plain(module: Module) -> bool:
 def add_linear(layer: Linear, dropout: Dropout, input: Any, residual: Any) -> Any:
     """``residual + dropout(layer(input))``; one kernel where nothing is dropped."""
     dropping = dropout.training and dropout.p > 0
-    if dropping or type(layer) is not Linear or not _is_plain(layer) or not _is_plain(dropout):
+    if (
+        dropping
+        or _autocast.enabled
+        or type(layer) is not Linear
+        or not _is_plain(layer)
+        or not _is_plain(dropout)
+    ):
         return residual + dropout(layer(input))
     return linear_add(input, layer.weight, layer.bias, residual)
 

@@ -36,6 +36,7 @@ class _Uninitialized:
     """What both kinds share: there is a dtype and a device, but no shape yet."""
 
     kind: type
+    copy_: Any
 
     def materialize(self: Any, shape: Any, device: Any = None, dtype: Any = None) -> None:
         """Gives it a shape; the content is undefined. It is an ordinary tensor from then on."""
@@ -58,7 +59,7 @@ class _Uninitialized:
         return f"<{type(self).__name__}>"
 
 
-class UninitializedParameter(_Uninitialized, Parameter):  # type: ignore[misc]
+class UninitializedParameter(_Uninitialized, Parameter):
     """A parameter whose shape is not known yet; :meth:`materialize` gives it one."""
 
     kind = Parameter
@@ -67,7 +68,7 @@ class UninitializedParameter(_Uninitialized, Parameter):  # type: ignore[misc]
         return super().__new__(cls, _nothing(device, dtype), requires_grad)
 
 
-class UninitializedBuffer(_Uninitialized, Buffer):  # type: ignore[misc]
+class UninitializedBuffer(_Uninitialized, Buffer):
     """A buffer whose shape is not known yet; :meth:`materialize` gives it one."""
 
     kind = Tensor
@@ -96,6 +97,8 @@ class _Lazy(Module):
     cls_to_become: Any
     counts: tuple[str, ...]  # the constructor's arguments that are left out, 0 until known
     dim = 1  # where the input has that size
+    _lazy_options: dict[str, Any]
+    _lazy_handles: tuple[Any, ...]
 
     def _init_lazily(self, given: dict[str, Any]) -> None:
         self.__dict__["_lazy_options"] = given
@@ -162,7 +165,7 @@ def _on_load(module: Any, state_dict: Any, prefix: str, *rest: Any) -> None:
                 mine.materialize(value.shape)
 
 
-def _lazy(base: Any, counts: tuple[str, ...], dim: int = 1) -> Any:
+def _lazy(base: Any, counts: tuple[str, ...], dim: int = 1, **defaults: Any) -> Any:
     """The lazy form of a layer: the same arguments without the first, its number of inputs."""
     order = list(inspect.signature(base.__init__).parameters)[2:]
 
@@ -176,7 +179,7 @@ def _lazy(base: Any, counts: tuple[str, ...], dim: int = 1) -> Any:
                 f"{type(self).__name__}: unexpected or repeated argument "
                 f"{next(iter(twice), counts[0])!r}"
             )
-        self._init_lazily({**named, **kwargs})
+        self._init_lazily({**defaults, **named, **kwargs})
 
     name = "Lazy" + base.__name__
     text = (
@@ -188,6 +191,9 @@ def _lazy(base: Any, counts: tuple[str, ...], dim: int = 1) -> Any:
     return type(name, (_Lazy, base), members)
 
 
+# PyTorch's lazy instance normalizations have the defaults of batch normalization.
+_LIKE_BATCH = {"affine": True, "track_running_stats": True}
+
 LazyLinear: Any = _lazy(linear.Linear, ("in_features",), -1)
 LazyConv1d: Any = _lazy(conv.Conv1d, ("in_channels",), -2)
 LazyConv2d: Any = _lazy(conv.Conv2d, ("in_channels",), -3)
@@ -198,6 +204,6 @@ LazyConvTranspose3d: Any = _lazy(conv.ConvTranspose3d, ("in_channels",), -4)
 LazyBatchNorm1d: Any = _lazy(batchnorm.BatchNorm1d, ("num_features",))
 LazyBatchNorm2d: Any = _lazy(batchnorm.BatchNorm2d, ("num_features",))
 LazyBatchNorm3d: Any = _lazy(batchnorm.BatchNorm3d, ("num_features",))
-LazyInstanceNorm1d: Any = _lazy(normalization.InstanceNorm1d, ("num_features",), -2)
-LazyInstanceNorm2d: Any = _lazy(normalization.InstanceNorm2d, ("num_features",), -3)
-LazyInstanceNorm3d: Any = _lazy(normalization.InstanceNorm3d, ("num_features",), -4)
+LazyInstanceNorm1d: Any = _lazy(normalization.InstanceNorm1d, ("num_features",), -2, **_LIKE_BATCH)
+LazyInstanceNorm2d: Any = _lazy(normalization.InstanceNorm2d, ("num_features",), -3, **_LIKE_BATCH)
+LazyInstanceNorm3d: Any = _lazy(normalization.InstanceNorm3d, ("num_features",), -4, **_LIKE_BATCH)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+from .._autocast import full_precision
 from ..ops._register import takes_tensors
 from ..ops.cross_entropy import cross_entropy, legacy_reduction, nll_loss
 
@@ -74,6 +75,7 @@ def _weighted_mean(op: str, losses: Any, weight: Any, reduction: str) -> Any:
     return _reduced(op, _weighted(losses, weight), reduction)
 
 
+@full_precision
 @takes_tensors
 def mse_loss(
     input: Any,
@@ -97,6 +99,7 @@ def mse_loss(
     return _weighted_mean("mse_loss", difference * difference, weight, reduction)
 
 
+@full_precision
 @takes_tensors
 def l1_loss(
     input: Any,
@@ -117,6 +120,7 @@ def l1_loss(
     return _weighted_mean("l1_loss", (input - target).abs(), weight, reduction)
 
 
+@full_precision
 @takes_tensors
 def smooth_l1_loss(
     input: Any,
@@ -143,6 +147,7 @@ def smooth_l1_loss(
     return _reduced("smooth_l1_loss", losses, reduction)
 
 
+@full_precision
 @takes_tensors
 def huber_loss(
     input: Any, target: Any, reduction: str = "mean", delta: float = 1.0, weight: Any = None
@@ -165,6 +170,7 @@ def huber_loss(
     return _reduced("huber_loss", _weighted(losses, weight), reduction)
 
 
+@full_precision
 @takes_tensors
 def binary_cross_entropy(
     input: Any,
@@ -197,6 +203,7 @@ def _bounded_log(x: Any) -> Any:
     return _where(inside, _where(inside, x, 1.0).log(), -100.0)
 
 
+@full_precision
 @takes_tensors
 def binary_cross_entropy_with_logits(
     input: Any,
@@ -228,6 +235,7 @@ def _positive_part(x: Any) -> Any:
     return x.maximum(x * 0)
 
 
+@full_precision
 @takes_tensors
 def kl_div(
     input: Any,

@@ -10,12 +10,13 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from .._autocast import full_precision
 from ..ops._register import takes_tensors
 from ..ops.activation import logsigmoid, softplus
 from ..ops.binary import minimum
 from ..ops.cross_entropy import legacy_reduction
 from ..ops.where import where
-from .distance import pairwise_distance
+from .distance import _check_tensors, pairwise_distance
 from .loss_functions import _reduced
 
 __all__ = [
@@ -38,6 +39,7 @@ def _above(x: Any) -> Any:
     return x.clamp_min(0)
 
 
+@full_precision
 @takes_tensors
 def hinge_embedding_loss(
     input: Any,
@@ -53,11 +55,13 @@ def hinge_embedding_loss(
     do not broadcast.
     """
     reduction = legacy_reduction(size_average, reduce, reduction)
+    _check_tensors("hinge_embedding_loss", input, target)
     near = where(target != -1, input, 0 * input)
     far = where(target != 1, _above(margin - input), 0 * input)
     return _reduced("hinge_embedding_loss", near + far, reduction)
 
 
+@full_precision
 @takes_tensors
 def margin_ranking_loss(
     input1: Any,
@@ -83,6 +87,7 @@ def margin_ranking_loss(
     return _reduced("margin_ranking_loss", losses, reduction)
 
 
+@full_precision
 @takes_tensors
 def soft_margin_loss(
     input: Any,
@@ -99,6 +104,7 @@ def soft_margin_loss(
     return _reduced("soft_margin_loss", softplus(-target * input), reduction)
 
 
+@full_precision
 @takes_tensors
 def multi_margin_loss(
     input: Any,
@@ -156,6 +162,7 @@ def _batch_and_classes(op: str, input: Any) -> tuple[int, int]:
     return shape[0], shape[1]
 
 
+@full_precision
 @takes_tensors
 def multilabel_margin_loss(
     input: Any,
@@ -207,6 +214,7 @@ def multilabel_soft_margin_loss(
     return _reduced("multilabel_soft_margin_loss", losses, reduction)
 
 
+@full_precision
 @takes_tensors
 def cosine_embedding_loss(
     input1: Any,
@@ -244,6 +252,7 @@ def _cosine(a: Any, b: Any, dim: int) -> Any:
     return (a * b).sum(dim) / squares.sqrt()
 
 
+@full_precision
 @takes_tensors
 def triplet_margin_loss(
     anchor: Any,
@@ -346,6 +355,7 @@ def gaussian_nll_loss(
     return _reduced("gaussian_nll_loss", losses, reduction)
 
 
+@full_precision
 @takes_tensors
 def poisson_nll_loss(
     input: Any,

@@ -402,6 +402,13 @@ class Module(StateDictMixin):
         place = _C.device(device)
         return self._apply(lambda x: _C.empty(x.shape, x.dtype, place), recurse)
 
+    def share_memory(self: Self) -> Self:
+        """Moves parameters and buffers to memory that child processes share."""
+        return self._apply(lambda x: x.share_memory_())
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing to do: nothing is compiled at run time here. Never fails."""
+
     # --- hooks ------------------------------------------------------------------------------
 
     def _get_hooks(self) -> ModuleHooks:

@@ -79,6 +79,8 @@ def operator(name: str, function: Callable[..., Any], *, reflected: bool = False
             except TypeError:
                 if isinstance(other, _OPERANDS):
                     raise
+                if isinstance(other, np.ndarray):  # which would not handle it, or without gradient
+                    return function(self, _C.from_numpy(other))
                 return NotImplemented
 
     dunder.__name__ = dunder.__qualname__ = name

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .. import _C
+from .. import _C, _autocast
 from ..autograd.graph import needs_grad, record
 from ._register import takes_tensors
 from .random import randint
@@ -54,6 +54,18 @@ def scaled_dot_product_attention(
             ``is_causal``.
         IndexError: ``enable_gqa`` without a dimension of heads.
     """
+    if _autocast.enabled and _autocast.is_on():
+        return _autocast.lower(
+            scaled_dot_product_attention,
+            query,
+            key,
+            value,
+            attn_mask,
+            dropout_p,
+            is_causal,
+            scale,
+            enable_gqa,
+        )
     if enable_gqa and min(query.ndim, key.ndim, value.ndim) > 2:
         key, value = _equal_heads(key, value)
     if scale is None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from .. import _C
+from .. import _C, _autocast
 from ..autograd.graph import needs_grad, record
 from ..autograd.mode import no_grad
 from ._register import takes_tensors
@@ -37,6 +37,8 @@ def conv1d(
     L' = (L + 2 * padding - dilation * (R - 1) - 1) // stride + 1. Options and errors are those of
     :func:`conv2d`, with one number instead of two.
     """
+    if _autocast.enabled and _autocast.is_on():
+        return _autocast.lower(conv1d, input, weight, bias, stride, padding, dilation, groups)
     if input.ndim == 2:
         return conv1d(input.unsqueeze(0), weight, bias, stride, padding, dilation, groups)[0]
     stride, padding, dilation, _ = _C.conv_sizes(
@@ -63,6 +65,8 @@ def conv3d(
     output (N, K, D', H', W'). Options, sizes and errors are those of :func:`conv2d`, with three
     numbers (depth, vertical, horizontal) instead of two.
     """
+    if _autocast.enabled and _autocast.is_on():
+        return _autocast.lower(conv3d, input, weight, bias, stride, padding, dilation, groups)
     if input.ndim == 4:
         return conv3d(input.unsqueeze(0), weight, bias, stride, padding, dilation, groups)[0]
     *options, size = _C.conv_sizes(
@@ -242,6 +246,10 @@ def conv_transpose1d(
     Shapes: input (N, C, L) or (C, L), weight (C, K / groups, R), bias (K) -> output (N, K, L').
     Options, sizes and errors are those of :func:`conv_transpose2d`, with one number instead of two.
     """
+    if _autocast.enabled and _autocast.is_on():
+        return _autocast.lower(
+            conv_transpose1d, input, weight, bias, stride, padding, output_padding, groups, dilation
+        )
     if input.ndim == 2:
         input = input.unsqueeze(0)
         options: tuple = (stride, padding, output_padding, groups, dilation)
@@ -285,6 +293,10 @@ def conv_transpose2d(
     Raises RuntimeError for shapes and dtypes that do not match, a stride, dilation or groups below
     1, negative padding and an output without elements; NotImplementedError for integers.
     """
+    if _autocast.enabled and _autocast.is_on():
+        return _autocast.lower(
+            conv_transpose2d, input, weight, bias, stride, padding, output_padding, groups, dilation
+        )
     if input.ndim == 3:
         input = input.unsqueeze(0)
         options = (stride, padding, output_padding, groups, dilation)
@@ -321,6 +333,10 @@ def conv_transpose3d(
     output (N, K, D', H', W'). Options, sizes and errors are those of :func:`conv_transpose2d`, with
     three numbers instead of two.
     """
+    if _autocast.enabled and _autocast.is_on():
+        return _autocast.lower(
+            conv_transpose3d, input, weight, bias, stride, padding, output_padding, groups, dilation
+        )
     if input.ndim == 4:
         input = input.unsqueeze(0)
         options = (stride, padding, output_padding, groups, dilation)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import _C
+from .. import _C, _autocast
 from ..autograd.graph import needs_grad, record
 from ._register import takes_tensors
 
@@ -38,6 +38,8 @@ def conv2d(
     1, negative padding, and a kernel larger than the padded input; NotImplementedError for
     integers.
     """
+    if _autocast.enabled and _autocast.is_on():
+        return _autocast.lower(conv2d, input, weight, bias, stride, padding, dilation, groups)
     if input.ndim == 3:
         return conv2d(input.unsqueeze(0), weight, bias, stride, padding, dilation, groups).squeeze(
             0

@@ -11,6 +11,7 @@ import warnings
 from typing import Any
 
 from .. import _C
+from .._autocast import full_precision
 from ..autograd.graph import needs_grad, record
 from ._register import takes_tensors
 from .softmax import log_softmax, softmax
@@ -30,6 +31,7 @@ def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: 
     return meant
 
 
+@full_precision
 @takes_tensors
 def cross_entropy(
     input: Any,
@@ -69,6 +71,7 @@ def cross_entropy(
     )
 
 
+@full_precision
 @takes_tensors
 def nll_loss(
     input: Any,
@@ -221,6 +224,9 @@ def _soft_cross_entropy(
             f"cross_entropy: weight tensor should be defined either for all {classes} classes "
             f"or no classes but got weight tensor of shape: {list(weight.shape)}"
         )
+    one_dtype = all(x.dtype == input.dtype for x in (target, weight) if x is not None)
+    if one_dtype and not needs_grad(target, weight):
+        return _soft_rows(input, target, weight, reduction, label_smoothing, at)
     if label_smoothing > 0:
         target = target * (1 - label_smoothing) + label_smoothing / classes
     terms = target * log_softmax(input, at)
@@ -236,5 +242,40 @@ def _soft_cross_entropy(
             f"cross_entropy: {reduction} is not a valid value for reduction: "
             "expected 'none', 'mean' or 'sum'"
         )
-    rows = losses.numel()
+    rows = losses.numel() if classes else 0
     return losses.sum() / (rows if rows else math.nan)
+
+
+def _soft_rows(
+    input: Any, target: Any, weight: Any, reduction: str, label_smoothing: float, at: int
+) -> Any:
+    """Loss and gradient of constant class probabilities in one kernel, on (rows, classes)."""
+    shape = (*input.shape[:at], *input.shape[at + 1 :])
+    if input.ndim == 1:
+        input, target = input.unsqueeze(0), target.unsqueeze(0)
+    elif input.ndim > 2:
+        input = input.movedim(1, -1).reshape(-1, input.shape[1])
+        target = target.movedim(1, -1).reshape(-1, target.shape[1])
+    wants_grad = needs_grad(input)
+    loss, grad_input = _C.cross_entropy_soft(
+        input, target, weight, reduction, label_smoothing, wants_grad
+    )
+    if wants_grad:
+        saved = ([grad_input], input, target, weight, reduction, label_smoothing)
+        record(loss, soft_cross_entropy_backward, (input,), saved)
+    return loss.reshape(shape) if reduction == "none" else loss
+
+
+def soft_cross_entropy_backward(node: Any, grad: Any) -> Any:
+    ready, input, target, weight, reduction, label_smoothing = node.saved
+    scale = grad if reduction != "none" else grad.unsqueeze(1)
+    if needs_grad(grad, input) or not ready:  # to be differentiated again, or used a second time
+        classes = input.shape[1]
+        share = target * (1 - label_smoothing) + label_smoothing / max(classes, 1)
+        if weight is not None:
+            share = share * weight
+        slope = softmax(input, 1) * share.sum(1, keepdim=True) - share
+        return slope * (scale / input.shape[0] if reduction == "mean" else scale)
+    grad_input = ready.pop()
+    _C.mul_(grad_input, scale)
+    return grad_input

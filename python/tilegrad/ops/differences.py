@@ -10,9 +10,11 @@ from typing import Any
 
 from .. import _C
 from ..tensor import Tensor
-from ._register import method, put_out, takes_tensors
+from ._register import composed_in_place, method, put_out, takes_tensors
 from .compare import logical_xor
+from .cumsum import cumsum
 from .join import cat
+from .scan import cumprod
 from .view import _dim, slice_dim
 
 __all__ = ["cumulative_trapezoid", "diff", "gradient", "trapezoid", "trapz"]
@@ -195,3 +197,7 @@ def _slopes(f: Any, spacing: Any, dim: int, edge_order: int) -> Any:
             + (2 * b + a) / (b * (a + b)) * at(n - 1, 1)
         )
     return cat([first, middle, last], dim)
+
+
+for _op in (cumsum, cumprod):  # their in-place forms
+    composed_in_place(_op)

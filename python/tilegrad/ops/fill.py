@@ -47,10 +47,13 @@ def _finish(output: Any, requires_grad: bool, out: Any = None) -> Any:
     return output.requires_grad_() if requires_grad else output
 
 
-def _shape(op: str, size: tuple) -> Any:
-    """Accepts both ``f(2, 3)`` and ``f((2, 3))``; TypeError for sizes that are no integers."""
-    nested = len(size) == 1 and isinstance(size[0], (tuple, list))
-    sizes: Any = size[0] if nested else size
+def _shape(op: str, size: tuple, named: Any = None) -> Any:
+    """Accepts ``f(2, 3)``, ``f((2, 3))`` and ``f(size=(2, 3))``; TypeError for no integers."""
+    if named is not None:
+        if size:
+            raise TypeError(f"{op}: got sizes both by position and as 'size'")
+        size = (named,)
+    sizes: Any = size[0] if len(size) == 1 and isinstance(size[0], (tuple, list)) else size
     for item in sizes:
         if type(item) is not int and (isinstance(item, bool) or not hasattr(item, "__index__")):
             raise TypeError(f"{op}: argument 'size': expected integers, got {item!r}")
@@ -189,7 +192,8 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
 
 
 def empty(
-    *size: Any,
+    *sizes: Any,
+    size: Any = None,
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
@@ -199,37 +203,39 @@ def empty(
 ) -> Tensor:
     """A tensor of undefined content.
 
-    ``size``: integers, or one sequence of them; ``dtype``: the default dtype unless given. Raises
-    RuntimeError for a negative size, a number of elements or bytes that overflows 64 bits, and an
+    ``sizes``: integers, or one sequence, also as ``size=``; ``dtype``: the default dtype unless
+    given. RuntimeError for a negative size, more elements or bytes than 64 bits count, and an
     unknown device; MemoryError for more memory than there is; TypeError for other arguments.
     """
-    output = _C.empty(_shape("empty", size), _dtype(dtype, out), _device(device))
+    output = _C.empty(_shape("empty", sizes, size), _dtype(dtype, out), _device(device))
     return _finish(output, requires_grad, out)
 
 
 def zeros(
-    *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, out: Any = None
+    *sizes: Any,
+    size: Any = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Any = None,
+    pin_memory: bool = False,
 ) -> Tensor:
-    """A tensor of zeros.
-
-    ``size``: integers, or one sequence of them; ``dtype``: the default dtype unless given. Raises
-    RuntimeError for a negative size, a number of elements or bytes that overflows 64 bits, and an
-    unknown device; MemoryError for more memory than there is; TypeError for other arguments.
-    """
-    output = _C.full(_shape("zeros", size), 0, _dtype(dtype, out), _device(device), "zeros")
+    """A tensor of zeros. Sizes, dtype and errors are those of :func:`empty`."""
+    output = _C.full(_shape("zeros", sizes, size), 0, _dtype(dtype, out), _device(device), "zeros")
     return _finish(output, requires_grad, out)
 
 
 def ones(
-    *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, out: Any = None
+    *sizes: Any,
+    size: Any = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Any = None,
+    pin_memory: bool = False,
 ) -> Tensor:
-    """A tensor of ones.
-
-    ``size``: integers, or one sequence of them; ``dtype``: the default dtype unless given. Raises
-    RuntimeError for a negative size, a number of elements or bytes that overflows 64 bits, and an
-    unknown device; MemoryError for more memory than there is; TypeError for other arguments.
-    """
-    output = _C.full(_shape("ones", size), 1, _dtype(dtype, out), _device(device), "ones")
+    """A tensor of ones. Sizes, dtype and errors are those of :func:`empty`."""
+    output = _C.full(_shape("ones", sizes, size), 1, _dtype(dtype, out), _device(device), "ones")
     return _finish(output, requires_grad, out)
 
 

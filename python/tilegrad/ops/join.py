@@ -190,17 +190,15 @@ def unbind(input: Any, dim: int = 0) -> tuple:
 
 def unbind_backward(node: Any, *grads: Any) -> Any:
     dim, shape = node.saved
-    parts = _zeros_for_none(grads, [shape] * len(grads))
-    whole = _C.rejoin(parts, dim, True) if not needs_grad(*parts) else None
-    return stack(parts, dim) if whole is None else whole
+    return _joined(grads, [shape] * len(grads), dim, True)
 
 
-def _zeros_for_none(grads: tuple, shapes: Sequence[Any]) -> list:
+def _joined(grads: tuple, shapes: Sequence[Any], dim: int, unbound: bool) -> Any:
+    """All gradients in one, zeros for None: as a view where they lie side by side."""
     like = next(g for g in grads if g is not None)
-    return [
-        like.new_zeros(shape) if grad is None else grad
-        for grad, shape in zip(grads, shapes, strict=True)
-    ]
+    parts = [like.new_zeros(s) if g is None else g for g, s in zip(grads, shapes, strict=True)]
+    whole = None if needs_grad(*parts) else _C.rejoin(parts, dim, unbound)
+    return whole if whole is not None else (stack if unbound else cat)(parts, dim)
 
 
 def _split(input: Any, lengths: Sequence[int], dim: int) -> tuple:
@@ -212,9 +210,7 @@ def _split(input: Any, lengths: Sequence[int], dim: int) -> tuple:
 
 def split_backward(node: Any, *grads: Any) -> Any:
     dim, shapes = node.saved
-    parts = _zeros_for_none(grads, shapes)
-    whole = _C.rejoin(parts, dim, False) if not needs_grad(*parts) else None
-    return cat(parts, dim) if whole is None else whole
+    return _joined(grads, shapes, dim, False)
 
 
 @method()

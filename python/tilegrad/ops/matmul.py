@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .. import _C
+from .. import _C, _autocast
 from ..autograd.graph import needs_grad, record
 from ..tensor import Tensor
 from ._register import method, operator, put_out, takes_tensors
@@ -22,10 +22,18 @@ def matmul(input: Any, other: Any, *, out: Any = None) -> Any:
     left, as a column on the right, and its dimension is dropped from the result. Both arguments
     have one dtype, not bool. Raises RuntimeError for inner sizes or dtypes that differ.
     """
+    if _autocast.enabled and out is None and _autocast.is_on():
+        return _autocast.lower(matmul, input, other)
+    output = _product(input, other)
+    return output if out is None else put_out(out, output)
+
+
+def _product(input: Any, other: Any) -> Any:
+    """The product in the dtypes that were given, in mixed precision too."""
     output = _C.matmul(input, other)
     if needs_grad(input, other):
         record(output, matmul_backward, (input, other), (input, other))
-    return output if out is None else put_out(out, output)
+    return output
 
 
 def matmul_backward(node: Any, grad: Any) -> tuple:
@@ -70,6 +78,8 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
 
     All of one floating dtype. Raises RuntimeError for sizes that do not match.
     """
+    if _autocast.enabled and _autocast.is_on():
+        return _autocast.lower(linear, input, weight, bias)
     output = _C.linear(input, weight, bias)
     if needs_grad(input, weight, bias):
         record(output, linear_backward, (input, weight, bias), (input, weight))
@@ -106,6 +116,8 @@ def linear_relu(input: Any, weight: Any, bias: Any = None) -> Any:
 
     Shapes, dtypes and errors are those of :func:`linear`.
     """
+    if _autocast.enabled and _autocast.is_on():
+        return _autocast.lower(linear_relu, input, weight, bias)
     output = _C.linear(input, weight, bias, "relu")
     if needs_grad(input, weight, bias):
         record(output, linear_relu_backward, (input, weight, bias), (input, weight, output))
@@ -137,6 +149,8 @@ def linear_gelu(input: Any, weight: Any, bias: Any = None) -> Any:
 
     Shapes, dtypes and errors are those of :func:`linear`.
     """
+    if _autocast.enabled and _autocast.is_on():
+        return _autocast.lower(linear_gelu, input, weight, bias)
     return _C.linear(input, weight, bias, "gelu")
 
 
@@ -175,14 +189,16 @@ def bmm(input: Any, mat2: Any, *, out: Any = None) -> Any:
 def mv(input: Any, vec: Any, *, out: Any = None) -> Any:
     """A matrix times a vector, (n, m) @ (m)."""
     _expect_dims("mv", input=(input, 2), vec=(vec, 1))
-    return matmul(input, vec, out=out)
+    output = _product(input, vec)
+    return output if out is None else put_out(out, output)
 
 
 @method()
 def dot(input: Any, tensor: Any, *, out: Any = None) -> Any:
     """The inner product of two vectors of one length."""
     _expect_dims("dot", input=(input, 1), tensor=(tensor, 1))
-    return matmul(input, tensor, out=out)
+    output = _product(input, tensor)
+    return output if out is None else put_out(out, output)
 
 
 @method()
@@ -233,6 +249,8 @@ def _add_product_backward(node: Any, grad: Any) -> tuple:
 @method()
 def addmm(input: Any, mat1: Any, mat2: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
     """``beta * input + alpha * (mat1 @ mat2)``; input broadcasts to (n, m)."""
+    if _autocast.enabled and _autocast.is_on():
+        return _autocast.lower(addmm, input, mat1, mat2, beta=beta, alpha=alpha)
     _expect_dims("addmm", mat1=(mat1, 2), mat2=(mat2, 2))
     if _is_plain_sum(input, mat1, mat2, beta, alpha):
         return _add_product(input, mat1, mat2)
@@ -244,6 +262,8 @@ def addmm(input: Any, mat1: Any, mat2: Any, *, beta: Any = 1, alpha: Any = 1) ->
 @method()
 def baddbmm(input: Any, batch1: Any, batch2: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
     """``beta * input + alpha * (batch1 @ batch2)``; input broadcasts to (b, n, m)."""
+    if _autocast.enabled and _autocast.is_on():
+        return _autocast.lower(baddbmm, input, batch1, batch2, beta=beta, alpha=alpha)
     _expect_dims("baddbmm", batch1=(batch1, 3), batch2=(batch2, 3))
     if batch1.shape[0] == batch2.shape[0] and _is_plain_sum(input, batch1, batch2, beta, alpha):
         return _add_product(input, batch1, batch2)

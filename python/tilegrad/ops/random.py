@@ -126,7 +126,8 @@ def set_rng_state(new_state: Tensor) -> None:
 
 
 def rand(
-    *size: Any,
+    *sizes: Any,
+    size: Any = None,
     generator: Generator | None = None,
     dtype: Any = None,
     device: Any = None,
@@ -134,16 +135,18 @@ def rand(
 ) -> Tensor:
     """Uniform numbers in [0, 1).
 
-    ``size``: integers, or one sequence of them; ``dtype``: the default dtype unless given. Errors
-    as for :func:`zeros`, and NotImplementedError for a dtype that is not floating.
+    ``sizes``: integers, or one sequence of them, which may also be ``size=``; ``dtype``: the
+    default dtype unless given. Errors as for :func:`zeros`, and NotImplementedError for a dtype
+    that is not floating.
     """
-    output = _C.empty(_shape("rand", size), _dtype(dtype), _device(device), "rand")
+    output = _C.empty(_shape("rand", sizes, size), _dtype(dtype), _device(device), "rand")
     _C.uniform_(output, 0, 1, _source(generator))
     return _finish(output, requires_grad)
 
 
 def randn(
-    *size: Any,
+    *sizes: Any,
+    size: Any = None,
     generator: Generator | None = None,
     dtype: Any = None,
     device: Any = None,
@@ -151,10 +154,11 @@ def randn(
 ) -> Tensor:
     """Normal numbers of mean 0 and standard deviation 1.
 
-    ``size``: integers, or one sequence of them; ``dtype``: the default dtype unless given. Errors
-    as for :func:`zeros`, and NotImplementedError for a dtype that is not floating.
+    ``sizes``: integers, or one sequence of them, which may also be ``size=``; ``dtype``: the
+    default dtype unless given. Errors as for :func:`zeros`, and NotImplementedError for a dtype
+    that is not floating.
     """
-    output = _C.empty(_shape("randn", size), _dtype(dtype), _device(device), "randn")
+    output = _C.empty(_shape("randn", sizes, size), _dtype(dtype), _device(device), "randn")
     _C.normal_(output, 0, 1, _source(generator))
     return _finish(output, requires_grad)
 

@@ -25,8 +25,9 @@ from .view import narrow
 __all__ = ["gru", "gru_cell", "lstm", "lstm_cell"]
 __all__ += ["rnn_relu", "rnn_relu_cell", "rnn_tanh", "rnn_tanh_cell"]
 
-# A layer's arguments: h_0 and c_0 (batch, hidden), c_0 None but for LSTM; weight_ih (gates *
-# hidden, in), weight_hh (gates * hidden, hidden), biases (gates * hidden) or None.
+# A layer's arguments: h_0 (batch, state) and c_0 (batch, hidden), c_0 None but for LSTM; weight_ih
+# (gates * hidden, in), weight_hh (gates * hidden, state), biases (gates * hidden) or None, and
+# weight_hr (state, hidden), the projection of an LSTM's h, or None where state is hidden.
 
 
 def _layer(
@@ -40,14 +41,12 @@ def _layer(
 ) -> tuple:
     """(y, h_n, c_n) of one layer in one direction: input (rows, in), y (rows, hidden)."""
     weight_ih, weight_hh, bias_ih, bias_hh, weight_hr = weights
-    if weight_hr is not None:
-        return _composed_layer(cell, input, h_0, c_0, weights, batch_sizes, reverse)
     projections = None if _C.recurrent_projects(h_0) else _C.linear(input, weight_ih, bias_ih)
     gates, y, h_n, c_n, cells, candidate = _C.recurrent_forward(
-        cell, input, projections, weight_ih, bias_ih, weight_hh, bias_hh, h_0, c_0, batch_sizes,
-        reverse,
+        cell, input, projections, weight_ih, bias_ih, weight_hh, bias_hh, weight_hr, h_0, c_0,
+        batch_sizes, reverse,
     )  # fmt: skip
-    inputs = (input, h_0, c_0, weight_ih, weight_hh, bias_ih, bias_hh)
+    inputs = (input, h_0, c_0, weight_ih, weight_hh, bias_ih, bias_hh, weight_hr)
     if needs_grad(*inputs):
         saved = (*inputs, y, gates, cells, candidate)
         record((y, h_n, c_n), recurrent_backward, inputs, (*saved, cell, batch_sizes, reverse))
@@ -57,12 +56,13 @@ def _layer(
 def recurrent_backward(node: Any, grad_y: Any, grad_h_n: Any, grad_c_n: Any) -> tuple:
     if _C.is_grad_enabled():  # the gradient is to be differentiated: built from other ops
         return _recorded_backward(node, (grad_y, grad_h_n, grad_c_n))
-    input, h_0, c_0, weight_ih, weight_hh, _, _, *rest = node.saved
+    input, h_0, c_0, weight_ih, weight_hh, _, _, weight_hr, *rest = node.saved
     y, gates, cells, candidate, cell, batch_sizes, reverse = rest
     arguments = (cell, gates, y, cells, candidate, weight_hh, h_0, c_0, batch_sizes, reverse)
-    if node.needs(3) and node.needs(4) and _C.recurrent_sums_gradients(input, weight_ih, weight_hh):
+    both = node.needs(3) and node.needs(4)
+    if weight_hr is not None or (both and _C.recurrent_sums_gradients(weight_ih, weight_hh)):
         found = _C.recurrent_gradients(
-            *arguments, grad_y, grad_h_n, grad_c_n, input, weight_ih, node.needs(0)
+            *arguments, grad_y, grad_h_n, grad_c_n, input, weight_ih, weight_hr, node.needs(0)
         )
         return tuple(g if node.needs(i) else None for i, g in enumerate(found))
     # Without a GRU's difference between the two products, both weights' gradients are one matrix.
@@ -91,6 +91,7 @@ def recurrent_backward(node: Any, grad_y: Any, grad_h_n: Any, grad_c_n: Any) -> 
         grad_weight_hh,
         grad_bias_ih,
         grad_bias_hh,
+        None,
     )
 
 
@@ -103,7 +104,7 @@ def _recorded_backward(node: Any, grads: tuple) -> tuple:
     # Aliases: where one input was computed from another, that way is the outer graph's business.
     inputs = [x if x is None else x.view(x.shape) for x in inputs]
     input, h_0, c_0, *weights = inputs
-    outputs = _composed_layer(cell, input, h_0, c_0, (*weights, None), batch_sizes, reverse)
+    outputs = _composed_layer(cell, input, h_0, c_0, weights, batch_sizes, reverse)
     pairs = [(y, g) for y, g in zip(outputs, grads, strict=True) if g is not None]
     wanted = [x for x, need in zip(inputs, needed, strict=True) if need]
     found = iter(

@@ -1,24 +1,26 @@
-"""Running products and extremes along one dimension: cumprod, cummax, cummin, logcumsumexp.
+"""Cumulative products, extremes and log-sum-exps along one dimension; cumsum.py has the sums.
 
-All follow the PyTorch functions of the same names; the shape stays. Errors: IndexError for a
-dimension out of range, NotImplementedError for other dtypes, TypeError for what is not a tensor.
+All keep the shape and raise IndexError for a dimension out of range.
 """
 
 from __future__ import annotations
 
+from collections import namedtuple
 from typing import Any
 
 from .. import _C
 from ..autograd.graph import needs_grad, record
-from ._register import composed_in_place, method, put_out, takes_tensors
-from .cumsum import cumsum
+from ._register import method, put_out, takes_tensors
+from .cumsum import _cumsum
 from .join import cat
 from .scatter import scatter_add
-from .sort import ValuesIndices, finish_selection
-from .view import _dim, slice_dim
+from .unary import exp, log
 from .where import where
 
 __all__ = ["cummax", "cummin", "cumprod", "logcumsumexp"]
+
+CummaxResult: Any = namedtuple("cummax", ["values", "indices"])  # type: ignore[name-match]
+CumminResult: Any = namedtuple("cummin", ["values", "indices"])  # type: ignore[name-match]
 
 
 @method()
@@ -26,113 +28,94 @@ __all__ = ["cummax", "cummin", "cumprod", "logcumsumexp"]
 def cumprod(input: Any, dim: int, *, dtype: Any = None, out: Any = None) -> Any:
     """``output[i] = input[0] * ... * input[i]`` along ``dim``.
 
-    bool and integers are multiplied in int64 unless ``dtype`` is given. Raises IndexError for a
-    dimension out of range.
+    bool and integers are multiplied in int64 unless ``dtype`` is given; they wrap around.
     """
-    if dtype is not None and input.dtype is not dtype:
+    if dtype is not None:
         input = input.to(dtype)
-    output = _C.cumprod(input, dim, None)
+    output = _C.cumprod(input, dim, dtype)
     if needs_grad(input):
-        record(output, cumprod_backward, (input,), (input, dim))
-    output = output if dtype is None else output.to(dtype)
+        record(output, cumprod_backward, (input,), (input, output, dim))
     return output if out is None else put_out(out, output)
 
 
 def cumprod_backward(node: Any, grad: Any) -> Any:
-    """Without a division, so that zeros do no harm: what later products contribute follows a
-    recurrence, and the products before stand in front of all of it."""
-    input, dim = node.saved
+    input, output, dim = node.saved
+    if not needs_grad(grad, input):
+        return _C.cumprod_backward(grad, input, dim)
     if input.ndim == 0:
-        return grad
-    later = linear_recurrence(grad, _shifted(input, dim, -1), dim, True)
-    before = _shifted(cumprod(input, dim), dim, 1, 1.0)
-    return later * before
-
-
-def _shifted(x: Any, dim: int, by: int, fill: float = 0.0) -> Any:
-    """The elements moved by one place along ``dim``, forwards (1) or backwards (-1)."""
-    length = x.shape[_dim(dim, x.ndim, "cumprod")]
-    if length == 0:
-        return x
-    edge = x.new_full((), fill).expand(slice_dim(x.detach(), dim, 0, 1, 1).shape)
-    if by > 0:
-        return cat([edge, slice_dim(x, dim, 0, length - 1, 1)], dim)
-    return cat([slice_dim(x, dim, 1, length - 1, 1), edge], dim)
-
-
-def linear_recurrence(x: Any, factor: Any, dim: int, reverse: bool) -> Any:
-    """``y[i] = x[i] + factor[i] * y[i - 1]`` along ``dim``, or from the end with ``y[i + 1]``."""
-    output = _C.linear_recurrence(x, factor, dim, reverse)
-    if needs_grad(x, factor):
-        record(output, linear_recurrence_backward, (x, factor), (factor, output, dim, reverse))
-    return output
-
-
-def linear_recurrence_backward(node: Any, grad: Any) -> tuple:
-    factor, output, dim, reverse = node.saved
-    towards = 1 if reverse else -1
-    grad_x = linear_recurrence(grad, _shifted(factor, dim, towards), dim, not reverse)
-    return grad_x, grad_x * _shifted(output, dim, -towards)
-
-
-def _extreme(name: str, what: str) -> Any:
-    kernel = getattr(_C, name)
-
-    def function(input: Any, dim: int, *, out: Any = None) -> ValuesIndices:
-        values, indices = kernel(input, dim)
-        if needs_grad(input):
-            record(values, running_extreme_backward, (input,), (input.shape, dim, indices))
-        return finish_selection(values, indices, out)
-
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"""(values, indices) of the {what} element so far along ``dim``.
-
-    Of equal ones the index of the last; from the first NaN on the values are NaN. Raises IndexError
-    for a dimension out of range.
-    """
-    return method(name)(function)
-
-
-def running_extreme_backward(node: Any, grad: Any) -> Any:
-    shape, dim, indices = node.saved
-    if grad.ndim == 0:
-        return grad
-    return scatter_add(grad.new_zeros(shape), dim, indices, grad)
-
-
-cummax = _extreme("cummax", "largest")
-cummin = _extreme("cummin", "smallest")
+        return grad * 1
+    if not (input == 0).any():
+        return _cumsum(grad * output, dim, None, True) / input
+    # To be differentiated again, and not divisible: each gradient from the products without it.
+    size, parts = input.shape[dim], []
+    for k in range(size):
+        before = input.narrow(dim, 0, k).prod(dim, keepdim=True)
+        after = cumprod(input.narrow(dim, k + 1, size - k - 1), dim)
+        slopes = grad.narrow(dim, k, 1)
+        rest = (grad.narrow(dim, k + 1, size - k - 1) * after).sum(dim, keepdim=True)
+        parts.append((slopes + rest) * before)
+    return cat(parts, dim)
 
 
 @method()
-def logcumsumexp(input: Any, dim: int, *, out: Any = None) -> Any:
-    """``log(cumsum(exp(input)))`` along ``dim`` without overflow on the way.
+@takes_tensors
+def cummax(input: Any, dim: int, *, out: Any = None) -> Any:
+    """The named tuple ``(values, indices)`` of the largest element so far along ``dim``.
 
-    Raises IndexError for a dimension out of range, NotImplementedError unless the dtype is
-    floating.
+    Of equal ones the last counts; NaN is larger than every number. The gradient goes to the index.
     """
-    output = _C.logcumsumexp(input, dim)
+    return _extremes(_C.cummax, input, dim, CummaxResult, out)
+
+
+@method()
+@takes_tensors
+def cummin(input: Any, dim: int, *, out: Any = None) -> Any:
+    """The smallest element so far, as :func:`cummax`; NaN is smaller than every number."""
+    return _extremes(_C.cummin, input, dim, CumminResult, out)
+
+
+def _extremes(kernel: Any, input: Any, dim: int, kind: Any, out: Any) -> Any:
+    values, indices = kernel(input, dim)
     if needs_grad(input):
-        record(output, logcumsumexp_backward, (input,), (input, dim, output))
+        record(values, cummaxmin_backward, (input,), (dim, indices))
+    if out is not None:
+        values, indices = put_out(out[0], values), put_out(out[1], indices)
+    return kind(values, indices)
+
+
+def cummaxmin_backward(node: Any, grad: Any) -> Any:
+    dim, indices = node.saved
+    if grad.ndim == 0:
+        return grad * 1
+    return scatter_add(grad.new_zeros(grad.shape), dim, indices, grad)
+
+
+@method()
+@takes_tensors
+def logcumsumexp(input: Any, dim: int, *, out: Any = None) -> Any:
+    """``output[i] = log(exp(input[0]) + ... + exp(input[i]))`` along ``dim``, without overflow.
+
+    Raises NotImplementedError for bool and integers.
+    """
+    output = _log_cumulative(input, dim, False)
     return output if out is None else put_out(out, output)
 
 
+def _log_cumulative(input: Any, dim: int, reverse: bool) -> Any:
+    output = _C.logcumsumexp(input, dim, reverse)
+    if needs_grad(input):
+        record(output, logcumsumexp_backward, (input,), (input, output, dim, reverse))
+    return output
+
+
 def logcumsumexp_backward(node: Any, grad: Any) -> Any:
-    """Each sum passes on the share that it has in the next one, each element takes its own."""
-    input, dim, output = node.saved
-    output = logcumsumexp(input, dim) if needs_grad(input) else output
-    if input.ndim == 0:
-        return grad
-    share = _exp_of_difference(output, _shifted(output, dim, -1))
-    later = linear_recurrence(grad, share, dim, True)
-    return later * _exp_of_difference(input, output)
-
-
-def _exp_of_difference(a: Any, b: Any) -> Any:
-    """``exp(a - b)``, 1 where both are the same infinity."""
-    same = a.detach() == b.detach()
-    return where(same, 1.0, where(same, 0.0, a - b).exp()).to(a.dtype)
-
-
-for _op in (cumprod, cumsum):
-    composed_in_place(_op)
+    """``grad_input[j]`` is the sum over i of ``grad[i] * exp(input[j] - output[i])``: taken in
+    logarithms, those of positive and negative gradients apart, so that nothing overflows."""
+    input, output, dim, reverse = node.saved
+    parts = []
+    for sign in (1, -1):
+        chosen = grad * sign > 0
+        size = log(where(chosen, grad * sign, 1.0))
+        size = where(chosen, size - output, -float("inf"))
+        parts.append(exp(_log_cumulative(size, dim, not reverse) + input))
+    return parts[0] - parts[1]

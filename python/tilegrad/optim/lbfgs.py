@@ -70,7 +70,7 @@ class LBFGS(Optimizer):
             offset += p.numel()
 
     @no_grad()
-    def step(self, closure: Callable[[], Any]) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any]) -> Any:
         """Minimizes the loss that ``closure`` returns after computing its gradients.
 
         Returns the loss before the first iteration.

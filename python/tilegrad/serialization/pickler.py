@@ -15,6 +15,7 @@ from .tensors import STORAGE_NAMES
 
 __all__ = ["Pickler"]
 
+_Base: Any = pickle._Pickler  # the one in Python, see Pickler
 _STORAGE_OF_DTYPE = {dtype: name for name, dtype in STORAGE_NAMES.items()}
 
 
@@ -50,14 +51,14 @@ def _names() -> dict[str, _Name]:
     return found
 
 
-class Pickler(pickle._Pickler):  # type: ignore[name-defined]
+class Pickler(_Base):
     """Pickles one object; ``storages`` then lists a tensor for each storage, in the order of keys.
 
     The Python pickler of the standard library, since only it can write names without importing
     what they name.
     """
 
-    dispatch: ClassVar[dict] = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
+    dispatch: ClassVar[dict] = dict(_Base.dispatch)
 
     def __init__(self, protocol: int = 2) -> None:
         self.output = io.BytesIO()
@@ -87,7 +88,7 @@ class Pickler(pickle._Pickler):  # type: ignore[name-defined]
         if type(x) is Parameter:
             data = _Rebuilt(*rebuild)
             if attributes:
-                args = (data, x.requires_grad, OrderedDict(), attributes)
+                args: tuple = (data, x.requires_grad, OrderedDict(), attributes)
                 return self._names["parameter with state"], args
             return self._names["parameter"], (data, x.requires_grad, OrderedDict())
         if type(x) in (Tensor, Buffer) and not attributes:

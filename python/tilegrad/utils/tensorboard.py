@@ -27,7 +27,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-class SummaryWriter(_Writer):  # type: ignore[misc]
+class SummaryWriter(_Writer):
     """tensorboardX's writer that takes tensors wherever it takes arrays."""
 
 

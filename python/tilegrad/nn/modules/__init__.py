@@ -1,65 +1,63 @@
-"""The layers under the names of PyTorch's modules: ``nn.modules.conv.Conv2d`` is ``nn.Conv2d``."""
+"""PyTorch's longer paths to the layers: ``nn.modules.conv.Conv2d`` is ``nn.Conv2d``.
+
+The modules named here are those of :mod:`tilegrad.nn` that hold the layers of that name.
+"""
 
 from __future__ import annotations
 
 import importlib
-import importlib.machinery
 import sys
 from types import ModuleType
 from typing import Any
 
-from . import utils
-
-# PyTorch's module -> ours, under tilegrad.nn.
-_HOMES = {
-    "activation": "activation",
-    "batchnorm": "batchnorm",
-    "container": "container",
-    "conv": "conv",
-    "dropout": "dropout",
-    "flatten": "linear",
-    "fold": "sliding",
-    "instancenorm": "batchnorm",
-    "linear": "linear",
-    "loss": "loss",
-    "module": "module",
-    "normalization": "normalization",
-    "padding": "padding",
-    "pixelshuffle": "upsampling",
-    "pooling": "pooling",
-    "rnn": "recurrent",
-    "sparse": "embedding",
-    "transformer": "transformer",
-    "upsampling": "upsampling",
+# PyTorch's module: ours.
+_PLACES = {
+    "activation": ("activation", "attention", "shrink"),
+    "adaptive": ("adaptive",),
+    "batchnorm": ("batchnorm", "lazy"),
+    "channelshuffle": ("upsampling",),
+    "container": ("container",),
+    "conv": ("conv", "lazy"),
+    "distance": ("distance",),
+    "dropout": ("dropout", "shrink"),
+    "flatten": ("linear",),
+    "fold": ("upsampling",),
+    "instancenorm": ("normalization", "lazy"),
+    "lazy": ("lazy",),
+    "linear": ("linear", "lazy"),
+    "loss": ("loss", "margin_loss"),
+    "module": ("module", "state"),
+    "normalization": ("normalization",),
+    "padding": ("padding",),
+    "pixelshuffle": ("upsampling",),
+    "pooling": ("pooling", "fractional_pooling"),
+    "rnn": ("recurrent",),
+    "sparse": ("embedding",),
+    "transformer": ("transformer",),
+    "upsampling": ("upsampling",),
 }
 
 
-class _Home(ModuleType):
-    """One of PyTorch's modules: names of ours, and whatever else ``tilegrad.nn`` has."""
+class _Path(ModuleType):
+    """A module with the names of others."""
 
     def __getattr__(self, name: str) -> Any:
-        home = importlib.import_module(self.__dict__["_home"])
-        nn = sys.modules["tilegrad.nn"]
-        for place in (home, nn):
-            if hasattr(place, name):
-                return getattr(place, name)
+        if not name.startswith("__"):
+            for place in _PLACES[self.__name__.rpartition(".")[2]]:
+                module = importlib.import_module(f"{__package__.rpartition('.')[0]}.{place}")
+                if hasattr(module, name):
+                    return getattr(module, name)
         raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}", name=name)
 
 
-def _make(name: str, home: str) -> Any:
-    module = _Home(f"{__name__}.{name}", f"The layers of ``tilegrad.nn.{home}``.")
-    module.__dict__["_home"] = f"tilegrad.nn.{home}"
-    module.__spec__ = importlib.machinery.ModuleSpec(module.__name__, None)
-    sys.modules[module.__name__] = module
-    return module
-
-
-globals().update({name: _make(name, home) for name, home in _HOMES.items()})
+for _name in _PLACES:
+    _path = _Path(f"{__name__}.{_name}", f"PyTorch's path to layers in {_PLACES[_name]}.")
+    sys.modules[_path.__name__] = globals()[_name] = _path
 
 
 def __getattr__(name: str) -> Any:
-    """All layers of ``tilegrad.nn``."""
-    nn = sys.modules["tilegrad.nn"]
-    if name[0] != "_" and hasattr(nn, name):
-        return getattr(nn, name)
+    """All layers are here, too."""
+    layers = sys.modules[__name__.rpartition(".")[0]]
+    if not name.startswith("__") and name in vars(layers):
+        return getattr(layers, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)

@@ -64,7 +64,7 @@ class ParametrizationList(ModuleList):
         self.unsafe = unsafe
         shape, dtype = original.shape, original.dtype
         with no_grad():
-            new = original
+            new: Any = original
             for module in reversed(list(self)):
                 if hasattr(module, "right_inverse"):
                     with contextlib.suppress(NotImplementedError):
@@ -75,17 +75,18 @@ class ParametrizationList(ModuleList):
                 f"Got {type(new).__name__}"
             )
         self.is_tensor = isinstance(new, Tensor)
-        self.ntensors = 1 if self.is_tensor else len(new)
+        found: Any = new
+        self.ntensors = 1 if self.is_tensor else len(found)
         if self.is_tensor:
-            if new.dtype != dtype:
+            if found.dtype != dtype:
                 raise ValueError(
                     "When `right_inverse` outputs one tensor, it may not change the dtype.\n"
-                    f"original.dtype: {dtype}\nright_inverse(original).dtype: {new.dtype}"
+                    f"original.dtype: {dtype}\nright_inverse(original).dtype: {found.dtype}"
                 )
-            original.data = new.data
+            original.data = found.data
             _register(self, "original", original)
         else:
-            for i, part in enumerate(new):
+            for i, part in enumerate(found):
                 if not isinstance(part, Tensor):
                     raise ValueError(
                         "'right_inverse' must return a Tensor or a Sequence of tensors (list, "
@@ -151,7 +152,7 @@ def _check_result(result: Any, shape: Any, dtype: Any) -> None:
 
 def _own_class(module: Any) -> None:
     """Gives a module a class of its own, on which properties can stand."""
-    kind = type(module)
+    kind: Any = type(module)
 
     def __getstate__(self: Any) -> Any:
         raise RuntimeError(
@@ -159,12 +160,13 @@ def _own_class(module: Any) -> None:
         )
 
     def __deepcopy__(self: Any, memo: dict) -> Any:
-        twin = type(self).__new__(type(self))
+        kind: Any = type(self)
+        twin = kind.__new__(kind)
         memo[id(self)] = twin
         twin.__dict__.update(copy.deepcopy(self.__dict__, memo))
         return twin
 
-    members = {"__getstate__": __getstate__, "__deepcopy__": __deepcopy__}
+    members: dict[str, Any] = {"__getstate__": __getstate__, "__deepcopy__": __deepcopy__}
     module.__class__ = type(f"Parametrized{kind.__name__}", (kind,), members)
 
 

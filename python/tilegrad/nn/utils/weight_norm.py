@@ -54,7 +54,7 @@ class WeightNorm:
         object.__setattr__(module, self.name, self.compute_weight(module))
 
 
-def _hook_of(module: Any, kind: type, name: str) -> tuple[int, Any] | None:
+def _hook_of(module: Any, kind: Any, name: str) -> tuple[int, Any] | None:
     hooks = module._hooks.forward_pre if module._hooks is not None else {}
     for key, entry in hooks.items():
         if isinstance(entry.call, kind) and entry.call.name == name:

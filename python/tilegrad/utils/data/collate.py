@@ -37,16 +37,19 @@ def default_convert(data: Any) -> Any:
     return data
 
 
-def default_collate(batch: list[Any]) -> Any:
+def default_collate(batch: list[Any] | tuple) -> Any:
     """A batch from samples: tensors and arrays of equal shape are stacked along a new dimension 0,
     numbers become a tensor (floats float64, integers int64), mappings, tuples and sequences are
-    collated entry by entry (a tuple becomes a list, a named tuple stays one), strings stay a list.
+    collated entry by entry (a tuple becomes a list, a named tuple stays one), strings stay as they
+    are.
 
-    Raises TypeError for other types, RuntimeError for sequences of different lengths or tensors of
-    different shapes.
+    Raises TypeError for other types, IndexError for no samples, RuntimeError for sequences of
+    different lengths or tensors of different shapes.
     """
-    if not isinstance(batch, (list, tuple)) or not batch:
+    if not isinstance(batch, (list, tuple)):
         raise TypeError(f"default_collate: expected a list of samples, got {type(batch).__name__}")
+    if not batch:
+        raise IndexError("default_collate: expected at least one sample")
     first = batch[0]
     if isinstance(first, Tensor):
         from ...ops.join import stack
@@ -67,11 +70,11 @@ def default_collate(batch: list[Any]) -> Any:
     if isinstance(first, Mapping):
         return _rebuilt(first, {key: default_collate([d[key] for d in batch]) for key in first})
     if isinstance(first, tuple) and hasattr(first, "_fields"):
-        return type(first)(*(default_collate(list(x)) for x in zip(*batch, strict=True)))
+        return type(first)(*(default_collate(x) for x in zip(*batch, strict=True)))
     if isinstance(first, Sequence):
         if any(len(sample) != len(first) for sample in batch):
             raise RuntimeError("each element in list of batch should be of equal size")
-        columns = [default_collate(list(column)) for column in zip(*batch, strict=True)]
+        columns = [default_collate(column) for column in zip(*batch, strict=True)]
         return columns if isinstance(first, tuple) else _rebuilt(first, columns)
     raise TypeError(_complaint(type(first)))
 

@@ -16,6 +16,9 @@ from .sampler import BatchSampler, RandomSampler, SequentialSampler, random_seed
 __all__ = ["DataLoader"]
 
 
+_FIXED = ("batch_size", "batch_sampler", "sampler", "drop_last", "dataset", "persistent_workers")
+
+
 class DataLoader:
     """Iterates over a dataset in batches; each ``iter`` is one epoch.
 
@@ -72,6 +75,22 @@ class DataLoader:
             collate_fn = default_convert if self.batch_sampler is None else default_collate
         self.collate_fn = collate_fn
         self._workers: Any = None  # kept between epochs if persistent
+        self._is_complete = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _FIXED and self.__dict__.get("_is_complete"):
+            raise ValueError(
+                f"{name} attribute should not be set after {type(self).__name__} is initialized"
+            )
+        super().__setattr__(name, value)
+
+    @property
+    def _auto_collation(self) -> bool:
+        return self.batch_sampler is not None
+
+    @property
+    def _index_sampler(self) -> Any:
+        return self.sampler if self.batch_sampler is None else self.batch_sampler
 
     def _set_order(
         self, batch_size: Any, shuffle: Any, sampler: Any, batch_sampler: Any, drop_last: bool
@@ -171,6 +190,15 @@ def _check_worker_options(
             "multiprocessing_context can only be used with multi-process loading (num_workers > "
             f"0), but got num_workers={num_workers}"
         )
+    if isinstance(context, str):
+        import multiprocessing  # not before it is needed
+
+        methods = multiprocessing.get_all_start_methods()
+        if context not in methods:
+            raise ValueError(
+                "multiprocessing_context option should specify a valid start method in "
+                f"{methods!r}, but got multiprocessing_context={context!r}"
+            )
 
 
 class _Endless:

@@ -1,0 +1,91 @@
+"""What mixed precision means to an operation: which of its arguments are converted, and when.
+
+``tilegrad.amp.autocast`` switches it on. An operation that gains from small dtypes begins with
+
+    if _autocast.enabled and _autocast.is_on():
+        return _autocast.lower(operation, ...)
+
+and one that loses by them is decorated with ``full_precision``. Everything else computes in the
+dtypes that reach it. The lists are PyTorch's for the CPU.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from . import _C
+
+__all__ = ["current", "full_precision", "is_on", "lower", "switch"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+enabled = False  # in some thread: all that is asked where there is no mixed precision
+_threads = 0
+
+
+class _State(threading.local):
+    dtype: Any = None
+    paused = False
+
+
+_state = _State()
+
+
+def current() -> Any:
+    """This thread's small dtype, or None."""
+    return _state.dtype
+
+
+def switch(dtype: Any) -> Any:
+    """Sets this thread's small dtype, None for none; returns the one before."""
+    global _threads, enabled
+    before, _state.dtype = _state.dtype, dtype
+    _threads += (dtype is not None) - (before is not None)
+    enabled = _threads > 0
+    return before
+
+
+def is_on() -> bool:
+    """Whether this thread's operations are to convert their arguments."""
+    return _state.dtype is not None and not _state.paused
+
+
+def _converted(value: Any, dtype: Any) -> Any:
+    """Tensors of 16 or 32 bits in ``dtype``; all else as it is."""
+    if isinstance(value, _C.TensorBase):
+        tensor: Any = value
+        is_small = tensor.dtype.is_floating_point and tensor.dtype is not _C.float64
+        return tensor.to(dtype) if is_small and tensor.dtype is not dtype else tensor
+    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+        return type(value)(_converted(x, dtype) for x in value)
+    return value
+
+
+def _run(function: Callable[..., Any], dtype: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+    args = tuple(_converted(x, dtype) for x in args)
+    kwargs = {name: _converted(x, dtype) for name, x in kwargs.items()}
+    _state.paused = True
+    try:
+        return function(*args, **kwargs)
+    finally:
+        _state.paused = False
+
+
+def lower(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Calls the function with its tensors in the small dtype; float64 and integers stay."""
+    return _run(function, _state.dtype, args, kwargs)
+
+
+def full_precision(function: Function) -> Function:
+    """Makes a function compute in float32 whatever small tensors it gets in mixed precision."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if enabled and is_on():
+            return _run(function, _C.float32, args, kwargs)
+        return function(*args, **kwargs)
+
+    return call  # type: ignore[return-value]

@@ -1,0 +1,165 @@
+"""``autocast``: where mixed precision begins and ends."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from .. import _C, _autocast, cuda
+
+__all__ = [
+    "autocast",
+    "custom_bwd",
+    "custom_fwd",
+    "get_autocast_dtype",
+    "is_autocast_available",
+    "is_autocast_enabled",
+]
+
+_DEFAULTS = {"cpu": _C.bfloat16, "cuda": _C.float16}
+
+
+def is_autocast_available(device_type: str) -> bool:
+    """Whether :class:`autocast` knows a kind of device: "cpu" and "cuda".
+
+    Raises TypeError for what is no string.
+    """
+    if not isinstance(device_type, str):
+        raise TypeError(f"device_type: expected a str, got {type(device_type).__name__}")
+    return device_type in _DEFAULTS
+
+
+def is_autocast_enabled(device_type: str | None = None) -> bool:
+    """Whether this thread is inside of an enabled :class:`autocast`. Never fails."""
+    return _autocast.current() is not None
+
+
+def get_autocast_dtype(device_type: str) -> Any:
+    """The small dtype of the enclosing :class:`autocast`, or the default of a kind of device.
+
+    Raises RuntimeError for a kind of device that has none.
+    """
+    _check_device_type(device_type)
+    return _autocast.current() or _DEFAULTS[device_type]
+
+
+def _check_device_type(device_type: Any) -> None:
+    if not isinstance(device_type, str):
+        raise ValueError(f"Expected `device_type` of type `str`, got: `{type(device_type)}`")
+    if device_type not in _DEFAULTS:
+        raise RuntimeError(f"User specified an unsupported autocast device_type '{device_type}'")
+
+
+class autocast:
+    """In its ``with`` block, or in a function it decorates, some operations change their dtype.
+
+    Matrix products, linear layers, convolutions and attention convert tensors to ``dtype``
+    (default: bfloat16 on the CPU, float16 on CUDA devices), which gives their results that dtype.
+    Losses, products of elements and three-dimensional pooling compute in float32. Everything else
+    computes in the dtypes that reach it; float64 and integers are never converted. Blocks nest;
+    ``enabled=False`` switches back. It holds for the present thread. Parameters stay as they are,
+    so gradients arrive in their dtypes; leave the block before ``backward``. ``cache_enabled``
+    changes nothing.
+
+    Where there is no CUDA device, ``device_type="cuda"`` warns and does nothing, as in PyTorch.
+    Raises RuntimeError for other kinds of devices, ValueError for what is no string.
+    """
+
+    def __init__(
+        self,
+        device_type: str,
+        dtype: Any = None,
+        enabled: bool = True,
+        cache_enabled: bool | None = None,
+    ) -> None:
+        _check_device_type(device_type)
+        self.device = device_type
+        self.fast_dtype = _DEFAULTS[device_type] if dtype is None else dtype
+        if enabled and device_type == "cuda" and not cuda.is_available():
+            warnings.warn(
+                "User provided device_type of 'cuda', but CUDA is not available. Disabling",
+                stacklevel=2,
+            )
+            enabled = False
+        if enabled and self.fast_dtype not in (_C.bfloat16, _C.float16):
+            warnings.warn(
+                f"In {device_type} autocast, but the target dtype {self.fast_dtype} is not "
+                "supported. Disabling autocast.",
+                stacklevel=2,
+            )
+            enabled = False
+        self._enabled = bool(enabled)
+        self._before: list[Any] = []
+
+    def __enter__(self) -> autocast:
+        self._before.append(_autocast.switch(self.fast_dtype if self._enabled else None))
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        _autocast.switch(self._before.pop())
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with self:
+                return function(*args, **kwargs)
+
+        return call
+
+
+def custom_fwd(
+    fwd: Callable[..., Any] | None = None,
+    *,
+    device_type: str = "cuda",
+    cast_inputs: Any = None,
+) -> Any:
+    """Decorates ``forward`` of an ``autograd.Function``: with ``cast_inputs``, its floating tensors
+    are converted to that dtype and mixed precision is off inside; without, nothing changes.
+
+    Raises ValueError for a device type that is no string.
+    """
+    if not isinstance(device_type, str):
+        raise ValueError(f"Expected `device_type` of type `str`, got: `{type(device_type)}`")
+    if fwd is None:
+        return functools.partial(custom_fwd, device_type=device_type, cast_inputs=cast_inputs)
+    function = fwd
+
+    @functools.wraps(function)
+    def forward(ctx: Any, *args: Any, **kwargs: Any) -> Any:
+        ctx._dtype = _autocast.current()
+        ctx._fwd_used_autocast = ctx._dtype is not None and cast_inputs is None
+        if ctx._dtype is None or cast_inputs is None:
+            return function(ctx, *args, **kwargs)
+        args = tuple(_autocast._converted(x, cast_inputs) for x in args)
+        kwargs = {name: _autocast._converted(x, cast_inputs) for name, x in kwargs.items()}
+        before = _autocast.switch(None)
+        try:
+            return function(ctx, *args, **kwargs)
+        finally:
+            _autocast.switch(before)
+
+    return forward
+
+
+def custom_bwd(bwd: Callable[..., Any] | None = None, *, device_type: str = "cuda") -> Any:
+    """Decorates ``backward`` of an ``autograd.Function``: it runs in the precision of ``forward``.
+
+    Raises ValueError for a device type that is no string.
+    """
+    if not isinstance(device_type, str):
+        raise ValueError(f"Expected `device_type` of type `str`, got: `{type(device_type)}`")
+    if bwd is None:
+        return functools.partial(custom_bwd, device_type=device_type)
+    function = bwd
+
+    @functools.wraps(function)
+    def backward(ctx: Any, *args: Any, **kwargs: Any) -> Any:
+        before = _autocast.switch(ctx._dtype if ctx._fwd_used_autocast else None)
+        try:
+            return function(ctx, *args, **kwargs)
+        finally:
+            _autocast.switch(before)
+
+    return backward
