@@ -257,8 +257,7 @@ def matrix_power(A: Any, n: int, *, out: Any = None) -> Any:
         base = inv(A) if n < 0 else A
     if not isinstance(n, int):
         raise TypeError(f"linalg.matrix_power: expected an int, got {type(n).__name__}")
-    result, n = None, math.fabs(n)
-    left = int(n)
+    result, left = None, n if n >= 0 else -n
     while left:
         if left & 1:
             result = base if result is None else result @ base

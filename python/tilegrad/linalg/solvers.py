@@ -158,7 +158,7 @@ def _tolerances(A: Any, atol: Any, rtol: Any) -> tuple[Any, Any]:
     atol = 0.0 if atol is None else atol
     return tuple(
         x.to(A.dtype) if isinstance(x, Tensor) else A.new_full((), float(x)) for x in (atol, rtol)
-    )  # type: ignore[return-value]
+    )
 
 
 def pinv_backward(node: Any, grad: Any) -> Any:

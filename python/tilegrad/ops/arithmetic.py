@@ -352,7 +352,7 @@ def _operands(op: str, input: Any, other: Any) -> tuple[Any, Any]:
         raise TypeError(f"{op}: expected a Tensor, got {type(input).__name__}")
     dtype = floating(add(input, other) if not _both_bool(input, other) else input).dtype
     made = [x if isinstance(x, Tensor) else as_tensor(x) for x in (input, other)]
-    return tuple(x.to(dtype) for x in made)  # type: ignore[return-value]
+    return tuple(x.to(dtype) for x in made)
 
 
 @method()

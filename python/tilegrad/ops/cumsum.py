@@ -6,7 +6,7 @@ from typing import Any
 
 from .. import _C
 from ..autograd.graph import needs_grad, record
-from ._register import method, put_out
+from ._register import composed_in_place, method, put_out
 
 __all__ = ["cumsum"]
 
@@ -34,3 +34,6 @@ def _cumsum(input: Any, dim: int, dtype: Any, reverse: bool) -> Any:
 def cumsum_backward(node: Any, grad: Any) -> Any:
     dim, reverse = node.saved
     return _cumsum(grad, dim, None, not reverse)
+
+
+composed_in_place(cumsum)

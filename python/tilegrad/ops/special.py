@@ -51,18 +51,20 @@ def _function(name: str, doc: str, slope: Any, saves_input: bool = True) -> Any:
     return function
 
 
-lgamma = _function("lgamma", "The logarithm of the gamma function's size.", lambda x: digamma(x))
+lgamma: Any = _function(
+    "lgamma", "The logarithm of the gamma function's size.", lambda x: digamma(x)
+)
 digamma: Any = _function(
     "digamma", "The slope of the logarithm of the gamma function.", lambda x: polygamma(1, x)
 )
-erfinv = _function(
+erfinv: Any = _function(
     "erfinv",
     "The number whose error function is the input.",
     lambda y: exp(y * y) * (math.sqrt(math.pi) / 2),
     saves_input=False,
 )
-i0 = _function("i0", "The modified Bessel function of order 0.", lambda x: i1(x))
-i0e = _function("i0e", "``exp(-|input|) * i0(input)``.", lambda x: i1e(x) - sign(x) * i0e(x))
+i0: Any = _function("i0", "The modified Bessel function of order 0.", lambda x: i1(x))
+i0e: Any = _function("i0e", "``exp(-|input|) * i0(input)``.", lambda x: i1e(x) - sign(x) * i0e(x))
 i1: Any = _function(
     "i1", "The modified Bessel function of order 1.", lambda x: i0(x) - _over(i1(x), x)
 )
@@ -71,18 +73,18 @@ i1e: Any = _function(
     "``exp(-|input|) * i1(input)``.",
     lambda x: i0e(x) - sign(x) * i1e(x) - _over(i1e(x), x),
 )
-ndtri = _function(
+ndtri: Any = _function(
     "ndtri",
     "The quantile of the normal distribution.",
     lambda y: exp(y * y / 2) * math.sqrt(2 * math.pi),
     saves_input=False,
 )
-erfcx = _function(
+erfcx: Any = _function(
     "erfcx",
     "``exp(input**2) * erfc(input)``.",
     lambda x: 2 * x * erfcx(x) - 2 / math.sqrt(math.pi),
 )
-log_ndtr = _function(
+log_ndtr: Any = _function(
     "log_ndtr",
     "The logarithm of the normal distribution function.",
     lambda x: math.sqrt(2 / math.pi) / erfcx(x * -math.sqrt(0.5)),

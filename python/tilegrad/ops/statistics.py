@@ -219,7 +219,7 @@ def aminmax(input: Any, *, dim: int | None = None, keepdim: bool = False, out: A
             "aminmax(): cannot compute aminmax over an empty dimension as the operation has no "
             "identity."
         )
-    dims = () if dim is None else dim
+    dims: Any = () if dim is None else dim
     if dim is None and keepdim:
         dims = tuple(range(input.ndim))
     if isinstance(dims, (tuple, list)) and dim is not None:
