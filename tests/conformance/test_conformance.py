@@ -1,6 +1,6 @@
 """Every entry of PyTorch's databases passes, or is listed, with the reason, and fails.
 
-``python tests/conformance/report.py PATTERN`` prints what fails; see there and listing.py.
+``python tests/conformance/counts.py PATTERN`` prints what fails; see there and listing.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import listing
 
-    import report
+    import counts
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -29,10 +29,10 @@ def one_thread():
 
 @pytest.mark.parametrize(
     ("kind", "entry"),
-    [(kind, entry) for kind, (entries, _) in report.CHECKS.items() for entry in entries],
+    [(kind, entry) for kind, (entries, _) in counts.CHECKS.items() for entry in entries],
 )
 def test_entry(kind, entry):
-    check = report.CHECKS[kind][1]
+    check = counts.CHECKS[kind][1]
     listing.hold_to_list(kind, entry, lambda: check(entry))
 
 
@@ -40,7 +40,7 @@ def test_entry(kind, entry):
 def test_lists_are_sorted_and_name_entries(name):
     entries = list(listing.read(name))
     assert entries == sorted(entries)
-    assert not [key for key in entries if key[1] not in report.CHECKS[key[0]][0]]
+    assert not [key for key in entries if key[1] not in counts.CHECKS[key[0]][0]]
 
 
 def test_no_entry_is_on_both_lists():
@@ -49,4 +49,4 @@ def test_no_entry_is_on_both_lists():
 
 
 def test_the_page_shows_the_counts():
-    assert report.PAGE.read_text() == report.table()
+    assert counts.PAGE.read_text() == counts.table()

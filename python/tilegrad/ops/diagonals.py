@@ -156,11 +156,11 @@ def as_strided_scatter(
 # --- positions ------------------------------------------------------------------------------------
 
 
-def _triangle(op: str, rows: np.ndarray, columns: np.ndarray, dtype: Any, device: Any) -> Any:
+def _triangle(op: str, places: tuple[np.ndarray, ...], dtype: Any, device: Any) -> Any:
     dtype = _C.int64 if dtype is None else dtype
     if not isinstance(dtype, _C.dtype):
         raise TypeError(f"{op}(): argument 'dtype': expected a dtype, got {type(dtype).__name__}")
-    made = _C.from_numpy(np.stack([rows, columns]).astype(np.int64)).to(dtype)
+    made = _C.from_numpy(np.stack(places).astype(np.int64)).to(dtype)
     return made if device is None else made.to(device)
 
 
@@ -184,7 +184,7 @@ def tril_indices(
     """
     _check_triangle("tril_indices", row, col, offset, layout)
     reach = max(-row, min(offset, col))
-    return _triangle("tril_indices", *np.tril_indices(row, reach, col), dtype, device)
+    return _triangle("tril_indices", np.tril_indices(row, reach, col), dtype, device)
 
 
 def triu_indices(
@@ -197,4 +197,4 @@ def triu_indices(
     """
     _check_triangle("triu_indices", row, col, offset, layout)
     reach = max(-row, min(offset, col))
-    return _triangle("triu_indices", *np.triu_indices(row, reach, col), dtype, device)
+    return _triangle("triu_indices", np.triu_indices(row, reach, col), dtype, device)

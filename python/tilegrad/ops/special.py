@@ -54,8 +54,14 @@ def _function(name: str, doc: str, slope: Any, saves_input: bool = True) -> Any:
 lgamma: Any = _function(
     "lgamma", "The logarithm of the gamma function's size.", lambda x: digamma(x)
 )
+
+
+def _slope_of_digamma(x: Any) -> Any:
+    return polygamma(1, x)
+
+
 digamma: Any = _function(
-    "digamma", "The slope of the logarithm of the gamma function.", lambda x: polygamma(1, x)
+    "digamma", "The slope of the logarithm of the gamma function.", _slope_of_digamma
 )
 erfinv: Any = _function(
     "erfinv",

@@ -1,6 +1,6 @@
 """Runs every check, prints what fails, and writes the lists and ``docs/conformance.md``.
 
-``python tests/conformance/report.py [pattern]`` prints the failures of the entries that match;
+``python tests/conformance/counts.py [pattern]`` prints the failures of the entries that match;
 ``--write`` puts new failures on the list of what is not done, takes off what passes, and writes the
 table of counts. Nothing is put on the list of what is out of scope: that is for a person to decide.
 """
@@ -48,7 +48,7 @@ def table() -> str:
         "gradient and exception type with PyTorch's. What is out of scope and what is not done",
         "stands, with the reason, in `tests/conformance/out_of_scope.txt` and `not_done.txt`;",
         "an entry that is listed and passes fails the tests, so the lists only get shorter.",
-        "`python tests/conformance/report.py --write` writes this page.",
+        "`python tests/conformance/counts.py --write` writes this page.",
         "",
         "| what | entries | out of scope | not done | pass |",
         "|---|---|---|---|---|",
