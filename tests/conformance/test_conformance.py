@@ -13,9 +13,8 @@ import torch
 pytest.importorskip("expecttest", reason="PyTorch's databases of operators need expecttest")
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    import listing
-
     import counts
+    import listing
 
 
 @pytest.fixture(autouse=True, scope="module")

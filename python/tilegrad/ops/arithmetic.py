@@ -7,7 +7,7 @@ of numbers (nextafter, frexp, gcd, shifts) goes through NumPy.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +34,6 @@ __all__ = [
     "float_power",
     "fmax",
     "fmin",
-    "frexp",
     "gcd",
     "heaviside",
     "hypot",
@@ -362,36 +361,6 @@ def ldexp(input: Any, other: Any, *, out: Any = None) -> Any:
     return finish(
         mul(input, pow(2.0, other if isinstance(other, Tensor) else as_tensor(other))), out
     )
-
-
-class MantissaExponent(NamedTuple):
-    """What :func:`frexp` returns."""
-
-    mantissa: Any
-    exponent: Any
-
-
-@method()
-@takes_tensors
-def frexp(input: Any, *, out: Any = None) -> MantissaExponent:
-    """(mantissa, exponent) with ``input == mantissa * 2**exponent`` and the mantissa in [0.5, 1).
-    Raises RuntimeError unless the dtype is floating.
-    """
-    if not input.dtype.is_floating_point:
-        raise RuntimeError(f"torch.frexp() only supports floating-point dtypes, got {input.dtype}")
-    mantissas, exponents = np.frexp(as_array(input))
-    mantissa = from_values(mantissas).to(input.dtype)
-    exponent = from_values(np.asarray(exponents, np.int32))
-    if needs_grad(input):
-        record(mantissa, frexp_backward, (input,), (exponent,))
-    if out is not None:
-        return MantissaExponent(put_out(out[0], mantissa), put_out(out[1], exponent))
-    return MantissaExponent(mantissa, exponent)
-
-
-def frexp_backward(node: Any, grad: Any) -> Any:
-    (exponent,) = node.saved
-    return grad / _C.exp2(exponent.to(grad.dtype))
 
 
 # --- larger and smaller ---------------------------------------------------------------------------

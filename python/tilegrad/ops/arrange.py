@@ -204,7 +204,7 @@ def isin(
         as_array(x) if isinstance(x, Tensor) else np.asarray(x) for x in (elements, test_elements)
     ]
     found = np.isin(*arrays, assume_unique=assume_unique, invert=invert)
-    return _C.from_numpy(np.ascontiguousarray(found)).to(device)
+    return _C.from_numpy(np.array(found)).to(device)
 
 
 # --- sequences ------------------------------------------------------------------------------------

@@ -7,13 +7,15 @@ same names, which are here and in :mod:`tilegrad.special`.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from .. import _C
 from ..autograd.graph import needs_grad, record
-from ..tensor import Tensor
+from ..tensor import Tensor, as_array
 from ._register import composed_in_place, method, put_out, rounded_once, takes_tensors
-from .arithmetic import floating
+from .arithmetic import floating, from_values
 from .fill import as_tensor
 from .unary import erfc, exp, log, sign, sin
 from .view import broadcast_tensors
@@ -22,6 +24,7 @@ from .where import clamp, where
 __all__ = [
     "digamma",
     "erfinv",
+    "frexp",
     "i0",
     "lgamma",
     "logit",
@@ -241,3 +244,35 @@ def _attach() -> None:
 
 
 _attach()
+
+
+class MantissaExponent(NamedTuple):
+    """What :func:`frexp` returns."""
+
+    mantissa: Any
+    exponent: Any
+
+
+@method()
+@takes_tensors
+def frexp(input: Any, *, out: Any = None) -> MantissaExponent:
+    """(mantissa, exponent) with ``input == mantissa * 2**exponent`` and the mantissa in [0.5, 1).
+    Raises RuntimeError unless the dtype is floating.
+    """
+    if not input.dtype.is_floating_point:
+        raise RuntimeError(f"torch.frexp() only supports floating-point dtypes, got {input.dtype}")
+    mantissas, exponents = np.frexp(as_array(input))
+    mantissa = from_values(mantissas).to(input.dtype)
+    exponent = from_values(np.asarray(exponents, np.int32))
+    if needs_grad(input):
+        record(mantissa, frexp_backward, (input,), (exponent,))
+    if out is not None:
+        if not isinstance(out, (tuple, list)) or len(out) != 2:
+            raise TypeError(f"frexp(): argument 'out': expected two Tensors, got {out!r}")
+        return MantissaExponent(put_out(out[0], mantissa), put_out(out[1], exponent))
+    return MantissaExponent(mantissa, exponent)
+
+
+def frexp_backward(node: Any, grad: Any) -> Any:
+    (exponent,) = node.saved
+    return grad / _C.exp2(exponent.to(grad.dtype))

@@ -6,9 +6,12 @@ The modules named here are those of :mod:`tilegrad.nn` that hold the layers of t
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
 import sys
 from types import ModuleType
 from typing import Any
+
+from . import utils as utils
 
 # PyTorch's module: ours.
 _PLACES = {
@@ -52,6 +55,7 @@ class _Path(ModuleType):
 
 for _name in _PLACES:
     _path = _Path(f"{__name__}.{_name}", f"PyTorch's path to layers in {_PLACES[_name]}.")
+    _path.__spec__ = importlib.machinery.ModuleSpec(_path.__name__, None)
     sys.modules[_path.__name__] = globals()[_name] = _path
 
 
