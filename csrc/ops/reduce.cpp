@@ -6,7 +6,7 @@
 // alone; and a float32 sum errs about as little as pairwise summation (Higham, "The Accuracy of
 // Floating Point Summation", 1993). Two ways through memory:
 //
-//   rows     the reduced elements lie side by side: kLanes accumulators for one output;
+//   rows     the reduced elements lie side by side: kAccumulators accumulators for one output;
 //   columns  the kept elements lie side by side: one accumulator per output, and a block of
 //            outputs at once.
 #include "reduce.h"
@@ -16,11 +16,12 @@
 #include <limits>
 
 #include "../host_memory.h"
+#include "../vec.h"
 #include "../visit.h"
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
-static constexpr std::int64_t kLanes = 64;         // accumulators of one leaf of a row
+static constexpr std::int64_t kAccumulators = 64;  // of one leaf of a row
 static constexpr std::int64_t kRowLeaf = 4096;     // elements: 64 per accumulator
 static constexpr std::int64_t kShortRow = 16;      // below, lanes are not worth their combination
 static constexpr std::int64_t kColumnBlock = 256;  // outputs side by side
@@ -32,7 +33,8 @@ static constexpr std::int64_t ceil_divide(std::int64_t size, std::int64_t step) 
 }
 
 // The operations: an accumulator starts as identity(), takes elements as lift(x, center), and two
-// accumulators become one by combine(). Integers wrap around, in unsigned arithmetic.
+// accumulators become one by combine(). Integers wrap around, in unsigned arithmetic. lift_each()
+// and combine_each() do the same to vectors.
 template <class T>
 using Unsigned = std::conditional_t<std::is_integral_v<T>, std::uint64_t, T>;
 
@@ -45,18 +47,38 @@ struct Sum {
   static A combine(A a, A b) {
     return static_cast<A>(static_cast<Unsigned<A>>(a) + static_cast<Unsigned<A>>(b));
   }
+  template <class V>
+  static V lift_each(V x, V) {
+    return x;
+  }
+  template <class V>
+  static V combine_each(V a, V b) {
+    return a + b;
+  }
 };
 template <class T>
 struct SumAbs : Sum<T> {
   static T lift(T x, T) { return std::fabs(x); }
+  template <class V>
+  static V lift_each(V x, V) {
+    return x < 0 ? -x : x;
+  }
 };
 template <class T>
 struct SumSquares : Sum<T> {
   static T lift(T x, T) { return x * x; }
+  template <class V>
+  static V lift_each(V x, V) {
+    return x * x;
+  }
 };
 template <class T>
 struct SumSquaredDeviations : Sum<T> {
   static T lift(T x, T center) { return (x - center) * (x - center); }
+  template <class V>
+  static V lift_each(V x, V center) {
+    return (x - center) * (x - center);
+  }
 };
 template <class T>
 struct Prod {
@@ -66,6 +88,14 @@ struct Prod {
   static T lift(T x, T) { return x; }
   static T combine(T a, T b) {
     return static_cast<T>(static_cast<Unsigned<T>>(a) * static_cast<Unsigned<T>>(b));
+  }
+  template <class V>
+  static V lift_each(V x, V) {
+    return x;
+  }
+  template <class V>
+  static V combine_each(V a, V b) {
+    return a * b;
   }
 };
 template <class T>
@@ -78,6 +108,14 @@ struct Max {
   }
   static T lift(T x, T) { return x; }
   static T combine(T a, T b) { return a > b || a != a ? a : b; }
+  template <class V>
+  static V lift_each(V x, V) {
+    return x;
+  }
+  template <class V>
+  static V combine_each(V a, V b) {
+    return (a > b) | (a != a) ? a : b;
+  }
 };
 template <class T>
 struct Min {
@@ -89,6 +127,14 @@ struct Min {
   }
   static T lift(T x, T) { return x; }
   static T combine(T a, T b) { return a < b || a != a ? a : b; }
+  template <class V>
+  static V lift_each(V x, V) {
+    return x;
+  }
+  template <class V>
+  static V combine_each(V a, V b) {
+    return (a < b) | (a != a) ? a : b;
+  }
 };
 
 // Where an index (counted over all dimensions, the innermost fastest) lies, in elements.
@@ -116,9 +162,30 @@ static void walk_reduced(const ReduceShape& shape, const T* x, std::int64_t begi
   }
 }
 
+// Adds `blocks` blocks of kAccumulators elements to the accumulators, some registers' worth at a
+// time: as a loop over an array GCC keeps these in memory, at the price of a store for each load.
+template <class Op, class T = typename Op::Element>
+[[gnu::noinline]] static void accumulate_blocks(const T* x, std::int64_t blocks, T center,
+                                                T* accumulators) {
+  constexpr std::int64_t together = 4, width = kLanes<T>;
+  const Vec<T> middle = Vec<T>{} + center;
+  for (std::int64_t first = 0; first < kAccumulators; first += together * width) {
+    Vec<T> sum[together];
+#pragma GCC unroll 4
+    for (int v = 0; v < together; ++v) sum[v] = load(accumulators + first + v * width);
+    const T* from = x + first;
+    for (std::int64_t block = 0; block < blocks; ++block, from += kAccumulators)
+#pragma GCC unroll 4
+      for (int v = 0; v < together; ++v)
+        sum[v] = Op::combine_each(sum[v], Op::lift_each(load(from + v * width), middle));
+#pragma GCC unroll 4
+    for (int v = 0; v < together; ++v) store(accumulators + first + v * width, sum[v]);
+  }
+}
+
 template <class Op, class A = typename Op::Accumulator>
-static A combine_lanes(A* lanes) {
-  for (std::int64_t width = kLanes / 2; width > 0; width /= 2)
+static A combine_accumulators(A* lanes) {
+  for (std::int64_t width = kAccumulators / 2; width > 0; width /= 2)
     for (std::int64_t j = 0; j < width; ++j) lanes[j] = Op::combine(lanes[j], lanes[j + width]);
   return lanes[0];
 }
@@ -136,22 +203,27 @@ static A reduce_row_leaf(const ReduceShape& shape, const T* x, std::int64_t begi
     });
     return sum;
   }
-  A lanes[kLanes];
-  std::fill_n(lanes, kLanes, Op::identity());
+  A lanes[kAccumulators];
+  std::fill_n(lanes, kAccumulators, Op::identity());
   walk_reduced(shape, x, begin, end, [&](const T* from, std::int64_t count) {
     std::int64_t i = 0;
     if (stride == 1) {
-      for (; i + kLanes <= count; i += kLanes)
-        for (std::int64_t j = 0; j < kLanes; ++j)
+      if constexpr (std::is_floating_point_v<T>) {
+        accumulate_blocks<Op>(from, count / kAccumulators, center, lanes);
+        i = count / kAccumulators * kAccumulators;
+      }
+      for (; i + kAccumulators <= count; i += kAccumulators)
+        for (std::int64_t j = 0; j < kAccumulators; ++j)
           lanes[j] = Op::combine(lanes[j], Op::lift(from[i + j], center));
       for (std::int64_t j = 0; j < count - i; ++j)
         lanes[j] = Op::combine(lanes[j], Op::lift(from[i + j], center));
     } else {
       for (; i < count; ++i)
-        lanes[i % kLanes] = Op::combine(lanes[i % kLanes], Op::lift(from[i * stride], center));
+        lanes[i % kAccumulators] =
+            Op::combine(lanes[i % kAccumulators], Op::lift(from[i * stride], center));
     }
   });
-  return combine_lanes<Op>(lanes);
+  return combine_accumulators<Op>(lanes);
 }
 
 // One leaf of `width` outputs, whose first elements lie at x[j * stride]: the reduced elements
