@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import names
 import tilegrad as tg
 
 ROOMS = {
@@ -41,6 +42,11 @@ def public(room: Any) -> Iterator[tuple[str, Any]]:
         owner = getattr(value, "__module__", None) or ""
         if owner.startswith("tilegrad") and owner != "tilegrad._C":
             yield name, value
+
+
+def test_the_list_of_names_is_current():
+    """If not: PYTHONPATH=python python tests/names.py"""
+    assert names.PAGE.read_text() == names.page(), test_the_list_of_names_is_current.__doc__
 
 
 @pytest.mark.parametrize("room", ROOMS)
