@@ -136,22 +136,6 @@ void bind_numpy(py::module_& module) {
         return y;
       },
       py::arg("input"), py::arg("dtype"), "The same bytes as elements of another dtype.");
-  // x.data: the same memory with a version counter of its own, so that writes through it are not
-  // seen by autograd.
-  module.def(
-      "data",
-      [](const Tensor& x) {
-        Tensor y = x;
-        y.storage = StorageRef(new Storage);
-        y.storage->data = x.storage->data;
-        y.storage->bytes = x.storage->bytes;
-        y.storage->device = x.storage->device;
-        y.storage->writable = x.storage->writable;
-        y.storage->owner = new StorageRef(x.storage);
-        y.storage->release_owner = [](void* owner) { delete static_cast<StorageRef*>(owner); };
-        return y;
-      },
-      py::arg("input"));
 }
 
 }  // namespace tilegrad

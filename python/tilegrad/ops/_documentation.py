@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import textwrap
 from types import FunctionType
 from typing import Any
@@ -59,12 +60,17 @@ _RULES = {
 }
 
 
+@functools.cache
+def _paragraph(family: str) -> str:
+    """The family's rules as they stand in a docstring: wrapped once, not for each function."""
+    return textwrap.indent(textwrap.fill(_RULES[family], 96), "    ")
+
+
 def complete(functions: dict[str, Any]) -> None:
     """Adds its family's rules to each function that does not state its errors itself."""
     for function in functions.values():
         if not isinstance(function, FunctionType) or not function.__doc__:
             continue
-        rules = _RULES.get(function.__module__.rpartition(".")[2])
-        if rules is not None and "Error" not in function.__doc__:
-            wrapped = textwrap.indent(textwrap.fill(rules, 96), "    ")
-            function.__doc__ = f"{function.__doc__.rstrip()}\n\n{wrapped}\n    "
+        family = function.__module__.rpartition(".")[2]
+        if family in _RULES and "Error" not in function.__doc__:
+            function.__doc__ = f"{function.__doc__.rstrip()}\n\n{_paragraph(family)}\n    "
