@@ -40,7 +40,8 @@ void bind_dtypes(py::module_& module) {
           "is_floating_point", [](DTypeHandle d) { return is_floating(d.dtype); },
           "Whether it is float16, bfloat16, float32 or float64.")
       .def_property_readonly(
-          "is_complex", [](DTypeHandle) { return false; }, "False: there are no complex dtypes.")
+          "is_complex", [](DTypeHandle d) { return is_complex(d.dtype); },
+          "Whether it is complex64 or complex128.")
       .def_property_readonly(
           "is_signed",
           [](DTypeHandle d) { return d.dtype != DType::uint8 && d.dtype != DType::boolean; },
@@ -65,7 +66,8 @@ void bind_dtypes(py::module_& module) {
   });
   module.def(
       "promote_types", &promote, py::arg("type1"), py::arg("type2"),
-      "The smallest dtype that holds both (bool < integers < floating). Raises TypeError for "
+      "The smallest dtype that holds both (bool < integers < floating < complex). Raises TypeError "
+      "for "
       "arguments that are no dtypes.");
   module.def("get_default_dtype", &default_dtype,
              "The dtype of Python floats: float32 unless set_default_dtype changed it.");
@@ -127,8 +129,15 @@ bool load_dtype(PyObject* object, DType& dtype) {
   if (object == reinterpret_cast<PyObject*>(&PyFloat_Type)) dtype = default_dtype();
   else if (object == reinterpret_cast<PyObject*>(&PyLong_Type)) dtype = DType::int64;
   else if (object == reinterpret_cast<PyObject*>(&PyBool_Type)) dtype = DType::boolean;
+  else if (object == reinterpret_cast<PyObject*>(&PyComplex_Type))
+    dtype = complex_dtype(default_dtype());
   else return false;
   return true;
+}
+
+bool is_complex_number(PyObject* object) {
+  return PyComplex_Check(object) ||
+         std::strncmp(Py_TYPE(object)->tp_name, "numpy.complex", 13) == 0;  // complex64 is none
 }
 
 bool load_scalar(PyObject* object, Scalar& value) {
@@ -152,6 +161,14 @@ bool load_scalar(PyObject* object, Scalar& value) {
     value.integer = PyLong_AsLongLong(whole);
     Py_DECREF(whole);
     if (value.integer == -1 && PyErr_Occurred()) throw py::error_already_set();  // OverflowError
+    return true;
+  }
+  if (is_complex_number(object)) {
+    const Py_complex number = PyComplex_AsCComplex(object);
+    if (PyErr_Occurred()) throw py::error_already_set();
+    value.category = DTypeCategory::complex;
+    value.floating = number.real;
+    value.imaginary = number.imag;
     return true;
   }
   // NumPy scalars other than float64: numbers with __float__ that are neither arrays nor tensors.

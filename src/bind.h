@@ -14,6 +14,7 @@ namespace tilegrad {
 PyObject* dtype_object(DType dtype);  // new reference to tilegrad.<dtype>
 bool is_dtype(PyObject* object);      // one of tilegrad.float32 and its relatives
 bool load_dtype(PyObject* object, DType& dtype);
+bool is_complex_number(PyObject* object);           // of Python or NumPy
 bool load_scalar(PyObject* object, Scalar& value);  // Python and NumPy numbers
 bool load_dims(PyObject* object, Dims& dims);       // a sequence of integers, or one integer
 

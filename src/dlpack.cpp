@@ -36,6 +36,7 @@ dlpack::DLType dlpack_type(DType dtype) {
   if (dtype == DType::boolean) return {dlpack::kBool, bits, 1};
   if (dtype == DType::bfloat16) return {dlpack::kBfloat, bits, 1};
   if (is_floating(dtype)) return {dlpack::kFloat, bits, 1};
+  if (is_complex(dtype)) return {dlpack::kComplex, bits, 1};
   return {dtype == DType::uint8 ? dlpack::kUint : dlpack::kInt, bits, 1};
 }
 
@@ -120,7 +121,8 @@ Tensor shown_tensor(const DLTensor& given) {
   x.storage->device = tensor_device(given.device);
   x.storage->data = static_cast<char*>(given.data) + given.byte_offset;
   x.storage->bytes = count ? static_cast<std::size_t>(reach * size) : 0;
-  TILEGRAD_CHECK(reinterpret_cast<std::uintptr_t>(x.storage->data) % size_of(x.dtype) == 0, value,
+  const std::size_t alignment = is_complex(x.dtype) ? size_of(x.dtype) / 2 : size_of(x.dtype);
+  TILEGRAD_CHECK(reinterpret_cast<std::uintptr_t>(x.storage->data) % alignment == 0, value,
                  "from_dlpack: the data is not aligned to the size of its elements");
   return x;
 }

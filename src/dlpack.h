@@ -6,7 +6,14 @@
 namespace tilegrad::dlpack {
 
 enum DeviceKind : std::int32_t { kCpu = 1, kCuda = 2, kCudaHost = 3 };
-enum TypeCode : std::uint8_t { kInt = 0, kUint = 1, kFloat = 2, kBfloat = 4, kBool = 6 };
+enum TypeCode : std::uint8_t {
+  kInt = 0,
+  kUint = 1,
+  kFloat = 2,
+  kBfloat = 4,
+  kComplex = 5,
+  kBool = 6
+};
 inline constexpr std::uint64_t kReadOnly = 1, kIsCopied = 2;  // flags
 
 struct DLDevice {

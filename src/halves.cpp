@@ -1,50 +1,16 @@
 // Function calls with float16 and bfloat16 arguments, computed in float32.
-//
-// pybind11 gives every function of the module one entry point, the address that Python calls. It is
-// replaced by one that looks through the arguments for halves first: a few compares for each.
 #include "halves.h"
 
-#include <map>
-#include <set>
-#include <string>
 #include <vector>
 
 #include "half.h"
 
-static_assert(PYBIND11_VERSION_HEX >= 0x030100F0, "functions must be METH_FASTCALL");
-
 namespace tilegrad {
 namespace {
-
-using Function = PyObject* (*)(PyObject* self, PyObject* const* args, Py_ssize_t count,
-                               PyObject* names);
-
-Function pybind_entry = nullptr;
-std::set<std::string> any_dtype_names;
-std::map<std::string, HalfRule> rules;
 
 py::object owned(PyObject* object) {
   if (object == nullptr) throw py::error_already_set();
   return py::reinterpret_steal<py::object>(object);
-}
-
-bool is_half_dtype(PyObject* object) {
-  DType dtype;
-  return is_dtype(object) && load_dtype(object, dtype) && is_half(dtype);
-}
-
-// True for a half tensor, a half dtype, and lists that contain one.
-bool concerns_halves(PyObject* object) {
-  PyTypeObject* type = Py_TYPE(object);
-  if (type == &PyLong_Type || type == &PyFloat_Type || type == &PyBool_Type ||
-      type == &PyUnicode_Type)
-    return false;
-  if (type == &PyTuple_Type || type == &PyList_Type) {
-    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(object); ++i)
-      if (concerns_halves(PySequence_Fast_GET_ITEM(object, i))) return true;
-    return false;
-  }
-  return is_tensor(object) ? is_half(as_py(object)->tensor.dtype) : is_half_dtype(object);
 }
 
 // One call in float32.
@@ -143,8 +109,10 @@ class Float32Call {
   std::optional<DType> asked_;  // by a dtype argument
 };
 
-PyObject* call_in_float32(PyObject* self, PyObject* const* args, Py_ssize_t total,
-                          Py_ssize_t positional, PyObject* names, HalfRule rule) {
+}  // namespace
+
+PyObject* call_in_float32(Entry entry, PyObject* self, PyObject* const* args, Py_ssize_t total,
+                          Py_ssize_t count, PyObject* names, HalfRule rule) {
   try {
     Float32Call call(rule);
     std::vector<py::object> arguments;
@@ -152,7 +120,7 @@ PyObject* call_in_float32(PyObject* self, PyObject* const* args, Py_ssize_t tota
     call.round_numbers(arguments);
     std::vector<PyObject*> borrowed;
     for (const py::object& argument : arguments) borrowed.push_back(argument.ptr());
-    const py::object result = owned(pybind_entry(self, borrowed.data(), positional, names));
+    const py::object result = owned(entry(self, borrowed.data(), count, names));
     return call.finish(result).release().ptr();
   } catch (py::error_already_set& error) {
     error.restore();
@@ -162,67 +130,6 @@ PyObject* call_in_float32(PyObject* self, PyObject* const* args, Py_ssize_t tota
     PyErr_NoMemory();
   }
   return nullptr;
-}
-
-// What every call pays: the usual arguments are told apart here. (Bindings are compiled with -O1.)
-template <HalfRule kRule>
-[[gnu::optimize("O2")]] PyObject* enter(PyObject* self, PyObject* const* args, Py_ssize_t count,
-                                        PyObject* names) {
-  const Py_ssize_t total = count + (names == nullptr ? 0 : PyTuple_GET_SIZE(names));
-  for (Py_ssize_t i = 0; i < total; ++i) {
-    PyObject* object = args[i];
-    if (object == Py_None || object == Py_False) continue;
-    const bool found = Py_TYPE(object) == tensor_type ? is_half(as_py(object)->tensor.dtype)
-                                                      : concerns_halves(object);
-    if (found) [[unlikely]]
-      return call_in_float32(self, args, total, count, names, kRule);
-  }
-  return pybind_entry(self, args, count, names);
-}
-
-PyCFunction entry_of(HalfRule rule) {
-  switch (rule) {
-    case HalfRule::compare:
-      return as_method(enter<HalfRule::compare>);
-    case HalfRule::follow_input:
-      return as_method(enter<HalfRule::follow_input>);
-    case HalfRule::first_result:
-      return as_method(enter<HalfRule::first_result>);
-    case HalfRule::promote:
-      break;
-  }
-  return as_method(enter<HalfRule::promote>);
-}
-
-PyMethodDef* definition_of(PyObject* function) {
-  return reinterpret_cast<PyCFunctionObject*>(function)->m_ml;
-}
-
-}  // namespace
-
-void takes_every_dtype(py::module_& module) {
-  for (const auto& [name, value] : py::reinterpret_borrow<py::dict>(module.attr("__dict__")))
-    if (PyCFunction_Check(value.ptr())) any_dtype_names.insert(py::cast<std::string>(name));
-}
-
-void takes_every_dtype(std::initializer_list<const char*> names) {
-  any_dtype_names.insert(names.begin(), names.end());
-}
-
-void half_rule(HalfRule rule, std::initializer_list<const char*> names) {
-  for (const char* name : names) rules[name] = rule;
-}
-
-void accept_halves(py::module_& module) {
-  pybind_entry = reinterpret_cast<Function>(
-      reinterpret_cast<void (*)()>(definition_of(module.attr("initialize").ptr())->ml_meth));
-  for (const auto& [key, value] : py::reinterpret_borrow<py::dict>(module.attr("__dict__"))) {
-    const auto name = py::cast<std::string>(key);
-    if (!PyCFunction_Check(value.ptr()) || any_dtype_names.count(name)) continue;
-    PyMethodDef* definition = definition_of(value.ptr());
-    if (definition->ml_flags == (METH_FASTCALL | METH_KEYWORDS))
-      definition->ml_meth = entry_of(rules[name]);
-  }
 }
 
 }  // namespace tilegrad

@@ -1,6 +1,6 @@
 // tilegrad._C: the tensor types, then every operation listed in ops.def.
 #include "bind.h"
-#include "halves.h"
+#include "gate.h"
 #include "py_queue.h"
 
 namespace tilegrad {
@@ -36,5 +36,5 @@ PYBIND11_MODULE(_C, module) {
 #define OP(stem, floors) TILEGRAD_BOUND_##floors(bind_##stem(module);)
 #include "ops.def"
 #undef OP
-  accept_halves(module);
+  guard(module);
 }

@@ -1,5 +1,8 @@
 // NumPy both ways without copies, and element access for item() and tolist().
+#include <pybind11/complex.h>
 #include <pybind11/numpy.h>
+
+#include <complex>
 
 #include "bind.h"
 #include "half.h"
@@ -17,6 +20,7 @@ DType dtype_of(const py::dtype& type) {
     const bool is_unsigned = static_cast<DType>(i) == DType::uint8;
     const char expected = row.category == DTypeCategory::boolean    ? 'b'
                           : row.category == DTypeCategory::floating ? 'f'
+                          : row.category == DTypeCategory::complex  ? 'c'
                           : is_unsigned                             ? 'u'
                                                                     : 'i';
     // Of the two halves NumPy knows float16, which comes first.
@@ -24,9 +28,8 @@ DType dtype_of(const py::dtype& type) {
       return static_cast<DType>(i);
   }
   fail(ErrorKind::type, "can't convert np.ndarray of type ", std::string(py::str(type)),
-       ". The only supported types are: float64, float32, float16, int64, int32, int16, int8, "
-       "uint8, and "
-       "bool.");
+       ". The only supported types are: float64, float32, float16, complex64, complex128, int64, "
+       "int32, int16, int8, uint8, and bool.");
 }
 
 void release_array(void* owner) {
@@ -113,6 +116,12 @@ py::object item(const Tensor& x) {
       return py::float_(float(get.operator()<BFloat16>()));
     case DType::float32:
       return py::float_(get.operator()<float>());
+    case DType::complex64: {
+      const auto number = get.operator()<std::complex<float>>();
+      return py::cast(std::complex<double>(number));
+    }
+    case DType::complex128:
+      return py::cast(get.operator()<std::complex<double>>());
     default:
       return py::float_(get.operator()<double>());
   }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <complex>
 
 #include "half.h"
 
@@ -30,7 +31,9 @@ void set_default_dtype(DType dtype) {
 
 void Scalar::store(DType dtype, void* element) const {
   const auto put = [element](auto value) { std::memcpy(element, &value, sizeof(value)); };
-  const bool fractional = category == DTypeCategory::floating;
+  TILEGRAD_CHECK(imaginary == 0 || is_complex(dtype), runtime, "value cannot be converted to type ",
+                 info(dtype).name, " without overflow");
+  const bool fractional = is_fractional();
   const std::int64_t whole = fractional ? wrap_to_integer(floating) : integer;
   switch (dtype) {
     case DType::boolean:
@@ -53,6 +56,11 @@ void Scalar::store(DType dtype, void* element) const {
       return put(static_cast<float>(as_double()));
     case DType::float64:
       return put(as_double());
+    case DType::complex64:
+      return put(
+          std::complex<float>(static_cast<float>(as_double()), static_cast<float>(imaginary)));
+    case DType::complex128:
+      return put(std::complex<double>(as_double(), imaginary));
   }
 }
 
@@ -79,6 +87,8 @@ Tensor as_tensor(const Operand& x, DType dtype, Device device, const char* op) {
 DType promote(DType a, DType b) {
   if (a == b) return a;
   const DTypeCategory ca = info(a).category, cb = info(b).category;
+  const bool has_doubles = a == DType::float64 || b == DType::float64;
+  if (has_doubles && (is_complex(a) || is_complex(b))) return DType::complex128;
   if (ca != cb) return ca < cb ? b : a;
   if (ca == DTypeCategory::floating) {
     const bool both_halves = size_of(a) == 2 && size_of(b) == 2;
@@ -100,9 +110,10 @@ ResultType& ResultType::add(const Tensor& x) {
 }
 
 ResultType& ResultType::add(const Scalar& x) {
-  join(scalar_, x.category == DTypeCategory::floating  ? default_dtype()
-                : x.category == DTypeCategory::integer ? DType::int64
-                                                       : DType::boolean);
+  join(scalar_, x.category == DTypeCategory::complex    ? complex_dtype(default_dtype())
+                : x.category == DTypeCategory::floating ? default_dtype()
+                : x.category == DTypeCategory::integer  ? DType::int64
+                                                        : DType::boolean);
   return *this;
 }
 
@@ -111,7 +122,10 @@ DType ResultType::get() const {
   for (const Tier* lower : {&zero_dim_, &scalar_}) {
     if (!lower->seen) continue;
     if (!result.seen || info(lower->dtype).category > info(result.dtype).category) {
-      result = {true, result.seen ? promote(result.dtype, lower->dtype) : lower->dtype};
+      // A floating tensor keeps its precision: float32 beside a complex128 number is complex64.
+      const bool widens = result.seen && is_complex(lower->dtype) && is_floating(result.dtype);
+      const DType joined = widens ? complex_dtype(result.dtype) : lower->dtype;
+      result = {true, result.seen ? promote(result.dtype, joined) : lower->dtype};
     }
   }
   return result.dtype;

@@ -10,28 +10,32 @@ struct BufferView {
   Py_ssize_t strides[kMaxDims];  // in bytes
 };
 
-char buffer_format(DType dtype) {
+const char* buffer_format(DType dtype) {
   switch (dtype) {
     case DType::boolean:
-      return '?';
+      return "?";
     case DType::uint8:
-      return 'B';
+      return "B";
     case DType::int8:
-      return 'b';
+      return "b";
     case DType::int16:
-      return 'h';
+      return "h";
     case DType::int32:
-      return 'i';
+      return "i";
     case DType::int64:
-      return sizeof(long) == 8 ? 'l' : 'q';
+      return sizeof(long) == 8 ? "l" : "q";
     case DType::float16:
-      return 'e';
+      return "e";
     case DType::float32:
-      return 'f';
+      return "f";
     case DType::float64:
-      return 'd';
+      return "d";
+    case DType::complex64:
+      return "Zf";
+    case DType::complex128:
+      return "Zd";
     default:
-      return '\0';  // bfloat16: the protocol has no letter for it
+      return nullptr;  // bfloat16: the protocol has no letter for it
   }
 }
 
@@ -40,7 +44,7 @@ const char* buffer_obstacle(const PyTensor* x, int flags) {
   const Tensor& tensor = x->tensor;
   if (!tensor.device().is_cpu()) return "the tensor is not on the CPU; copy it with cpu()";
   if (x->requires_grad) return "the tensor requires grad; use detach()";
-  if (buffer_format(tensor.dtype) == '\0') return "bfloat16 has no buffer format; use float()";
+  if (buffer_format(tensor.dtype) == nullptr) return "bfloat16 has no buffer format; use float()";
   if ((flags & PyBUF_WRITABLE) && !tensor.storage->writable) return "the tensor is read-only";
   const bool strided = (flags & PyBUF_STRIDES) == PyBUF_STRIDES;
   const bool row_major = !strided || (flags & PyBUF_C_CONTIGUOUS) == PyBUF_C_CONTIGUOUS ||
@@ -60,9 +64,6 @@ int get_buffer(PyObject* self, Py_buffer* view, int flags) {
     PyErr_Format(PyExc_BufferError, "memoryview: %s", obstacle);
     return -1;
   }
-  static char formats[kDTypeCount][2];
-  const int row = static_cast<int>(x->tensor.dtype);
-  formats[row][0] = buffer_format(x->tensor.dtype);
   auto* shown = new BufferView{x->tensor, {}};
   const Tensor& tensor = shown->tensor;
   const auto size = static_cast<Py_ssize_t>(size_of(tensor.dtype));
@@ -74,7 +75,7 @@ int get_buffer(PyObject* self, Py_buffer* view, int flags) {
   view->itemsize = size;
   view->readonly = !tensor.storage->writable;
   view->ndim = tensor.ndim();
-  view->format = (flags & PyBUF_FORMAT) ? formats[row] : nullptr;
+  view->format = (flags & PyBUF_FORMAT) ? const_cast<char*>(buffer_format(tensor.dtype)) : nullptr;
   view->shape = (flags & PyBUF_ND) ? shape : nullptr;
   view->strides = (flags & PyBUF_STRIDES) == PyBUF_STRIDES ? shown->strides : nullptr;
   view->suboffsets = nullptr;

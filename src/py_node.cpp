@@ -16,6 +16,7 @@ namespace {
 
 std::uint64_t next_sequence = 1;     // GIL held
 PyObject* view_refresher = nullptr;  // Python: tilegrad.autograd.views.regenerate(view)
+PyObject* complex_rule = nullptr;    // Python: tilegrad.autograd.conjugation.conjugated(backward)
 
 PyNode* as_node(PyObject* object) { return reinterpret_cast<PyNode*>(object); }
 
@@ -106,6 +107,13 @@ bool set_saved(PyNode* node, PyObject* saved, PyObject* const* outputs, Py_ssize
   return true;
 }
 
+// The gradient of an op with a complex result goes by way of its conjugate.
+bool set_complex_backward(PyNode* node) {
+  PyObject* rule = PyObject_CallOneArg(complex_rule, node->backward);
+  if (rule != nullptr) Py_SETREF(node->backward, rule);
+  return rule != nullptr;
+}
+
 // record(output or tuple of outputs, backward, inputs, saved=()) -> node
 PyObject* record(PyObject*, PyObject* const* args, Py_ssize_t count) {
   if (count < 3 || count > 4 || !PyTuple_Check(args[2]) ||
@@ -144,15 +152,18 @@ PyObject* record(PyObject*, PyObject* const* args, Py_ssize_t count) {
   if (count == 4 && PyTuple_GET_SIZE(args[3]) > 0 &&
       !set_saved(node, args[3], outputs, output_count))
     return fail();
+  bool has_complex = false;
   for (Py_ssize_t k = 0; k < output_count; ++k) {
     // None or an integer tensor stands for an output without gradient.
-    if (!is_tensor(outputs[k]) || !is_floating(as_py(outputs[k])->tensor.dtype)) continue;
+    if (!is_tensor(outputs[k]) || !is_differentiable(as_py(outputs[k])->tensor.dtype)) continue;
     PyTensor* y = as_py(outputs[k]);
+    has_complex |= is_complex(y->tensor.dtype);
     Py_XSETREF(y->grad_fn, Py_NewRef(self));
     y->requires_grad = true;
     y->view_version = y->tensor.storage->version;
     y->is_untracked_view = false;  // a custom function's: made without recording, now recorded
   }
+  if (has_complex && !set_complex_backward(node)) return fail();
   return self;
 }
 
@@ -287,7 +298,7 @@ PyObject* get_saved(PyObject* self, void*) {
       Py_CLEAR(values);
       break;
     }
-    if (is_floating(as_py(item)->tensor.dtype)) {
+    if (is_differentiable(as_py(item)->tensor.dtype)) {
       as_py(output)->grad_fn = Py_NewRef(self);
       as_py(output)->requires_grad = true;
     }
@@ -392,9 +403,10 @@ void bind_node(py::module_& module) {
   if (node_type == nullptr || PyModule_AddFunctions(module.ptr(), functions) != 0)
     throw py::error_already_set();
   module.add_object("Node", reinterpret_cast<PyObject*>(node_type));
-  module.def("_register_node", [](py::type node, py::function refresher) {
+  module.def("_register_node", [](py::type node, py::function refresher, py::function rule) {
     node_type = reinterpret_cast<PyTypeObject*>(node.release().ptr());
     view_refresher = refresher.release().ptr();
+    complex_rule = rule.release().ptr();
   });
 }
 

@@ -228,7 +228,7 @@ void bind_tensor(py::module_& module) {
   module.def(
       "set_data",
       [](PyTensor* x, const Tensor& value) {
-        TILEGRAD_CHECK(is_floating(value.dtype) || !x->requires_grad, runtime,
+        TILEGRAD_CHECK(is_differentiable(value.dtype) || !x->requires_grad, runtime,
                        "data set to a tensor that requires gradients must be floating point dtype");
         x->tensor = value;
       },

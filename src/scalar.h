@@ -11,16 +11,17 @@ namespace tilegrad {
 struct Scalar {
   DTypeCategory category = DTypeCategory::integer;
   std::int64_t integer = 0;  // booleans too
-  double floating = 0;
+  double floating = 0;       // the real part of complex numbers too
+  double imaginary = 0;
 
-  double as_double() const {
-    return category == DTypeCategory::floating ? floating : static_cast<double>(integer);
-  }
+  bool is_fractional() const { return category >= DTypeCategory::floating; }
+  double as_double() const { return is_fractional() ? floating : static_cast<double>(integer); }
   template <class T>
   T to() const {
-    return category == DTypeCategory::floating ? static_cast<T>(floating) : static_cast<T>(integer);
+    return is_fractional() ? static_cast<T>(floating) : static_cast<T>(integer);
   }
   // Writes the value as one element of `dtype`, converting like PyTorch's fill_ (integers wrap).
+  // Throws for a complex number that the dtype cannot hold.
   void store(DType dtype, void* element) const;
 };
 
@@ -38,7 +39,7 @@ Tensor as_tensor(const Operand& x, DType dtype, Device device, const char* op);
 
 // Type promotion (src/promote.cpp), PyTorch's rules: tensors with dimensions decide before
 // 0-dimensional ones, those before Python numbers; a lower tier counts only if its category is
-// higher (bool < integer < floating).
+// higher (bool < integer < floating < complex).
 DType promote(DType a, DType b);
 DType default_dtype();  // of Python floats and of integer arguments to floating-point functions
 void set_default_dtype(DType dtype);

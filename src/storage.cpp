@@ -25,8 +25,9 @@ Tensor storage_view(const Tensor& bytes, DType dtype, const Dims& shape, const D
   const auto held = static_cast<std::int64_t>(whole.storage->bytes / size_of(dtype));
   whole.shape = {held};
   const auto address = reinterpret_cast<std::uintptr_t>(whole.storage->data);
-  TILEGRAD_CHECK(address % size_of(dtype) == 0, runtime, "storage_view: the storage lies at ",
-                 address, ", which is not a multiple of the size of ", info(dtype).name);
+  const std::size_t alignment = is_complex(dtype) ? size_of(dtype) / 2 : size_of(dtype);
+  TILEGRAD_CHECK(address % alignment == 0, runtime, "storage_view: the storage lies at ", address,
+                 ", which is not a multiple of the size of ", info(dtype).name);
   TILEGRAD_CHECK(offset <= held, runtime, "storage_view: offset ", offset,
                  " lies outside the storage of ", held, " elements");
   Tensor view = as_strided(whole, shape, strides, offset);

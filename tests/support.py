@@ -12,12 +12,17 @@ import torch
 
 import tilegrad as tg
 
-TOLERANCE = {"float64": (1e-12, 1e-12), "float32": (1e-5, 1e-5)}  # relative, absolute
+TOLERANCE = {  # relative, absolute
+    "float64": (1e-12, 1e-12),
+    "float32": (1e-5, 1e-5),
+    "complex128": (1e-12, 1e-12),
+    "complex64": (1e-5, 1e-5),
+}
 
 
 def as_array(x: Any) -> np.ndarray:
     """The values of a tensor of either library."""
-    return x.detach().cpu().numpy()
+    return x.detach().cpu().resolve_conj().resolve_neg().numpy()
 
 
 def tensors_from(module: Any, arrays: tuple, requires_grad: bool) -> list[Any]:
@@ -26,7 +31,7 @@ def tensors_from(module: Any, arrays: tuple, requires_grad: bool) -> list[Any]:
     for array in arrays:
         if isinstance(array, np.ndarray):
             tensor = module.from_numpy(array.copy(order="K"))
-            if requires_grad and array.dtype.kind == "f":
+            if requires_grad and array.dtype.kind in "fc":
                 tensor.requires_grad_()
             made.append(tensor)
         else:
@@ -69,8 +74,8 @@ def check(
 ) -> None:
     """``function(m, *tensors)`` gives the same results and gradients with ``m`` = tilegrad, torch.
 
-    NumPy arrays become leaf tensors; with ``grad`` the floating ones require gradients, and every
-    floating output is multiplied with fixed weights, summed and differentiated.
+    NumPy arrays become leaf tensors; with ``grad`` floating and complex ones require gradients, and
+    every such output is multiplied with fixed weights, summed and differentiated.
     """
     results, gradients = [], []
     for module in (tg, torch):
@@ -81,10 +86,7 @@ def check(
             continue
         leaves = [t for t in tensors if hasattr(t, "requires_grad") and t.requires_grad]
         roots = [y for y in outputs if hasattr(y, "requires_grad") and y.requires_grad]
-        weights = [
-            np.cos(np.arange(y.numel())).reshape(tuple(y.shape)).astype(as_array(y).dtype)
-            for y in roots
-        ]
+        weights = [fixed_weights(as_array(y)) for y in roots]
         if roots:
             module.autograd.backward(roots, [module.from_numpy(w) for w in weights])
         gradients.append([leaf.grad for leaf in leaves])
@@ -99,6 +101,13 @@ def check(
                 assert_same(a, b, rtol, atol, f"gradient {i}")
 
 
+def fixed_weights(like: np.ndarray) -> np.ndarray:
+    """Factors of a result's shape and dtype."""
+    angles = np.arange(like.size).reshape(like.shape)
+    weights = np.exp(1j * angles) if like.dtype.kind == "c" else np.cos(angles)
+    return np.asarray(weights, like.dtype)
+
+
 def check_error(exception: type[BaseException], pattern: str, function: Callable[[], Any]) -> None:
     """``function()`` raises exactly ``exception`` with a message that contains the pattern."""
     with pytest.raises(exception) as caught:
@@ -110,3 +119,9 @@ def check_error(exception: type[BaseException], pattern: str, function: Callable
 def randn(*shape: int, dtype: Any = np.float64, seed: int = 0) -> np.ndarray:
     """Reproducible normal numbers."""
     return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+def complex_randn(*shape: int, dtype: Any = np.complex128, seed: int = 0) -> np.ndarray:
+    """Reproducible normal numbers, real and imaginary."""
+    draw = np.random.default_rng(seed)
+    return (draw.standard_normal(shape) + 1j * draw.standard_normal(shape)).astype(dtype)

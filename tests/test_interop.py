@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import tilegrad as tg
-from support import check_error
+from support import check_error, complex_randn
 from tilegrad import _C
 
 DTYPES = ["float16", "bfloat16", "float32", "float64", "bool"]
@@ -92,7 +92,7 @@ def test_dlpack_complaints():
     x = tg.ones(2, requires_grad=True)
     check_error(BufferError, "detach", lambda: tg.from_dlpack(x))
     check_error(TypeError, "capsule", lambda: tg.from_dlpack([1]))
-    check_error(TypeError, "no dtype", lambda: tg.from_dlpack(np.ones(2, np.complex64)))
+    check_error(TypeError, "no dtype", lambda: tg.from_dlpack(np.ones(2, np.clongdouble)))
     check_error(TypeError, "no dtype", lambda: tg.from_dlpack(np.ones(2, np.uint16)))
     check_error(ValueError, "negative strides", lambda: tg.from_dlpack(np.ones(3)[::-1]))
     check_error(BufferError, "cannot export", lambda: tg.ones(2).__dlpack__(dl_device=(2, 0)))
@@ -312,3 +312,17 @@ def test_spawn():
         mp.start_processes(_rank, args=(x, True), nprocs=2, start_method="fork")
     assert mp.get_sharing_strategy() == "file_descriptor"
     check_error(ValueError, "expected", lambda: mp.set_sharing_strategy("pigeons"))
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+def test_complex_memory_is_shared(dtype):
+    array = complex_randn(3, 4, dtype=dtype).T
+    x = tg.from_numpy(array)
+    assert x.numpy().__array_interface__["data"] == array.__array_interface__["data"]
+    for shared in (tg.from_dlpack(array), tg.from_dlpack(torch.from_numpy(array))):
+        assert shared.data_ptr() == x.data_ptr()
+        assert shared.dtype is x.dtype
+    assert torch.from_dlpack(x).data_ptr() == x.data_ptr()
+    np.testing.assert_array_equal(np.asarray(memoryview(x.t())), array.T)
+    assert x[0, 0].item() == array[0, 0] == complex(x[0, 0])
+    assert x.tolist() == array.tolist()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tilegrad as tg
-from support import randn
+from support import complex_randn, randn
 
 
 class Parameter(tg.Tensor):
@@ -38,6 +38,8 @@ ROUND_TRIPS = [copy.copy, copy.deepcopy] + [
         np.array(2.5),
         np.zeros((0, 3)),
         np.arange(4, dtype=np.uint8),
+        complex_randn(2, 3),
+        complex_randn(3, dtype=np.complex64),
     ],
 )
 def test_values_survive(travel, array):

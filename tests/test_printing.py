@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import tilegrad as tg
-from support import check_error, randn
+from support import check_error, complex_randn, randn
 
 
 def same(array, **options):
@@ -56,9 +56,26 @@ ARRAYS = [
     randn(2, 3, 20, 20) > 0,
 ]
 
+COMPLEX = [
+    complex_randn(3),
+    complex_randn(2, 3, dtype=np.complex64),
+    np.array([1 + 2j, -3, 0]),
+    np.array([1e-5 + 1000j, 3], dtype=np.complex64),
+    np.array([complex(np.nan, 1), complex(np.inf, -np.inf), -0.0]),
+    np.array(1 - 1j, dtype=np.complex64),
+    np.zeros((0, 2), np.complex64),
+    complex_randn(4, 400, dtype=np.complex64),
+    complex_randn(30, dtype=np.complex64) * 100,
+]
+
 
 @pytest.mark.parametrize("array", ARRAYS)
 def test_values(array):
+    same(array)
+
+
+@pytest.mark.parametrize("array", COMPLEX)
+def test_complex_values(array):
     same(array)
 
 
@@ -78,7 +95,7 @@ def test_options(options):
     tg.set_printoptions(**options)
     torch.set_printoptions(**options)
     try:
-        for array in [*ARRAYS[:-8], randn(5, 9, dtype=np.float32), np.arange(20)]:
+        for array in [*ARRAYS[:-8], *COMPLEX, randn(5, 9, dtype=np.float32), np.arange(20)]:
             same(array)
     finally:
         tg.set_printoptions(profile="default")

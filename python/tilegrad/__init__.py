@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from . import _C, autograd, backends, cuda
 from ._C import (
     bfloat16,
+    complex64,
+    complex128,
     device,
     dtype,
     float16,
@@ -104,6 +106,8 @@ __getattr__ = _lazily(
     },
 )
 
+cdouble = complex128
+cfloat = complex64
 float = float32
 double = float64
 half = float16

@@ -42,19 +42,6 @@ def install_as(name: str = "torch") -> None:
     _follow_into_processes(name)
 
 
-class _AbsentDtype:
-    """A dtype that libraries name in their tables; using it for a tensor raises TypeError."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __repr__(self) -> str:
-        return f"{_OURS}.{self._name} (which there is not)"
-
-
-_ABSENT_DTYPES = {name: _AbsentDtype(name) for name in ("complex64", "complex128")}
-
-
 class _StandIn(types.ModuleType):
     """The module in torch's place."""
 
@@ -65,8 +52,6 @@ class _StandIn(types.ModuleType):
         try:
             return getattr(ours, name)
         except AttributeError:
-            if name in _ABSENT_DTYPES:
-                return _ABSENT_DTYPES[name]
             own = self.__name__
             raise AttributeError(
                 f"module {own!r} has no attribute {name!r}: {_OURS}, which stands in for it, "

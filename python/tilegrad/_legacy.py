@@ -46,6 +46,8 @@ _DTYPES = {
     "CharTensor": _C.int8,
     "ByteTensor": _C.uint8,
     "BoolTensor": _C.boolean,
+    "ComplexFloatTensor": _C.complex64,
+    "ComplexDoubleTensor": _C.complex128,
 }
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 

@@ -82,9 +82,10 @@ def tensor_repr(tensor: Any) -> str:
         if array.ndim != 1:
             suffixes.append(f"size={tuple(array.shape)}")
     else:
-        usual += [_C.int64, _C.boolean]
+        usual += [_C.int64, _C.boolean, _C.promote_types(_C.get_default_dtype(), _C.complex64)]
         summarize = array.size > _options.threshold
-        style = _Style(_edges(array) if summarize else array)
+        shown = _edges(array) if summarize else array
+        style = _ComplexStyle(shown) if array.dtype.kind == "c" else _Style(shown)
         body = _format_array(array, len(prefix), summarize, style)
     if tensor.dtype not in usual:
         suffixes.append(f"dtype={tensor.dtype}")
@@ -134,6 +135,19 @@ class _Style:
         return self._plain(value).rjust(self.width)
 
 
+class _ComplexStyle:
+    """The same for complex numbers: a format for each of the parts."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.real, self.imag = _Style(array.real), _Style(array.imag)
+        self.width = self.real.width + self.imag.width + 1
+
+    def __call__(self, value: complex) -> str:
+        imag = self.imag(value.imag).lstrip()
+        sign = "" if imag[0] in "+-" else "+"
+        return f"{self.real(value.real)}{sign}{imag}j"
+
+
 def _edges(array: np.ndarray) -> np.ndarray:
     """The elements that a summary shows."""
     for axis, size in enumerate(array.shape):
@@ -143,7 +157,7 @@ def _edges(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _format_array(array: np.ndarray, indent: int, summarize: bool, style: _Style) -> str:
+def _format_array(array: np.ndarray, indent: int, summarize: bool, style: Any) -> str:
     if array.ndim == 0:
         return style(array.item())
     edge = _options.edgeitems
@@ -157,7 +171,7 @@ def _format_array(array: np.ndarray, indent: int, summarize: bool, style: _Style
     return "[" + ("," + "\n" * (array.ndim - 1) + " " * (indent + 1)).join(rows) + "]"
 
 
-def _wrap_vector(parts: list, indent: int, style: _Style) -> str:
+def _wrap_vector(parts: list, indent: int, style: Any) -> str:
     """One row of numbers, broken into lines of the allowed width."""
     values = parts[0] + ([" ...", *parts[1]] if len(parts) > 1 else [])
     per_line = max(1, (_options.linewidth - indent) // (style.width + 2))

@@ -57,13 +57,13 @@ def is_floating_point(input: Any) -> bool:
 
 
 def is_complex(input: Any) -> bool:
-    """False: there are no complex dtypes. Raises TypeError for what is not a tensor."""
+    """Whether the dtype is complex. Raises TypeError for what is not a tensor."""
     return _tensor("is_complex", input).is_complex()
 
 
 def is_conj(input: Any) -> bool:
-    """False: there are no complex dtypes. Raises TypeError for what is not a tensor."""
-    return _tensor("is_conj", input).is_complex()
+    """False: conjugates are computed at once. Raises TypeError for what is not a tensor."""
+    return _tensor("is_conj", input) is None
 
 
 def is_signed(input: Any) -> bool:
@@ -108,7 +108,7 @@ def result_type(tensor1: Any, tensor2: Any) -> Any:
 
 
 def _is_whole(x: Any) -> bool:
-    if not isinstance(x, (int, float)):
+    if not isinstance(x, (int, float, complex)):
         raise TypeError(f"result_type(): expected a Tensor or a number, got {type(x).__name__}")
     return isinstance(x, int)
 

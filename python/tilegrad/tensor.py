@@ -14,6 +14,7 @@ from . import _C
 from ._memory_format import is_in_format
 from ._size import Size
 from .autograd import backward
+from .autograd.conjugation import conjugated
 from .autograd.graph import Node
 from .autograd.views import regenerate
 
@@ -70,7 +71,7 @@ class Tensor(_C.TensorBase):
                 "requires_grad_: argument 'requires_grad': expected a bool, "
                 f"got {type(requires_grad).__name__}"
             )
-        if requires_grad and not self.dtype.is_floating_point:
+        if requires_grad and not (self.dtype.is_floating_point or self.dtype.is_complex):
             raise RuntimeError(
                 "only Tensors of floating point and complex dtype can require gradients, "
                 f"got {self.dtype}"
@@ -220,8 +221,8 @@ class Tensor(_C.TensorBase):
         return self.dtype.is_floating_point
 
     def is_complex(self) -> bool:
-        """False: there are no complex dtypes."""
-        return False
+        """Whether the dtype is complex64 or complex128."""
+        return self.dtype.is_complex
 
     def is_inference(self) -> bool:
         """Whether it was made under :func:`tilegrad.inference_mode`. Never fails."""
@@ -292,13 +293,26 @@ class Tensor(_C.TensorBase):
         return _C.item(self)
 
     def __int__(self) -> int:
-        return int(self._only_element())
+        return int(self._real_element(int))
 
     def __float__(self) -> float:
-        return float(self._only_element())
+        return float(self._real_element(float))
+
+    def __complex__(self) -> complex:
+        return complex(self._only_element())
+
+    def _real_element(self, wanted: type) -> Any:
+        number = self._only_element()
+        if not isinstance(number, complex):
+            return number
+        if number.imag != 0:
+            raise RuntimeError(
+                f"value cannot be converted to type {wanted.__name__} without overflow"
+            )
+        return number.real
 
     def __index__(self) -> int:
-        if self.dtype.is_floating_point or self.numel() != 1:
+        if self.dtype.is_floating_point or self.is_complex() or self.numel() != 1:
             raise TypeError("only integer tensors of a single element can be converted to an index")
         return int(_C.item(self))
 
@@ -313,7 +327,7 @@ class Tensor(_C.TensorBase):
         return iter(self.unbind(0))
 
     def __contains__(self, element: Any) -> bool:
-        if not isinstance(element, (Tensor, int, float, np.number, np.bool_)):
+        if not isinstance(element, (Tensor, int, float, complex, np.number, np.bool_)):
             raise RuntimeError(
                 "Tensor.__contains__ only supports Tensor or scalar, "
                 f"but you passed in a {type(element)}."
@@ -373,4 +387,4 @@ class Tensor(_C.TensorBase):
 
 
 _C._register_types(Tensor, Size)
-_C._register_node(Node, regenerate)
+_C._register_node(Node, regenerate, conjugated)

@@ -6,7 +6,7 @@
 
 #include "bind.h"
 #include "dispatch.h"
-#include "halves.h"
+#include "gate.h"
 
 namespace tilegrad {
 namespace {

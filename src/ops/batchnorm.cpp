@@ -4,7 +4,7 @@
 #include "bind.h"
 #include "channels_last.h"
 #include "dispatch.h"
-#include "halves.h"
+#include "gate.h"
 
 namespace tilegrad {
 namespace {

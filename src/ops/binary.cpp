@@ -3,7 +3,10 @@
 
 #include "bind.h"
 #include "dispatch.h"
+#include "gate.h"
 #include "loop.h"
+#include "ops/complex.h"
+#include "parts.h"
 
 namespace tilegrad {
 namespace {
@@ -46,7 +49,7 @@ DType compute_dtype(BinaryOp op, const Operand& x, const Operand& other) {
   if (op == BinaryOp::sub) reject_bool(x, other);
   const DType dtype = ResultType().add(x).add(other).get();
   const bool widens = kBinaryOps[static_cast<int>(op)].accepts == BinaryAccepts::floating;
-  return widens && !is_floating(dtype) ? default_dtype() : dtype;
+  return widens && !is_differentiable(dtype) ? default_dtype() : dtype;
 }
 
 void check_dtype(BinaryOp op, DType dtype) {
@@ -93,7 +96,21 @@ bool wants_order(const Tensor& x, const Tensor& y) {
 }
 
 void compute(BinaryOp op, const Tensor& y, const Tensor& x, const Tensor& other,
+             const Scalar& alpha);
+
+// add, sub, mul and div, the only ones that the gate lets through with complex numbers.
+void compute_complex(BinaryOp op, const Tensor& y, const Tensor& x, const Tensor& other) {
+  if (op == BinaryOp::add || op == BinaryOp::sub)
+    return compute(op, as_real(y), as_real(x), as_real(other), {});
+  const ComplexProduct args{.part = part_dtype(y.dtype),
+                            .divides = op == BinaryOp::div,
+                            .loop = make_loop<3>(y.shape, {&y, &x, &other})};
+  run(complex_product_kernel, y.device(), args, y.numel());
+}
+
+void compute(BinaryOp op, const Tensor& y, const Tensor& x, const Tensor& other,
              const Scalar& alpha) {
+  if (is_complex(y.dtype)) return compute_complex(op, y, x, other);
   constexpr std::int64_t kLarge = 4096;
   if (y.numel() >= kLarge) {
     if (wants_order(x, y)) return compute(op, y, contiguous(x), other, alpha);
@@ -173,6 +190,7 @@ void bind_binary(py::module_& module) {
       py::arg("input"), py::arg("other"), py::arg("alpha") = 1);
   TILEGRAD_FOR_EACH_BINARY(TILEGRAD_BIND)
 #undef TILEGRAD_BIND
+  takes_complex({"add", "sub", "mul", "div", "add_", "sub_", "mul_", "div_"});
 }
 
 }  // namespace tilegrad

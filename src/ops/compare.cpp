@@ -5,7 +5,7 @@
 
 #include "bind.h"
 #include "dispatch.h"
-#include "halves.h"
+#include "gate.h"
 #include "loop.h"
 
 namespace tilegrad {

@@ -4,13 +4,39 @@
 #include "bind.h"
 #include "device.h"
 #include "dispatch.h"
-#include "halves.h"
+#include "gate.h"
 #include "loop.h"
+#include "ops/binary.h"
+#include "parts.h"
 
 namespace tilegrad {
 namespace {
 
+void copy_on_one_device(const Tensor& y, const Tensor& x);
+
+// Between complex numbers and others: the imaginary parts are 0, or lost. True is what is not 0.
+void copy_complex(const Tensor& y, const Tensor& x) {
+  if (is_complex(y.dtype) && is_complex(x.dtype)) return copy_on_one_device(as_real(y), as_real(x));
+  if (is_complex(y.dtype)) {
+    copy_on_one_device(part_of_complex(y, 0), x);
+    const Tensor zero = scalar_tensor({}, part_dtype(y.dtype), y.device());
+    return copy_on_one_device(part_of_complex(y, 1), zero);
+  }
+  copy_on_one_device(y, part_of_complex(x, 0));
+  if (y.dtype != DType::boolean) return;
+  const Tensor other = to_dtype(part_of_complex(x, 1), DType::boolean);
+  Binary either{.op = BinaryOp::bitwise_or,
+                .dtype = y.dtype,
+                .alpha = 0,
+                .whole_alpha = 0,
+                .loop = make_loop<3>(y.shape, {&y, &y, &other})};
+  run(binary_kernel, y.device(), either, y.numel());
+}
+
 void copy_on_one_device(const Tensor& y, const Tensor& x) {
+  // The kernel moves elements of up to 8 bytes; it converts none that are complex.
+  const bool moves = y.dtype == x.dtype && y.dtype != DType::complex128;
+  if (!moves && (is_complex(y.dtype) || is_complex(x.dtype))) return copy_complex(y, x);
   Copy args{.to = y.dtype, .from = x.dtype, .loop = make_loop<2>(y.shape, {&y, &x})};
   run(copy_kernel, y.device(), args, y.numel());
 }

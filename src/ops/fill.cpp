@@ -7,8 +7,9 @@
 #include "bind.h"
 #include "device.h"
 #include "dispatch.h"
-#include "halves.h"
+#include "gate.h"
 #include "loop.h"
+#include "parts.h"
 
 namespace tilegrad {
 namespace {
@@ -17,6 +18,7 @@ namespace {
 // which wrap; infinities and NaN fit floating types only.
 void check_fits(const Scalar& value, DType dtype, const char* op) {
   if (dtype == DType::boolean) return;
+  if (is_complex(dtype)) dtype = part_dtype(dtype);
   const double number = value.as_double();
   bool fits = true;
   if (is_floating(dtype) && dtype != DType::float64) {
@@ -38,6 +40,12 @@ void check_fits(const Scalar& value, DType dtype, const char* op) {
 void fill(const Tensor& y, const Scalar& value, const char* op) {
   check_fits(value, y.dtype, op);
   if (y.numel() == 0) return;
+  if (y.dtype == DType::complex128) {  // the kernel's elements have at most 8 bytes
+    const Scalar imaginary{.category = DTypeCategory::floating, .floating = value.imaginary};
+    const Scalar real{.category = DTypeCategory::floating, .floating = value.as_double()};
+    fill(part_of_complex(y, 0), real, op);
+    return fill(part_of_complex(y, 1), imaginary, op);
+  }
   Fill args{.element_size = static_cast<std::int64_t>(size_of(y.dtype)),
             .value = {},
             .loop = make_loop<1>(y.shape, {&y})};

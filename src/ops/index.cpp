@@ -4,9 +4,10 @@
 #include <vector>
 
 #include "dispatch.h"
-#include "halves.h"
+#include "gate.h"
 #include "indexing.h"
 #include "loop.h"
+#include "parts.h"
 
 namespace tilegrad {
 namespace {
@@ -325,11 +326,14 @@ Tensor read(const IndexedView& view, std::int64_t size = 0,
   Tensor y = empty(view.x.shape, view.x.dtype, view.x.device(), "index");
   const std::int64_t count = y.numel();
   if (count == 0) return y;
-  IndexGet args{.element_size = static_cast<std::int64_t>(size_of(y.dtype)),
+  const bool wide = y.dtype == DType::complex128;  // the kernel's elements have at most 8 bytes
+  const Tensor to = wide ? as_real(y) : y, from = wide ? as_real(view.x) : view.x;
+  const Tensor offsets = wide ? shown_twice(view.offsets) : view.offsets;
+  IndexGet args{.element_size = static_cast<std::int64_t>(size_of(to.dtype)),
                 .scale = view.scale,
                 .size = size,
                 .out_of_range = out_of_range,
-                .loop = make_loop<3>(y.shape, {&y, &view.x, &view.offsets})};
+                .loop = make_loop<3>(to.shape, {&to, &from, &offsets})};
   run(index_get_kernel, y.device(), args, count);
   return y;
 }

@@ -1,9 +1,10 @@
 // join: cat, stack, and their inverses split and unbind. Data moves through the copy kernel.
 #include "bind.h"
 #include "dispatch.h"
-#include "halves.h"
+#include "gate.h"
 #include "loop.h"
 #include "ops/copy.h"
+#include "parts.h"
 
 namespace tilegrad {
 namespace {
@@ -200,7 +201,9 @@ Tensor flip(const Tensor& x, const Dims& dims) {
   }
   Tensor y = empty_like(x);
   if (y.numel() == 0) return y;
-  Copy args{.to = y.dtype, .from = x.dtype, .loop = make_loop<2>(y.shape, {&y, &source})};
+  const bool wide = y.dtype == DType::complex128;  // the kernel's elements have at most 8 bytes
+  const Tensor to = wide ? as_real(y) : y, from = wide ? as_real(source) : source;
+  Copy args{.to = to.dtype, .from = to.dtype, .loop = make_loop<2>(to.shape, {&to, &from})};
   run(copy_kernel, y.device(), args, y.numel());
   return y;
 }

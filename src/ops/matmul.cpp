@@ -3,7 +3,7 @@
 
 #include "bind.h"
 #include "dispatch.h"
-#include "halves.h"
+#include "gate.h"
 
 namespace tilegrad {
 namespace {
@@ -231,7 +231,7 @@ void bind_matmul(py::module_& module) {
              py::arg("activation") = "none", py::arg("residual") = std::nullopt);
   module.def("addmm", &add_product, py::arg("input"), py::arg("mat1"), py::arg("mat2"));
   module.def("linear_grad_weight", &linear_grad_weight, py::arg("grad"), py::arg("input"));
-  takes_every_dtype({"matmul", "linear"});
+  takes_halves({"matmul", "linear"});
 }
 
 }  // namespace tilegrad

@@ -7,7 +7,7 @@
 
 #include "bind.h"
 #include "dispatch.h"
-#include "halves.h"
+#include "gate.h"
 
 namespace tilegrad {
 namespace {
@@ -282,7 +282,7 @@ void bind_adaptive(py::module_& module) {
       },
       py::arg("parameters"), py::arg("state"), py::arg("lr"), py::arg("beta1"), py::arg("beta2"),
       py::arg("eps"), py::arg("weight_decay"), py::arg("maximize"), py::arg("decoupled"));
-  takes_every_dtype({"adagrad_step", "adadelta_step", "adamax_step", "nadam_step", "radam_step"});
+  takes_halves({"adagrad_step", "adadelta_step", "adamax_step", "nadam_step", "radam_step"});
 }
 
 // Rprop and ASGD.
@@ -318,7 +318,7 @@ void bind_others(py::module_& module) {
       },
       py::arg("parameters"), py::arg("state"), py::arg("lr"), py::arg("lambd"), py::arg("alpha"),
       py::arg("t0"), py::arg("weight_decay"), py::arg("maximize"));
-  takes_every_dtype({"rprop_step", "asgd_step"});
+  takes_halves({"rprop_step", "asgd_step"});
 }
 
 }  // namespace
@@ -374,7 +374,7 @@ void bind_optimizer(py::module_& module) {
       },
       py::arg("parameters"), py::arg("state"), py::arg("lr"), py::arg("alpha"), py::arg("eps"),
       py::arg("weight_decay"), py::arg("momentum"), py::arg("centered"), py::arg("maximize"));
-  takes_every_dtype({"sgd_step", "adam_step", "rmsprop_step"});
+  takes_halves({"sgd_step", "adam_step", "rmsprop_step"});
   bind_adaptive(module);
   bind_others(module);
 }

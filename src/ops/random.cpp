@@ -12,8 +12,8 @@
 #include "bind.h"
 #include "device.h"
 #include "dispatch.h"
+#include "gate.h"
 #include "half.h"
-#include "halves.h"
 #include "rng.h"
 
 namespace tilegrad {
@@ -291,7 +291,7 @@ void bind_random(py::module_& module) {
   module.def("bernoulli", &bernoulli_of, py::arg("probabilities"), py::arg("generator"));
   module.def("multinomial", &multinomial, py::arg("input"), py::arg("samples"),
              py::arg("replacement"), py::arg("generator"));
-  takes_every_dtype({"uniform_"});
+  takes_halves({"uniform_"});
 }
 
 }  // namespace tilegrad

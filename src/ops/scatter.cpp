@@ -2,9 +2,10 @@
 #include "ops/scatter.h"
 
 #include "dispatch.h"
-#include "halves.h"
+#include "gate.h"
 #include "indexing.h"
 #include "loop.h"
+#include "parts.h"
 
 namespace tilegrad {
 namespace {
@@ -23,15 +24,22 @@ void write(const char* op, const Tensor& x, const IndexedView& view, const Tenso
            ScatterMode mode) {
   begin_write(x, op);
   if (view.x.numel() == 0) return;
-  Tensor from = source;
+  Tensor from = source, to = view.x, offsets = view.offsets;
   if (may_overlap(x, source)) {
     from = empty_like(source);
     copy_into(from, source);
   }
+  if (is_complex(x.dtype)) {
+    TILEGRAD_CHECK(mode == ScatterMode::assign || mode == ScatterMode::add, not_implemented, op,
+                   ": this reduction is not implemented for dtype ", info(x.dtype).name);
+    from = as_real(from);
+    to = as_real(to);
+    offsets = shown_twice(offsets);
+  }
   Scatter args{.mode = mode,
-               .dtype = x.dtype,
+               .dtype = to.dtype,
                .scale = view.scale,
-               .loop = make_loop<3>(view.x.shape, {&view.x, &from, &view.offsets})};
+               .loop = make_loop<3>(to.shape, {&to, &from, &offsets})};
   run(scatter_kernel, x.device(), args, view.x.numel());
 }
 
@@ -167,6 +175,7 @@ void bind_scatter(py::module_& module) {
          const std::string& reduce) { scatter_write(x, dim, index, source, mode_of(reduce)); },
       py::arg("input"), py::arg("dim"), py::arg("index"), py::arg("source"), py::arg("reduce"));
   takes_every_dtype({"basic_assign"});
+  takes_complex({"index_put_", "index_add_", "index_copy_", "scatter_"});
 }
 
 }  // namespace tilegrad

@@ -1,6 +1,6 @@
 // Views: new sizes and strides over the same storage. Every result remembers its base.
 #include "bind.h"
-#include "halves.h"
+#include "gate.h"
 
 namespace tilegrad {
 namespace {

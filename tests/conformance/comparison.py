@@ -79,11 +79,11 @@ def compare_values(
     with np.errstate(all="ignore"):
         if np.allclose(a, b, RTOL, ATOL, equal_nan=True):
             return
-        if exact is not None and b.dtype.kind == "f" and a.size:
+        if exact is not None and b.dtype.kind in "fc" and a.size:
             best = exact()[i]
             if best is not None and best.shape == b.shape:
-                our_distance = np.abs(a.astype(np.float64) - best)
-                their_distance = np.abs(b.astype(np.float64) - best)
+                our_distance = np.abs(a.astype(best.dtype) - best)
+                their_distance = np.abs(b.astype(best.dtype) - best)
                 both_finite = np.isfinite(a) == np.isfinite(b)
                 limit = 2 * np.nanmax(their_distance) + RTOL * np.abs(best)
                 if both_finite.all() and not (our_distance > limit).any():

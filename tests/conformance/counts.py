@@ -21,6 +21,7 @@ import torch
 
 CHECKS = {
     "operator": (operators.ENTRIES, operators.check_operator),
+    "complex": (operators.WITH_COMPLEX, operators.check_complex),
     "error": (operators.WITH_ERRORS, operators.check_errors),
     "form": (operators.WITH_FORMS, operators.check_forms),
     "module": (modules.ENTRIES, modules.check_module),
@@ -28,6 +29,7 @@ CHECKS = {
 }
 TITLES = {
     "operator": "operators: values and gradients of every float32 sample (`op_db`)",
+    "complex": "operators: values and gradients of every complex64 sample (`op_db`)",
     "error": "operators: exceptions for the error inputs (`op_db`)",
     "form": "operators: methods, in-place methods, aliases (`op_db`)",
     "module": "modules: forward and backward (`module_db`)",

@@ -39,6 +39,12 @@ def name_of(info: Any) -> str:
     return f"{info.name}({variant})" if variant else info.name
 
 
+def dtype_for(info: Any) -> torch.dtype | None:
+    """float32, or the first dtype that we have of those the entry supports."""
+    ours = (torch.float32, torch.int64, torch.int32, torch.bool, torch.complex64)
+    return next((dtype for dtype in ours if dtype in info.dtypes), None)
+
+
 ENTRIES = {name_of(info): info for info in op_db}
 WITH_ERRORS = {name: info for name, info in ENTRIES.items() if info.error_inputs_func is not None}
 WITH_FORMS = {
@@ -46,13 +52,12 @@ WITH_FORMS = {
     for name, info in ENTRIES.items()
     if info.aliases or info.method_variant or info.inplace_variant
 }
+WITH_COMPLEX = {
+    name: info
+    for name, info in ENTRIES.items()
+    if torch.complex64 in info.dtypes and dtype_for(info) is not torch.complex64
+}
 assert len(ENTRIES) == len(op_db)
-
-
-def dtype_for(info: Any) -> torch.dtype | None:
-    """float32, or the first dtype that we have of those the entry supports."""
-    ours = (torch.float32, torch.int64, torch.int32, torch.bool)
-    return next((dtype for dtype in ours if dtype in info.dtypes), None)
 
 
 def has_dropout(sample: Any) -> bool:
@@ -60,13 +65,13 @@ def has_dropout(sample: Any) -> bool:
     return any(sample.kwargs.get(name, 0) > 0 for name in ("dropout_p", "p"))
 
 
-def samples(info: Any) -> Iterator[Any]:
-    """The samples of an entry, the same in every run."""
-    dtype = dtype_for(info)
+def samples(info: Any, dtype: torch.dtype | None = None) -> Iterator[Any]:
+    """The samples of an entry, the same in every run; of :func:`dtype_for` unless given."""
+    dtype = dtype_for(info) if dtype is None else dtype
     if dtype is None:
-        raise Untranslatable("no real dtype")
+        raise Untranslatable("no dtype that we have")
     torch.manual_seed(0)
-    gradients = info.supports_autograd and dtype.is_floating_point
+    gradients = info.supports_autograd and (dtype.is_floating_point or dtype.is_complex)
     # Not info.sample_inputs(...), which looks through the call stack for every sample.
     yield from info.sample_inputs_func(info, "cpu", dtype, gradients)
 
@@ -75,8 +80,8 @@ def fresh(value: Any, dtype: torch.dtype | None = None) -> Any:
     """The same values as new leaves, floating ones in ``dtype``."""
     if isinstance(value, torch.Tensor):
         made = value.detach()
-        if dtype is not None and made.dtype is torch.float32:
-            made = made.to(dtype)
+        if dtype is not None and made.dtype in (torch.float32, torch.complex64):
+            made = made.to(dtype if made.dtype is torch.float32 else dtype.to_complex())
         if isinstance(value, torch.nn.Parameter):
             return torch.nn.Parameter(made, value.requires_grad)
         if made.layout is torch.strided and dtype is None:
@@ -91,14 +96,15 @@ def fresh(value: Any, dtype: torch.dtype | None = None) -> Any:
         return type(value)(fresh(x, dtype) for x in value)
     if isinstance(value, dict):
         return {key: fresh(x, dtype) for key, x in value.items()}
-    if dtype is not None and value is torch.float32:
-        return dtype
+    if dtype is not None and value in (torch.float32, torch.complex64):
+        return dtype if value is torch.float32 else dtype.to_complex()
     return value
 
 
 def weights(output: Any) -> np.ndarray:
     """Fixed factors for the sum of a result that is differentiated."""
-    return np.cos(np.arange(output.numel())).reshape(tuple(output.shape))
+    angles = np.arange(output.numel()).reshape(tuple(output.shape))
+    return np.exp(1j * angles) if output.is_complex() else np.cos(angles)
 
 
 def evaluate(m: Any, function: Any, process: Any, arguments: tuple) -> tuple[Any, list[Any]]:
@@ -131,11 +137,9 @@ def check_sample(info: Any, sample: Any, ours: Callable[..., Any]) -> None:
     try:
         theirs, their_gradients = evaluate(torch, info.op, theirs_process, fresh(given))
     except RuntimeError as error:
-        if "complex" in str(error).lower() or "not implemented" in str(error):
+        if "not implemented" in str(error):
             raise Untranslatable(str(error)) from None
         raise
-    if any(isinstance(x, torch.Tensor) and x.is_complex() for x in leaves(theirs)):
-        raise Untranslatable("complex result")
     result, gradients = evaluate(tg, ours, ours_process, translated)
     exact: list[list[Any]] = []
 
@@ -161,21 +165,26 @@ def draws(info: Any, sample: Any) -> bool:
     return True
 
 
-def check_operator(entry: str) -> None:
+def check_operator(entry: str, dtype: torch.dtype | None = None) -> None:
     """Every sample of an entry. Raises what went wrong at the first that fails."""
     info = ENTRIES[entry]
     ours = operator(info)
     compared = 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for sample in samples(info):
+        for sample in samples(info, dtype):
             try:
                 check_sample(info, sample, ours)
             except Untranslatable:
                 continue
             compared += 1
     if compared == 0:
-        raise Untranslatable("no sample has real, dense values only")
+        raise Untranslatable("no sample has dense values only")
+
+
+def check_complex(entry: str) -> None:
+    """The same for samples of complex numbers."""
+    check_operator(entry, torch.complex64)
 
 
 def check_errors(entry: str) -> None:

@@ -18,7 +18,7 @@ import tilegrad as tg
 
 
 class Untranslatable(Exception):
-    """A value that has no counterpart here: complex or sparse tensors, and the like."""
+    """A value that has no counterpart here: sparse tensors, and the like."""
 
 
 def to_ours(value: Any) -> Any:
@@ -42,8 +42,6 @@ def to_ours(value: Any) -> Any:
         if not hasattr(tg, name):
             raise Untranslatable(str(value))
         return getattr(tg, name)
-    if isinstance(value, complex):
-        raise Untranslatable("complex numbers")
     if isinstance(value, torch.Generator):
         return tg.Generator().manual_seed(value.initial_seed())
     module = getattr(value, "__module__", None) or ""
@@ -54,11 +52,11 @@ def to_ours(value: Any) -> Any:
 
 def tensor_to_ours(value: torch.Tensor) -> tg.Tensor:
     """A copy in the same memory order, a leaf if the original requires gradients."""
-    if value.layout is not torch.strided or value.is_complex() or value.is_quantized:
+    if value.layout is not torch.strided or value.is_quantized:
         raise Untranslatable(f"{value.layout}, {value.dtype}")
     if value.device.type != "cpu" or value.ndim > 64:  # NumPy's limit
         raise Untranslatable(f"{value.device}, {value.ndim} dimensions")
-    plain = value.detach().resolve_neg()
+    plain = value.detach().resolve_neg().resolve_conj()
     if not hasattr(tg, str(plain.dtype).split(".")[1]):
         raise Untranslatable(str(plain.dtype))
     if plain.dtype is torch.bfloat16:

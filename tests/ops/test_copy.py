@@ -123,7 +123,7 @@ def test_overlapping_copy() -> None:
         (TypeError, "", lambda: tg.ones(2).copy_(None)),
         (TypeError, "to: expected a dtype", lambda: tg.ones(2).to(3.5)),
         (TypeError, "to: ", lambda: tg.ones(2).to()),
-        (TypeError, "to: .*complex", lambda: tg.ones(2).to(complex)),
+        (TypeError, "to: .*bytes", lambda: tg.ones(2).to(bytes)),
         (TypeError, "to: ", lambda: tg.ones(2).to(dtype="float32")),
         (TypeError, "", lambda: tg.ones(2).to(tg.float32, unknown=1)),
         (RuntimeError, "gpu", lambda: tg.ones(2).to("gpu")),

@@ -100,7 +100,7 @@ LIES = {
     "an offset below 0": {"offset": -1},
     "an offset that overflows": {"offset": 2**62},
     "an offset far beyond an empty view": {"offset": 2**60, "size": (0,)},
-    "an unknown dtype": {"kind": "ComplexFloatStorage"},
+    "an unknown dtype": {"kind": "ComplexHalfStorage"},
     "a missing storage": {"key": "7"},
     "a storage outside its folder": {"key": "../data.pkl"},
     "a storage without name": {"key": 0},

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import tilegrad as tg
-from support import check_error
+from support import check_error, complex_randn
 
 DTYPES = ["float16", "bfloat16", "float32", "float64", "uint8", "int8", "int16", "int32", "int64"]
 
@@ -363,8 +363,25 @@ def test_whole_modules_load_once_they_are_trusted():
 
 
 def test_dtypes_that_do_not_exist_are_named():
-    for tensor in (torch.ones(1, dtype=torch.complex64), torch.ones(1).to_sparse()):
+    for tensor in (torch.ones(1, dtype=torch.complex32), torch.ones(1).to_sparse()):
         file = io.BytesIO()
         torch.save(tensor, file)
         with pytest.raises(pickle.UnpicklingError, match=r"Complex|sparse"):
             tg.load(file)
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+def test_complex_tensors_both_ways(dtype):
+    values = complex_randn(3, 4).astype(dtype)
+    theirs = torch.from_numpy(values)
+    file = io.BytesIO()
+    torch.save({"x": theirs.t(), "y": theirs[1]}, file)
+    loaded = tg.load(io.BytesIO(file.getvalue()))
+    assert loaded["x"].dtype.name == dtype
+    np.testing.assert_array_equal(loaded["x"].numpy(), values.T)
+    assert tg._C.shares_storage(loaded["x"], loaded["y"])
+    file = io.BytesIO()
+    tg.save({"x": tg.from_numpy(values).t().requires_grad_()}, file)
+    back = torch.load(io.BytesIO(file.getvalue()), weights_only=True)["x"]
+    assert back.requires_grad
+    np.testing.assert_array_equal(back.detach().numpy(), values.T)

@@ -68,6 +68,11 @@ def _root_gradients(op: str, tensors: list[Any], grads: Any) -> list[Any]:
         if grad is None:
             if tensor.numel() != 1:
                 raise RuntimeError("grad can be implicitly created only for scalar outputs")
+            if tensor.dtype.is_complex:
+                raise RuntimeError(
+                    "grad can be implicitly created only for real scalar outputs but got "
+                    f"{tensor.dtype}"
+                )
             grad = _C.full(tensor.shape, 1, tensor.dtype, tensor.device)
         elif grad.shape != tensor.shape:
             raise RuntimeError(

@@ -119,6 +119,8 @@ def _fit(node: Node, index: int, grad: Any) -> Any:
                 f"{list(grad.shape)} but expected shape compatible with {list(shape)}"
             )
         grad = grad.sum_to_size(shape)
+    if grad.dtype.is_complex and not dtype.is_complex:
+        grad = grad.real
     return grad if grad.dtype is dtype else grad.to(dtype)
 
 

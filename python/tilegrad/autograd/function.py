@@ -187,7 +187,7 @@ def _record(cls: type[Function], ctx: FunctionCtx, inputs: tuple, outputs: tuple
     """Adds the node, and gives every differentiable output its place in the graph."""
     passive = [
         not isinstance(y, _C.TensorBase)
-        or not y.dtype.is_floating_point
+        or not (y.dtype.is_floating_point or y.dtype.is_complex)
         or _contains(ctx._non_differentiable, y)
         for y in outputs
     ]

@@ -7,6 +7,9 @@ rounding/eps; in float64 and with eps = 1e-6 about 1e-10. The analytical Jacobia
 evaluations and one backward pass per pair of input and output, and a wrong entry escapes with
 probability zero, though a small one may hide behind the tolerance.
 
+Complex numbers count as pairs of real ones: in PyTorch's convention the gradient of a complex
+number is that of its two parts.
+
 The numerical method is that of any textbook, such as Nocedal and Wright, Numerical Optimization
 (2006), section 8.1.
 """
@@ -43,9 +46,10 @@ def gradcheck(
 ) -> bool:
     """Whether the gradients of ``func(*inputs)`` agree with central differences.
 
-    - ``func``: returns a tensor, or a tuple of values among which floating tensors are checked
+    - ``func``: returns a tensor, or a tuple of values among which floating and complex tensors are
+      checked
     - ``inputs``: a tensor or a tuple; those that require grad are checked, in every stride layout.
-      They should be float64: float32 does not resolve differences of ``eps``
+      They are float64 or complex128: others do not resolve differences of ``eps``
     - ``atol``, ``rtol``: allowed is ``|analytical - numerical| <= atol + rtol * |numerical|``
     - ``nondet_tol``: how far two backward passes may differ
     - ``check_undefined_grad``: also check that absent gradients of outputs count as zeros
@@ -135,10 +139,10 @@ def _check(func: Callable[..., Any], inputs: tuple, **options: Any) -> None:
             "but none of the them have requires_grad=True."
         )
     for i in checked:
-        if inputs[i].dtype is not _C.float64:
+        if inputs[i].dtype not in (_C.float64, _C.complex128):
             raise ValueError(
-                f"gradcheck: input {i} has dtype {inputs[i].dtype}; expected float64, in which "
-                f"differences of eps = {options['eps']} can be resolved"
+                f"gradcheck: input {i} has dtype {inputs[i].dtype}; expected float64 or "
+                f"complex128, in which differences of eps = {options['eps']} can be resolved"
             )
         if _C.has_overlap(inputs[i]):
             raise RuntimeError(
@@ -167,7 +171,7 @@ def _central_difference(
     """(f(x + step) - f(x - step)) / 2, a flat array per output of f. x is changed and restored."""
     x = x.detach()  # writes to the same memory
     original = x.clone()
-    shift = _tensor(step.reshape(x.shape), x)
+    shift = _tensor(step, x)
     try:
         x.copy_(original + shift)
         above = [_flat(y) for y in evaluate()]
@@ -187,12 +191,12 @@ def _analytical_rows(
     output = _differentiable(func(*inputs))[k]
     results = []
     for row in rows:
-        seed = _tensor(row.reshape(output.shape), output)
+        seed = _tensor(row, output)
         first, second = (
             grad(output, inputs[i], seed, retain_graph=True, allow_unused=True)[0] for _ in range(2)
         )
         if first is None:
-            results.append(np.zeros(inputs[i].numel()))
+            results.append(np.zeros(_size(inputs[i])))
             continue
         if options["dtypes"] and first.dtype is not inputs[i].dtype:
             raise GradcheckError(
@@ -215,8 +219,8 @@ def _analytical_rows(
 
 
 def _compare_jacobians(func: Callable[..., Any], inputs: tuple, i: int, options: dict) -> None:
-    count = inputs[i].numel()
-    sizes = [y.numel() for y in _differentiable(func(*inputs))]
+    count = _size(inputs[i])
+    sizes = [_size(y) for y in _differentiable(func(*inputs))]
     numerical = [np.zeros((count, size)) for size in sizes]
     for j, step in enumerate(options["eps"] * np.eye(count)):
         changes = _central_difference(lambda: _differentiable(func(*inputs)), inputs[i], step)
@@ -236,7 +240,7 @@ def _compare_jacobians(func: Callable[..., Any], inputs: tuple, i: int, options:
 
 def _compare_projections(func: Callable[..., Any], inputs: tuple, i: int, options: dict) -> None:
     draw = np.random.default_rng(0)
-    u = _unit(draw, inputs[i].numel())
+    u = _unit(draw, _size(inputs[i]))
     step = options["eps"] * u
     changes = _central_difference(lambda: _differentiable(func(*inputs)), inputs[i], step)
     for k, change in enumerate(changes):
@@ -257,7 +261,7 @@ def _expect_constant(
     """Outputs that claim to need no gradient must not depend on the inputs."""
     draw = np.random.default_rng(0)
     for i in checked:
-        step = options["eps"] * _unit(draw, inputs[i].numel())
+        step = options["eps"] * _unit(draw, _size(inputs[i]))
         changes = _central_difference(lambda: _floating(func(*inputs)), inputs[i], step)
         if not all(_close(0.0, change / options["eps"], options) for change in changes):
             raise GradcheckError(
@@ -273,7 +277,7 @@ def _check_undefined(func: Callable[..., Any], inputs: tuple, checked: list[int]
     count = len(_differentiable(func(*inputs)))
     for k in range(count if count > 1 else 0):
         output = _differentiable(func(*inputs))[k]
-        ones = _tensor(np.ones(output.shape), output)
+        ones = _tensor(np.ones(_size(output)), output)
         try:
             grad(output, [inputs[i] for i in checked], ones, allow_unused=True)
         except Exception as error:
@@ -295,29 +299,42 @@ def _requires_grad(value: Any) -> bool:
 
 
 def _floating(result: Any) -> list[Any]:
-    return [
-        y for y in _as_tuple(result) if isinstance(y, _C.TensorBase) and y.dtype.is_floating_point
-    ]
+    tensors = [y for y in _as_tuple(result) if isinstance(y, _C.TensorBase)]
+    return [y for y in tensors if y.dtype.is_floating_point or y.dtype.is_complex]
 
 
 def _differentiable(result: Any) -> list[Any]:
     return [y for y in _floating(result) if y.requires_grad]
 
 
+def _size(tensor: Any) -> int:
+    """How many real numbers the tensor holds."""
+    return tensor.numel() * (2 if tensor.dtype.is_complex else 1)
+
+
 def _flat(tensor: Any) -> np.ndarray:
-    return tensor.detach().cpu().numpy().astype(np.float64).reshape(-1)
+    """All real numbers of a tensor, those of complex numbers in pairs."""
+    array = tensor.detach().cpu().numpy()
+    if tensor.dtype.is_complex:
+        return array.astype(np.complex128).reshape(-1).view(np.float64)
+    return array.astype(np.float64).reshape(-1)
 
 
-def _tensor(array: np.ndarray, like: Any) -> Any:
+def _tensor(numbers: np.ndarray, like: Any) -> Any:
+    """The inverse: a tensor of the shape and dtype of ``like``."""
     from ..ops import from_numpy
 
-    return from_numpy(np.array(array)).to(like.device, like.dtype)
+    array = np.array(numbers, np.float64)
+    if like.dtype.is_complex:
+        array = array.view(np.complex128)
+    return from_numpy(array.reshape(tuple(like.shape))).to(like.device, like.dtype)
 
 
 def _random_like(y: Any, draw: np.random.Generator, non_contiguous: bool) -> Any:
-    values = draw.standard_normal((*y.shape, 2) if non_contiguous else tuple(y.shape))
-    tensor = _tensor(np.asarray(values), y)
-    return (tensor.select(-1, 0) if non_contiguous else tensor).requires_grad_()
+    tensor = _tensor(draw.standard_normal(_size(y)), y)
+    if non_contiguous:
+        tensor = tensor.unsqueeze(-1).expand(*y.shape, 2).clone().select(-1, 0)
+    return tensor.requires_grad_()
 
 
 def _unit(draw: np.random.Generator, size: int) -> np.ndarray:

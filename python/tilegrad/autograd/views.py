@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import _C
+from .conjugation import wirtinger
 from .graph import needs_grad, record
 from .hooks import move_retained
 
@@ -76,7 +77,9 @@ def write_back(tensor: Any, result: Any) -> Any:
         return tensor
     _C.copy_(tensor, result)
     if needs_grad(base, result):
-        record(base, copy_slices_backward, (base, result), (layout(base), layout(tensor)))
+        same = base.dtype is tensor.dtype
+        backward = copy_slices_backward if same else copy_slices_of_parts_backward
+        record(base, backward, (base, result), _layouts(base, tensor))
     return tensor
 
 
@@ -90,6 +93,32 @@ def _clone_with_history(tensor: Any) -> Any:
 def layout(tensor: Any) -> tuple:
     """Where the elements lie in the storage: (sizes, strides, offset)."""
     return tensor.shape, _C.stride(tensor), _C.storage_offset(tensor)
+
+
+def _layouts(base: Any, view: Any) -> tuple:
+    """The layouts of both; in real numbers where one is complex and the other is not."""
+    if base.dtype is view.dtype:
+        return layout(base), layout(view)
+    return _real_layout(base), _real_layout(view)
+
+
+def _real_layout(tensor: Any) -> tuple:
+    shape, strides, offset = layout(tensor)
+    if not tensor.dtype.is_complex:
+        return shape, strides, offset
+    return (*shape, 2), (*(2 * stride for stride in strides), 1), 2 * offset
+
+
+def _as_real(grad: Any) -> Any:
+    from ..ops.complex import view_as_real
+
+    return view_as_real(grad) if grad.dtype.is_complex else grad
+
+
+def _as_complex(grad: Any) -> Any:
+    from ..ops.complex import view_as_complex
+
+    return None if grad is None else view_as_complex(grad.contiguous())
 
 
 def same_memory_order(tensor: Any, base_layout: tuple) -> tuple[Any, int]:
@@ -110,6 +139,19 @@ def same_memory_order(tensor: Any, base_layout: tuple) -> tuple[Any, int]:
 def copy_slices_backward(node: Any, grad: Any) -> tuple:
     """The base was overwritten in the region of a view: its old value has no effect there, and the
     written value no effect elsewhere."""
+    return _split(node, grad)
+
+
+@wirtinger
+def copy_slices_of_parts_backward(node: Any, grad: Any) -> tuple:
+    """The same where the base holds complex numbers and the view their parts, or vice versa."""
+    grad_base, grad_written = _split(node, _as_real(grad))
+    if grad.dtype.is_complex:
+        return _as_complex(grad_base), grad_written
+    return grad_base, _as_complex(grad_written)
+
+
+def _split(node: Any, grad: Any) -> tuple:
     base_layout, (shape, strides, offset) = node.saved
     buffer, origin = same_memory_order(grad, base_layout)
     buffer = buffer.clone()
@@ -128,4 +170,16 @@ def regenerate(view: Any) -> None:
 
     _refuse_custom(view)
     base = view._base
-    record(view, as_strided_backward, (base,), (layout(base), layout(view)))
+    if base.dtype is view.dtype:
+        record(view, as_strided_backward, (base,), (layout(base), layout(view)))
+    else:
+        record(view, as_strided_of_parts_backward, (base,), _layouts(base, view))
+
+
+@wirtinger
+def as_strided_of_parts_backward(node: Any, grad: Any) -> Any:
+    """For a view of the parts of complex numbers, or the complex numbers in pairs of real ones."""
+    from ..ops.view import as_strided_backward
+
+    grad_base = as_strided_backward(node, _as_real(grad))
+    return grad_base if grad.dtype.is_complex else _as_complex(grad_base)

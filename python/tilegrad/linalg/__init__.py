@@ -4,6 +4,7 @@ from typing import Any as _Any
 
 from . import norms as _norms
 from ._lapack import LinAlgError
+from .eigenvalues import eig, eigvals
 from .factorizations import (
     cholesky,
     cholesky_ex,

@@ -13,12 +13,22 @@ from ..tensor import Tensor, as_array
 __all__ = ["LinAlgError", "call", "check_matrix", "check_square", "put_all"]
 
 
+# Where matrices may be complex.
+_TAKE_COMPLEX = {
+    *(f"linalg.{name}" for name in ("cholesky", "cond", "det", "eig", "eigh", "eigvals", "inv")),
+    *(f"linalg.{name}" for name in ("inv_ex", "lu", "lu_factor", "lu_solve", "matrix_exp")),
+    *(f"linalg.{name}" for name in ("matrix_power", "matrix_rank", "pinv", "qr", "slogdet")),
+    *(f"linalg.{name}" for name in ("solve", "solve_triangular", "svd")),
+}
+
+
 class LinAlgError(RuntimeError):
     """A matrix without the property that an operation needs: singular, not positive definite."""
 
 
 def check_matrix(op: str, name: str, x: Any) -> None:
-    """``x`` is a batch of matrices of float32 or float64. Raises RuntimeError or TypeError."""
+    """``x`` is a batch of matrices of float32 or float64, or complex where an operation takes that.
+    Raises RuntimeError, NotImplementedError or TypeError."""
     if not isinstance(x, Tensor):
         raise TypeError(f"{op}: argument '{name}': expected a Tensor, got {type(x).__name__}")
     if x.ndim < 2:
@@ -26,6 +36,10 @@ def check_matrix(op: str, name: str, x: Any) -> None:
             f"{op}: The input tensor {name} must have at least 2 dimensions, got shape "
             f"{list(x.shape)}"
         )
+    if x.dtype.is_complex:
+        if op in _TAKE_COMPLEX:
+            return
+        raise NotImplementedError(f"{op}: not implemented for complex numbers")
     if x.dtype not in (_C.float32, _C.float64):
         what = "Low precision dtypes not supported" if x.dtype.is_floating_point else (
             "Expected a floating point or complex tensor as input"

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import _C
+from ..autograd.conjugation import wirtinger
 from ..autograd.graph import needs_grad, record
 from ..ops import diag_embed, eye, tril, triu, where
 from ..ops._register import put_out
@@ -88,14 +89,14 @@ class LUFactorEx(NamedTuple):
 
 
 def cholesky(A: Any, *, upper: bool = False, out: Any = None) -> Any:
-    """The lower triangular L with ``A = L @ L.mT`` (or the upper one), A being positive definite.
+    """The lower triangular L with ``A = L @ L.mH`` (or the upper one), A being positive definite.
 
     (..., n, n) -> (..., n, n); only one triangle is read. Raises LinAlgError for a matrix that is
     not positive definite, RuntimeError for one that is not square.
     """
     check_square("linalg.cholesky", "A", A)
     if upper:
-        output = cholesky(A.mT).mT
+        output = cholesky(A.mH).mH
         return output if out is None else put_out(out, output)
     try:
         output = call("linalg.cholesky", np.linalg.cholesky, A)
@@ -109,15 +110,16 @@ def cholesky(A: Any, *, upper: bool = False, out: Any = None) -> Any:
     return output if out is None else put_out(out, output)
 
 
+@wirtinger
 def cholesky_backward(node: Any, grad: Any) -> Any:
     from .solvers import solve_triangular
 
     (lower,) = node.saved
-    inner = tril(lower.mT @ grad)
+    inner = tril(lower.mH @ grad)
     inner = inner - diag_embed(inner.diagonal(0, -2, -1)) / 2
-    left = solve_triangular(lower.mT, inner, upper=True)
+    left = solve_triangular(lower.mH, inner, upper=True)
     whole = solve_triangular(lower, left, upper=False, left=False)
-    return (whole + whole.mT) / 2
+    return (whole + whole.mH) / 2
 
 
 def cholesky_ex(
@@ -133,7 +135,7 @@ def cholesky_ex(
         if check_errors:
             raise
         values, failures = _cholesky_each(A)
-        lower, info = values.mT if upper else values, failures
+        lower, info = values.mH if upper else values, failures
     return CholeskyEx(*put_all(out, (lower, info)))
 
 
@@ -146,7 +148,7 @@ def _cholesky_each(A: Any) -> tuple[Any, Any]:
             (
                 k
                 for k in range(1, matrix.shape[0] + 1)
-                if float(np.linalg.det(matrix[:k, :k].double().numpy())) <= 0
+                if float(np.linalg.det(matrix[:k, :k].numpy()).real) <= 0
             ),
             0,
         )
@@ -181,6 +183,7 @@ def qr(A: Any, mode: str = "reduced", *, out: Any = None) -> QR:
     return QR(*put_all(out, (Q, R)))
 
 
+@wirtinger
 def qr_backward(node: Any, grad_Q: Any, grad_R: Any) -> Any:
     Q, R, mode, shape = node.saved
     rows, columns = shape[-2:]
@@ -201,7 +204,7 @@ def qr_backward(node: Any, grad_Q: Any, grad_R: Any) -> Any:
     U, V = R[..., :rows], R[..., rows:]
     grad_U, grad_V = grad_R[..., :rows], grad_R[..., rows:]
     Y = Q @ V
-    grad_X = _square_qr_backward(Q, U, grad_Q + Y @ grad_V.mT, grad_U)
+    grad_X = _square_qr_backward(Q, U, grad_Q + Y @ grad_V.mH, grad_U)
     return _joined(grad_X, Q @ grad_V)
 
 
@@ -214,11 +217,11 @@ def _joined(a: Any, b: Any) -> Any:
 def _square_qr_backward(Q: Any, R: Any, grad_Q: Any, grad_R: Any) -> Any:
     from .solvers import solve_triangular
 
-    inner = R @ grad_R.mT - grad_Q.mT @ Q
+    inner = R @ grad_R.mH - grad_Q.mH @ Q
     lower = tril(inner, -1)
-    symmetric = lower + lower.mT + diag_embed(inner.diagonal(0, -2, -1))
-    # (grad_Q + Q symmetric) R^-T
-    return solve_triangular(R.mT, grad_Q + Q @ symmetric, upper=False, left=False)
+    symmetric = lower + lower.mH + diag_embed(inner.diagonal(0, -2, -1).real)
+    # (grad_Q + Q symmetric) R^-H
+    return solve_triangular(R.mH, grad_Q + Q @ symmetric, upper=False, left=False)
 
 
 # --- singular values ------------------------------------------------------------------------------
@@ -243,6 +246,7 @@ def svd(A: Any, full_matrices: bool = True, *, driver: str | None = None, out: A
     return SVD(*put_all(out, (U, S, Vh)))
 
 
+@wirtinger
 def svd_backward(node: Any, grad_U: Any, grad_S: Any, grad_Vh: Any) -> Any:
     U, S, Vh, k = node.saved
     wide_U, wide_V = U.shape[-1] > k, Vh.shape[-2] > k
@@ -265,15 +269,22 @@ def svd_backward(node: Any, grad_U: Any, grad_S: Any, grad_Vh: Any) -> Any:
     gaps = gaps + eye(k, dtype=S.dtype, device=S.device)
     result = 0
     if grad_U is not None:
-        turn = U.mT @ grad_U
-        inner = inner + (turn - turn.mT) / gaps * row
+        turn = U.mH @ grad_U
+        twist = turn - turn.mH
+        inner = inner + twist / gaps * row
+        if U.dtype.is_complex:  # on the diagonal: the phases of a pair of singular vectors
+            phases = twist.diagonal(0, -2, -1)
+            inner = inner + diag_embed(phases / (2 * S) - phases * S)
         if U.shape[-2] > k:
             result = (grad_U - U @ turn) / row @ Vh
     if grad_Vh is not None:
-        turn = Vh @ grad_Vh.mT
-        inner = inner + column * ((turn - turn.mT) / gaps)
+        turn = Vh @ grad_Vh.mH
+        twist = turn - turn.mH
+        inner = inner + column * (twist / gaps)
+        if U.dtype.is_complex:
+            inner = inner - diag_embed(twist.diagonal(0, -2, -1) * S)
         if Vh.shape[-1] > k:
-            result = result + U @ ((grad_Vh - turn.mT @ Vh) / column)
+            result = result + U @ ((grad_Vh - turn.mH @ Vh) / column)
     if inner.ndim == 0:
         return result
     return U @ inner @ Vh + result
@@ -305,17 +316,20 @@ def eigh(A: Any, UPLO: str = "L", *, out: Any = None) -> Eigh:
     return Eigh(*put_all(out, (values, vectors)))
 
 
+@wirtinger
 def eigh_backward(node: Any, grad_values: Any, grad_vectors: Any) -> Any:
     values, vectors = node.saved
     if grad_vectors is None:
-        return vectors * grad_values.unsqueeze(-2) @ vectors.mT
-    turn = vectors.mT @ grad_vectors
+        return vectors * grad_values.unsqueeze(-2) @ vectors.mH
+    turn = vectors.mH @ grad_vectors
     gaps = values.unsqueeze(-2) - values.unsqueeze(-1)
     diagonal = eye(values.shape[-1], dtype=_C.boolean, device=values.device)
-    inner = (turn - turn.mT) / 2 / where(diagonal, 1.0, gaps)
+    inner = (turn - turn.mH) / 2 / where(diagonal, 1.0, gaps)
+    if turn.dtype.is_complex:
+        inner = where(diagonal, 0.0, inner)
     if grad_values is not None:
         inner = inner + diag_embed(grad_values)
-    return vectors @ inner @ vectors.mT
+    return vectors @ inner @ vectors.mH
 
 
 def eigvalsh(A: Any, UPLO: str = "L", *, out: Any = None) -> Any:

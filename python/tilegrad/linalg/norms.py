@@ -50,9 +50,20 @@ def _dims(op: str, dim: Any, ndim: int) -> list[int]:
     return [d % max(ndim, 1) for d in dims]
 
 
-def _converted(op: str, x: Any, dtype: Any) -> Any:
+def _converted_complex(op: str, x: Any, dtype: Any) -> Any:
+    if dtype is None:
+        return x
+    if not isinstance(dtype, _C.dtype) or not dtype.is_complex:
+        raise RuntimeError(f"{op}: dtype should be complex for complex inputs, but got {dtype}")
+    return x.to(dtype)
+
+
+def _converted(op: str, x: Any, dtype: Any, magnitudes: bool = True) -> Any:
     if not isinstance(x, Tensor):
         raise TypeError(f"{op}: expected a Tensor, got {type(x).__name__}")
+    if x.dtype.is_complex:
+        x = _converted_complex(op, x, dtype)
+        return x.abs() if magnitudes else x
     if not x.dtype.is_floating_point:
         raise RuntimeError(
             f"{op}: Expected a floating point or complex tensor as input. Got {x.dtype}"
@@ -114,7 +125,7 @@ def matrix_norm(
 
     Raises RuntimeError for other orders and anything but two different dimensions.
     """
-    A = _converted("linalg.matrix_norm", A, dtype)
+    A = _converted("linalg.matrix_norm", A, dtype, magnitudes=False)
     if A.ndim < 2:
         raise RuntimeError(
             "linalg.matrix_norm: The input tensor A must have at least 2 dimensions, got "
@@ -132,11 +143,14 @@ def matrix_norm(
 
 
 def _matrix_norm(A: Any, ord: Any, rows: int, columns: int) -> Any:
+    spectral = ord == "nuc" or (not isinstance(ord, str) and math.fabs(ord) == 2)
+    if A.dtype.is_complex and not spectral:
+        A = A.abs()
     if ord == "fro":
         return vector_norm(A, 2, [rows, columns])
     if isinstance(ord, str) and ord != "nuc":
         raise RuntimeError(f"linalg.matrix_norm: Order {ord} not supported.")
-    if ord == "nuc" or (not isinstance(ord, str) and math.fabs(ord) == 2):
+    if spectral:
         values = svdvals(A.movedim((rows, columns), (-2, -1)))
         if ord == "nuc":
             return values.sum(-1)
@@ -369,9 +383,10 @@ def vander(x: Any, N: int | None = None) -> Any:
         raise RuntimeError(f"linalg.vander: expected at most 2**20 powers, got {N}")
     if count <= 1 and N is not None and count < 1:
         raise RuntimeError(f"N must be greater than 1. Got {N}")
-    if not x.dtype.is_floating_point and x.dtype is not _C.int64:
+    is_exact = not (x.dtype.is_floating_point or x.dtype.is_complex)
+    if is_exact and x.dtype is not _C.int64:
         x = x.to(_C.int64)
-    ones = x * 0 + 1 if x.dtype.is_floating_point else _C.full(x.shape, 1, x.dtype, x.device)
+    ones = x * 0 + 1 if not is_exact else _C.full(x.shape, 1, x.dtype, x.device)
     if x.ndim == 0:
         x, ones = reshape(x, (1,)), reshape(ones, (1,))
     powers = [ones]

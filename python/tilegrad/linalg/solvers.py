@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import _C
+from ..autograd.conjugation import wirtinger
 from ..autograd.graph import needs_grad, record
-from ..ops import eye, tril, triu, where
+from ..ops import complex, eye, tril, triu, where
 from ..ops._register import put_out, takes_tensors
 from ..tensor import Tensor
 from ._lapack import LinAlgError, call, check_matrix, check_square, put_all
@@ -133,7 +134,7 @@ def pinv(
     if hermitian:
         values, vectors = eigh(plain)
         size = values.abs()
-        left, right = vectors, vectors.mT
+        left, right = vectors, vectors.mH
     else:
         left, values, right = svd(plain, full_matrices=False)
         size = values
@@ -141,14 +142,15 @@ def pinv(
     if size.shape[-1]:
         limit = _C.maximum(atol, rtol * size.amax(-1)).unsqueeze(-1)
     inverse = where(size > limit, 1 / values, 0.0)
-    output = right.mT * inverse.unsqueeze(-2) @ left.mT
+    output = right.mH * inverse.unsqueeze(-2) @ left.mH
     if needs_grad(A):
         record(output, pinv_backward, (A,), (A, output))
     return output if out is None else put_out(out, output)
 
 
 def _tolerances(A: Any, atol: Any, rtol: Any) -> tuple[Any, Any]:
-    """Both as tensors of the matrices' dtype."""
+    """Both as tensors of the singular values' dtype."""
+    dtype = A.real.dtype
     if rtol is None:
         given = atol is not None and (not isinstance(atol, Tensor) and atol > 0)
         epsilon = np.finfo(A.dtype.name).eps * max(A.shape[-2:])
@@ -157,16 +159,18 @@ def _tolerances(A: Any, atol: Any, rtol: Any) -> tuple[Any, Any]:
             rtol = where(atol > 0, 0.0, float(epsilon))
     atol = 0.0 if atol is None else atol
     return tuple(
-        x.to(A.dtype) if isinstance(x, Tensor) else A.new_full((), float(x)) for x in (atol, rtol)
+        x.to(dtype) if isinstance(x, Tensor) else A.new_full((), float(x), dtype=dtype)
+        for x in (atol, rtol)
     )
 
 
+@wirtinger
 def pinv_backward(node: Any, grad: Any) -> Any:
     """Golub and Pereyra (1973): how a pseudoinverse of constant rank moves."""
     A, P = node.saved
-    outside = grad.mT - (A @ P) @ grad.mT  # (I - A P) G^T
-    inside = grad.mT - grad.mT @ (P @ A)  # G^T (I - P A)
-    return outside @ P @ P.mT + P.mT @ P @ inside - P.mT @ grad @ P.mT
+    outside = grad.mH - (A @ P) @ grad.mH  # (I - A P) G^H
+    inside = grad.mH - grad.mH @ (P @ A)  # G^H (I - P A)
+    return outside @ P @ P.mH + P.mH @ P @ inside - P.mH @ grad @ P.mH
 
 
 # --- equations ------------------------------------------------------------------------------------
@@ -273,7 +277,8 @@ def solve_triangular(
 def lu_solve(
     LU: Any, pivots: Any, B: Any, *, left: bool = True, adjoint: bool = False, out: Any = None
 ) -> Any:
-    """X with ``A @ X = B`` from :func:`lu_factor` of A; ``adjoint`` solves for the transposed A.
+    """X with ``A @ X = B`` from :func:`lu_factor` of A;
+    ``adjoint`` solves for the conjugate transpose of A.
 
     Raises RuntimeError for sizes and dtypes that do not fit.
     """
@@ -293,13 +298,13 @@ def lu_solve(
             f"matrix, got {list(pivots.shape)} and {list(LU.shape)}"
         )
     if not left:
-        return _put(out, lu_solve(LU, pivots, B.mT, adjoint=not adjoint).mT)
+        return _put(out, lu_solve(LU, pivots, B.mH, adjoint=not adjoint).mH)
     L, U = unpack(LU)
     ones = eye(rows, dtype=LU.dtype, device=LU.device)
     P = ones[permutation(pivots, rows).to(LU.device)].mT
     if adjoint:
-        inner = solve_triangular(U.mT, B, upper=False)
-        return _put(out, P @ solve_triangular(L.mT, inner, upper=True, unitriangular=True))
+        inner = solve_triangular(U.mH, B, upper=False)
+        return _put(out, P @ solve_triangular(L.mH, inner, upper=True, unitriangular=True))
     inner = solve_triangular(L, P.mT @ B, upper=False, unitriangular=True)
     return _put(out, solve_triangular(U, inner, upper=True))
 
@@ -380,8 +385,8 @@ def _cofactors(A: Any) -> Any:
     n = S.shape[-1]
     ones = eye(n, dtype=_C.boolean, device=S.device)
     others = where(ones, 1.0, S.unsqueeze(-2).expand(*S.shape, n)).prod(-1)
-    orientation = (det(U.detach()) * det(Vh.detach())).sign()
-    return U * others.unsqueeze(-2) @ Vh * orientation.unsqueeze(-1).unsqueeze(-1)
+    orientation = (det(U.detach()) * det(Vh.detach())).sgn()
+    return U.conj() * others.unsqueeze(-2) @ Vh.conj() * orientation.unsqueeze(-1).unsqueeze(-1)
 
 
 def slogdet(A: Any, *, out: Any = None) -> SlogDet:
@@ -389,15 +394,22 @@ def slogdet(A: Any, *, out: Any = None) -> SlogDet:
     RuntimeError unless matrices are square."""
     check_square("linalg.slogdet", "A", A)
     sign, size = call("linalg.slogdet", lambda x: tuple(np.linalg.slogdet(x)), A)
-    sign, size = sign.to(A.dtype), size.to(A.dtype)
+    sign, size = sign.to(A.dtype), size.to(A.real.dtype)
     if needs_grad(A):
-        record(size, slogdet_backward, (A,), (A,))
+        outputs = (sign if A.dtype.is_complex else None, size)
+        record(outputs, slogdet_backward, (A,), (A, sign))
     return SlogDet(*put_all(out, (sign, size)))
 
 
-def slogdet_backward(node: Any, grad: Any) -> Any:
-    (A,) = node.saved
-    return grad.unsqueeze(-1).unsqueeze(-1) * inv(A).mT
+@wirtinger
+def slogdet_backward(node: Any, grad_sign: Any, grad_size: Any) -> Any:
+    """The logarithm of the determinant moves by trace(A^-1 dA): its real part is that of the size,
+    its imaginary part turns the sign."""
+    A, sign = node.saved
+    grad = A.real.new_zeros(A.shape[:-2]) if grad_size is None else grad_size
+    if grad_sign is not None:
+        grad = complex(grad, -(grad_sign.conj() * sign).imag)
+    return grad.unsqueeze(-1).unsqueeze(-1) * inv(A).mH
 
 
 # --- tensors as matrices --------------------------------------------------------------------------

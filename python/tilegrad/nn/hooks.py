@@ -205,7 +205,7 @@ def _watched(
     def identity_backward(node: Any, *grads: Any) -> tuple:
         spread: list[Any] = [None] * count
         for place, grad, (shape, dtype, device) in zip(places, grads, layouts, strict=True):
-            if grad is None and zeros and dtype.is_floating_point:
+            if grad is None and zeros and (dtype.is_floating_point or dtype.is_complex):
                 grad = _C.full(shape, 0, dtype, device)
             spread[place] = grad
         replaced = on_gradients(tuple(spread))

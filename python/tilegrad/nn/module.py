@@ -358,7 +358,7 @@ class Module(StateDictMixin):
         a dtype that is not floating.
         """
         dtype, device, _ = _parse_to(*args, **kwargs)
-        if dtype is not None and not dtype.is_floating_point:
+        if dtype is not None and not (dtype.is_floating_point or dtype.is_complex):
             raise TypeError(
                 "nn.Module.to only accepts floating point or complex dtypes, "
                 f"but got desired dtype={dtype}"
@@ -477,4 +477,4 @@ class Module(StateDictMixin):
 
 
 def _is_floating(x: Any) -> Any:
-    return x.dtype.is_floating_point
+    return x.dtype.is_floating_point or x.dtype.is_complex

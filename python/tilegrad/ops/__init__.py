@@ -10,6 +10,7 @@ from .attention import *  # noqa: F403
 from .batchnorm import *  # noqa: F403
 from .binary import *  # noqa: F403
 from .compare import *  # noqa: F403
+from .complex import *  # noqa: F403
 from .conv import *  # noqa: F403
 from .conv2d import *  # noqa: F403
 from .copy import *  # noqa: F403
@@ -22,6 +23,7 @@ from .dropout import *  # noqa: F403
 from .einsum import *  # noqa: F403
 from .embedding import *  # noqa: F403
 from .fill import *  # noqa: F403
+from .fourier import *  # noqa: F403
 from .group_norm import *  # noqa: F403
 from .index import *  # noqa: F403
 from .join import *  # noqa: F403
@@ -46,6 +48,7 @@ from .view import *  # noqa: F403
 from .where import *  # noqa: F403
 from .windows import *  # noqa: F403
 
+from . import _complex_rules  # isort: skip - what _C does with complex numbers
 from . import _documentation  # isort: skip - it completes what was imported
 
 _documentation.complete(globals())

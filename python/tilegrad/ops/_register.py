@@ -25,7 +25,7 @@ __all__ = [
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_OPERANDS = (Tensor, bool, int, float, np.number, np.bool_)
+_OPERANDS = (Tensor, bool, int, float, complex, np.number, np.bool_)
 
 
 def takes_tensors(function: Function) -> Function:

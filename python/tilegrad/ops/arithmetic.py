@@ -17,18 +17,15 @@ from ..tensor import Tensor, as_array
 from ._register import composed_in_place, method, operator, put_out, rounded_once, takes_tensors
 from .binary import add, atan2, div, mul, pow
 from .fill import as_tensor
-from .unary import abs, log, log1p, zero_backward
+from .unary import abs, log, log1p
 from .view import broadcast_tensors
 from .where import where
 
 __all__ = [
     "addcdiv",
     "addcmul",
-    "angle",
     "bitwise_left_shift",
     "bitwise_right_shift",
-    "conj",
-    "conj_physical",
     "copysign",
     "deg2rad",
     "float_power",
@@ -37,17 +34,12 @@ __all__ = [
     "gcd",
     "heaviside",
     "hypot",
-    "isreal",
     "lcm",
     "ldexp",
     "logaddexp",
     "logaddexp2",
     "nextafter",
     "rad2deg",
-    "real",
-    "resolve_conj",
-    "resolve_neg",
-    "sgn",
     "signbit",
     "xlogy",
 ]
@@ -60,7 +52,7 @@ def finish(output: Any, out: Any) -> Any:
 
 def floating(x: Any) -> Any:
     """Integers and bools in the default floating dtype, other tensors and numbers as they are."""
-    if isinstance(x, Tensor) and not x.dtype.is_floating_point:
+    if isinstance(x, Tensor) and not (x.dtype.is_floating_point or x.dtype.is_complex):
         return x.to(_C.get_default_dtype())
     return x
 
@@ -115,7 +107,7 @@ def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1, out: Any 
     Shapes broadcast, dtypes are promoted. Raises RuntimeError for two integer tensors and shapes
     that do not broadcast, TypeError for what is not a tensor.
     """
-    if not (tensor1.dtype.is_floating_point or tensor2.dtype.is_floating_point):
+    if not any(x.dtype.is_floating_point or x.dtype.is_complex for x in (tensor1, tensor2)):
         raise RuntimeError(
             "addcdiv: Integer division with addcdiv is no longer supported, got "
             f"{tensor1.dtype} and {tensor2.dtype}"
@@ -124,7 +116,7 @@ def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1, out: Any 
     return finish(add(input, quotient if value == 1 else mul(quotient, value)), out)
 
 
-# --- angles, parts and signs ----------------------------------------------------------------------
+# --- angles and signs -----------------------------------------------------------------------------
 
 
 @method()
@@ -143,67 +135,12 @@ def rad2deg(input: Any, *, out: Any = None) -> Any:
 
 @method()
 @takes_tensors
-def angle(input: Any, *, out: Any = None) -> Any:
-    """0 for positive numbers and zeros, pi for negative ones, NaN for NaN; its gradient is 0."""
-    x = floating(input)
-    value = _C.mul(_C.to_dtype(_C.lt(x, 0), x.dtype), math.pi)
-    value = _C.where(_C.ne(x, x), x, value)
-    if needs_grad(input):
-        record(value, zero_backward, (input,))
-    return finish(value, out)
-
-
-@method()
-@takes_tensors
 def signbit(input: Any, *, out: Any = None) -> Any:
     """Whether the sign bit is set, that of -0.0 and of NaN too; a bool tensor."""
     if not input.dtype.is_floating_point:
         return finish(_C.lt(input, 0), out)
     bits = {8: _C.int64, 4: _C.int32, 2: _C.int16}[input.dtype.itemsize]
     return finish(_C.lt(_C.reinterpret(_C.contiguous(input.detach()), bits), 0), out)
-
-
-@method()
-@takes_tensors
-def sgn(input: Any, *, out: Any = None) -> Any:
-    """-1, 0 or 1, as :func:`sign`: there are no complex numbers. Raises as it does."""
-    return input.sign() if out is None else put_out(out, input.sign())
-
-
-@method()
-@takes_tensors
-def isreal(input: Any) -> Any:
-    """True everywhere: there are no complex numbers."""
-    return _C.full(input.shape, True, _C.boolean, input.device)
-
-
-def _identity(name: str, doc: str) -> Any:
-    @takes_tensors
-    def function(input: Any) -> Any:
-        input.dtype  # noqa: B018 - a tensor has one
-        return input
-
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"{doc} Raises TypeError for what is not a tensor."
-    return method(name)(function)
-
-
-conj = _identity("conj", "The tensor itself: it is real, and so its own conjugate.")
-conj_physical = _identity("conj_physical", "The tensor itself: it is its own conjugate.")
-resolve_conj = _identity("resolve_conj", "The tensor itself: nothing is left to conjugate.")
-resolve_neg = _identity("resolve_neg", "The tensor itself: nothing is left to negate.")
-real = _identity("real", "The tensor itself: it is real.")
-Tensor.real = property(lambda self: self, doc="The tensor itself: it is real.")
-Tensor.H = property(lambda self: _adjoint(self), doc="A matrix transposed.")
-Tensor.mH = property(lambda self: self.mT, doc="Each matrix transposed.")
-
-
-def _adjoint(tensor: Any) -> Any:
-    if tensor.ndim not in (0, 2):
-        raise RuntimeError(
-            f"tensor.H is only supported on matrices (2-D tensors). Got {tensor.ndim}-D tensor."
-        )
-    return tensor.t()
 
 
 @method()
@@ -460,7 +397,7 @@ def _attach() -> None:
     operator("__rrshift__", bitwise_right_shift, reflected=True)
     operator("__rdiv__", div, reflected=True)
     for op in (
-        *(addcmul, addcdiv, deg2rad, rad2deg, sgn, conj_physical, copysign, heaviside, ldexp),
+        *(addcmul, addcdiv, deg2rad, rad2deg, copysign, heaviside, ldexp),
         *(atan2, float_power, hypot, xlogy, nextafter, gcd, lcm),
         *(bitwise_left_shift, bitwise_right_shift),
     ):

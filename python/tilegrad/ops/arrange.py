@@ -124,11 +124,10 @@ def narrow_copy(input: Any, dim: int, start: int, length: int) -> Any:
 @method()
 @takes_tensors
 def adjoint(input: Any) -> Any:
-    """Each matrix transposed: there are no complex numbers to conjugate. RuntimeError for fewer
-    than two dimensions."""
+    """Each matrix transposed and conjugated. RuntimeError for fewer than two dimensions."""
     if input.ndim == 1:
         raise RuntimeError("tensor.adjoint() is only supported on matrices or batches of matrices")
-    return input.mT if input.ndim else input
+    return input.mH if input.ndim else input.conj()
 
 
 @takes_tensors

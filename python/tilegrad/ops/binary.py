@@ -66,7 +66,7 @@ def _sub_scaled(kernel: Any, input: Any, other: Any, alpha: Any) -> Any:
     """``input - alpha * other`` by a kernel that adds."""
     if _is_boolean(input) or _is_boolean(other):
         raise RuntimeError("sub: not defined for bool operands; convert one of them")
-    if not isinstance(alpha, (int, float, np.number)):
+    if not isinstance(alpha, (int, float, complex, np.number)):
         raise TypeError(f"sub: argument 'alpha': expected a number, got {type(alpha).__name__}")
     return kernel(input, other, -alpha)
 
@@ -200,7 +200,8 @@ def pow(input: Any, exponent: Any, *, out: Any = None) -> Any:
 def _check_exponent(input: Any, exponent: Any) -> None:
     if not isinstance(exponent, (int, np.integer)) or exponent >= 0:
         return
-    if not getattr(input, "dtype", _C.float32).is_floating_point:
+    dtype = getattr(input, "dtype", _C.float32)
+    if not (dtype.is_floating_point or dtype.is_complex):
         raise RuntimeError("Integers to negative integer powers are not allowed.")
 
 
@@ -213,7 +214,7 @@ def pow_backward(node: Any, grad: Any) -> tuple:
     input, exponent, output = node.saved
     grad_input = grad_exponent = None
     if node.needs(0):
-        if isinstance(exponent, (int, float)):
+        if isinstance(exponent, (int, float, complex)):
             zero = exponent == 0  # d/dx x**0 is 0 also where x**-1 is infinite
             grad_input = grad * 0 if zero else grad * (exponent * pow(input, exponent - 1))
         else:
@@ -221,6 +222,7 @@ def pow_backward(node: Any, grad: Any) -> tuple:
             grad_input = grad * _where(exponent == 0, 0.0, slope)
     if node.needs(1):  # 0**y is flat for y >= 0
         base = input if hasattr(input, "log") else _as_tensor(input, output)
+        exponent = getattr(exponent, "real", exponent)
         flat = (base == 0) & (exponent >= 0)
         grad_exponent = grad * _where(flat, 0.0, output * base.to(output.dtype).log())
     return grad_input, grad_exponent

@@ -133,7 +133,7 @@ def isclose(
             )
     input, other = input.detach(), other.detach()
     close = _C.eq(input, other)
-    floating = input.dtype.is_floating_point
+    floating = input.dtype.is_floating_point or input.dtype.is_complex
     if equal_nan and floating:
         close = _C.logical_or(close, _C.logical_and(_C.ne(input, input), _C.ne(other, other)))
     if rtol == 0 and atol == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from .. import _C
@@ -12,7 +13,7 @@ from ._register import method, takes_tensors
 
 __all__ = ["clone"]
 
-_PYTHON_TYPES = {float: _C.float64, int: _C.int64, bool: _C.boolean}
+_PYTHON_TYPES = {float: _C.float64, int: _C.int64, bool: _C.boolean, complex: _C.complex128}
 
 
 @method()
@@ -61,8 +62,12 @@ def to(input: Any, *args: Any, **kwargs: Any) -> Any:
     device = input.device if device is None else device
     if dtype is input.dtype and device == input.device:
         return clone(input) if copy else input
+    if input.dtype.is_complex and not dtype.is_complex and dtype is not _C.boolean:
+        warnings.warn(
+            "Casting complex values to real discards the imaginary part", UserWarning, stacklevel=2
+        )
     output = _C.to_dtype(_C.to_device(input, device), dtype)
-    if dtype.is_floating_point and needs_grad(input):
+    if needs_grad(input):
         record(output, to_backward, (input,), (input.device,))
     return output
 
@@ -172,6 +177,8 @@ def _attach_dtype_methods() -> None:
         "char": _C.int8,
         "byte": _C.uint8,
         "bool": _C.boolean,
+        "cfloat": _C.complex64,
+        "cdouble": _C.complex128,
     }.items():
         setattr(Tensor, name, converter(dtype))
 

@@ -26,7 +26,7 @@ def cumsum(
 
 def _cumsum(input: Any, dim: int, dtype: Any, reverse: bool) -> Any:
     output = _C.cumsum(input, dim, dtype, reverse)
-    if needs_grad(input) and output.dtype.is_floating_point:
+    if needs_grad(input):
         record(output, cumsum_backward, (input,), (dim, reverse))
     return output
 

@@ -249,7 +249,7 @@ def _contract(
     ]
     left = arranged(x, x_labels, batch, own, summed)
     right = arranged(y, y_labels, batch, summed, others)
-    if not left.dtype.is_floating_point or not right.dtype.is_floating_point:
+    if not all(t.dtype.is_floating_point or t.dtype.is_complex for t in (left, right)):
         product = (left.unsqueeze(-1) * right.unsqueeze(1)).sum(2, dtype=left.dtype)
     else:
         product = bmm(left, right) if batch else matmul(left[0], right[0])
@@ -317,8 +317,8 @@ def kron(input: Any, other: Any, *, out: Any = None) -> Any:
 @method()
 @takes_tensors
 def vdot(input: Any, other: Any, *, out: Any = None) -> Any:
-    """:func:`dot`: there are no complex numbers to conjugate. Errors are those of ``dot``."""
-    return dot(input, other, out=out)
+    """:func:`dot` with the first vector conjugated. Errors are those of ``dot``."""
+    return dot(input.conj(), other, out=out)
 
 
 @takes_tensors

@@ -9,7 +9,8 @@ import numpy as np
 from .. import _C
 from ..autograd.graph import needs_grad, record
 from ..autograd.views import in_place
-from ..tensor import Tensor, as_array
+from ..tensor import Tensor
+from ._data import array_of, check_range, default_dtype, holds_double
 from ._register import method, put_out, takes_tensors
 
 __all__ = [
@@ -30,7 +31,6 @@ __all__ = [
 ]
 
 _CPU = _C.device("cpu")
-_INTEGERS = (_C.int64, _C.int32, _C.int16, _C.int8, _C.uint8)
 
 
 def _device(device: Any) -> Any:
@@ -90,13 +90,13 @@ def tensor(
     if isinstance(data, Tensor):
         output = _C.clone(data)
     else:
-        array = _array_of(data, dtype)
-        if isinstance(data, (int, float, list, tuple)):
-            _check_range(array, dtype)
+        array = array_of(data, dtype)
+        if isinstance(data, (int, float, complex, list, tuple)):
+            check_range(array, dtype)
         output = _C.clone(_C.from_numpy(array))
-        from_python = isinstance(data, (float, list, tuple)) and not _holds_float64(data)
-        if dtype is None and from_python and output.dtype is _C.float64:
-            dtype = _C.get_default_dtype()
+        from_python = isinstance(data, (float, complex, list, tuple)) and not holds_double(data)
+        if dtype is None and from_python and output.dtype in (_C.float64, _C.complex128):
+            dtype = default_dtype(output.dtype.is_complex)
     return _finish(_moved(output, dtype, device), requires_grad)
 
 
@@ -106,63 +106,6 @@ def _moved(output: Any, dtype: Any, device: Any) -> Any:
     if device is not None:
         output = _C.to_device(output, _device(device))
     return output
-
-
-def _check_range(array: np.ndarray, dtype: Any) -> None:
-    """RuntimeError for Python numbers outside an integer dtype; arrays are converted as usual."""
-    if dtype not in _INTEGERS or array.size == 0:
-        return
-    limits = np.iinfo(dtype.name)
-    low = limits.min if limits.min else -limits.max  # negatives wrap in unsigned dtypes
-    if not ((array >= low) & (array <= limits.max)).all():
-        raise RuntimeError(f"tensor: value cannot be converted to type {dtype} without overflow")
-
-
-def _array_of(data: Any, dtype: Any = None) -> np.ndarray:
-    if isinstance(data, np.ndarray):
-        array = data
-    else:
-        if isinstance(data, (list, tuple)):
-            if not data:
-                return np.zeros(0, dtype=np.float64)
-            data = _without_tensors(data)
-        try:
-            array = np.array(data)
-        except ValueError as error:
-            raise ValueError(f"tensor: expected sequences of equal length ({error})") from None
-        if array.dtype == np.uint64 or _holds_integers(array):
-            if dtype is None or not dtype.is_floating_point:
-                raise ValueError("tensor: an integer overflows 64 bits")
-            array = array.astype(np.float64)
-    if array.dtype.kind in "OUSMmV":
-        raise TypeError(
-            "tensor: expected numbers, sequences of numbers, arrays or tensors, "
-            f"got {type(data).__name__} of {array.dtype}"
-        )
-    if any(stride < 0 for stride in array.strides) or not array.dtype.isnative:
-        array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
-    return array
-
-
-def _holds_integers(array: np.ndarray) -> bool:
-    """Whether NumPy kept Python integers as objects, because they are too large."""
-    return array.dtype == object and array.size > 0 and all(type(x) is int for x in array.flat)
-
-
-def _without_tensors(data: Any) -> Any:
-    """Nested sequences with each tensor replaced by its numbers."""
-    if isinstance(data, Tensor):
-        return as_array(data)
-    if isinstance(data, (list, tuple)) and any(isinstance(x, (list, tuple, Tensor)) for x in data):
-        return [_without_tensors(x) for x in data]
-    return data
-
-
-def _holds_float64(data: Any) -> bool:
-    """Whether nested sequences hold float64 arrays or tensors, whose dtype is kept."""
-    while isinstance(data, (list, tuple)) and data:
-        data = data[0]
-    return isinstance(data, (np.ndarray, np.float64, Tensor)) and str(data.dtype).endswith("64")
 
 
 @takes_tensors
@@ -176,7 +119,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
         unchanged = dtype is None and device is None
         return data if unchanged else data.to(device=device, dtype=dtype)
     if isinstance(data, np.ndarray):
-        return _moved(_C.from_numpy(_array_of(data)), dtype, device)
+        return _moved(_C.from_numpy(array_of(data)), dtype, device)
     return tensor(data, dtype=dtype, device=device)
 
 
@@ -264,7 +207,7 @@ def full(
         elif isinstance(fill_value, (int, np.integer)):
             dtype = _C.int64
         else:
-            dtype = _C.get_default_dtype()
+            dtype = default_dtype(isinstance(fill_value, (complex, np.complexfloating)))
     return _finish(_C.full(size, fill_value, dtype, _device(device)), requires_grad, out)
 
 

@@ -435,6 +435,9 @@ def geometric_(input: Any, p: float, *, generator: Generator | None = None) -> A
     if not 0 < p < 1:
         raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p}")
 
+    if input.dtype.is_complex:
+        raise NotImplementedError(f"geometric_ is not implemented for {input.dtype}")
+
     def draw(y: Any) -> None:
         dtype = y.dtype if y.dtype.is_floating_point else _C.float64
         drawn = _C.empty(y.shape, dtype, y.device)

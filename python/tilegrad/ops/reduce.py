@@ -85,7 +85,7 @@ def sum(
     if names:
         dim, keepdim = numpy_names("sum", dim, keepdim, names)
     output = _C.sum(input, dim, keepdim, dtype)
-    if needs_grad(input) and output.dtype.is_floating_point:
+    if needs_grad(input):
         record(output, sum_backward, (input,), (input.shape, dim, keepdim))
     return output if out is None else put_out(out, output)
 
@@ -156,7 +156,7 @@ def prod(
             f"prod: argument 'dim': expected one int or None, got {type(dim).__name__} {dim}"
         )
     output = _C.prod(input, dim, keepdim, dtype)
-    if needs_grad(input) and output.dtype.is_floating_point:
+    if needs_grad(input):
         record(output, prod_backward, (input,), (input, dim, keepdim, output))
     return output if out is None else put_out(out, output)
 
@@ -410,6 +410,8 @@ def norm(
         if p != "fro":
             raise ValueError(f"norm: argument 'p': expected a number, 'fro' or 'nuc', got {p!r}")
         p = 2.0
+    if input.dtype.is_complex:
+        return norm(input.abs(), p, dim, keepdim, out, dtype)
     if not input.dtype.is_floating_point:
         raise RuntimeError(f"norm: Expected a floating point tensor as input. Got {input.dtype}")
     if dtype is not None:
@@ -468,7 +470,7 @@ def logsumexp(
         dim, keepdim = numpy_names("logsumexp", dim, keepdim, names)
     if dim is None:
         raise TypeError("logsumexp() missing 1 required positional argument: 'dim'")
-    if not input.dtype.is_floating_point:
+    if not (input.dtype.is_floating_point or input.dtype.is_complex):
         input = input.to(_C.get_default_dtype())
     output = _logsumexp(input, dim, keepdim)
     if needs_grad(input):

@@ -40,7 +40,7 @@ def cumprod(input: Any, dim: int, *, dtype: Any = None, out: Any = None) -> Any:
 
 def cumprod_backward(node: Any, grad: Any) -> Any:
     input, output, dim = node.saved
-    if not needs_grad(grad, input):
+    if not needs_grad(grad, input) and not output.dtype.is_complex:
         return _C.cumprod_backward(grad, input, dim)
     if input.ndim == 0:
         return grad * 1

@@ -30,7 +30,7 @@ __all__ = [
     "scatter_add",
 ]
 
-_NUMBERS = (int, float, np.number, np.bool_)
+_NUMBERS = (int, float, complex, np.number, np.bool_)
 
 
 @method("__setitem__")

@@ -132,7 +132,7 @@ def index_reduce(
 
 
 def _is_float(input: Any) -> bool:
-    return input.dtype.is_floating_point
+    return input.dtype.is_floating_point or input.dtype.is_complex
 
 
 def _neutral(reduce: str, dtype: Any) -> Any:

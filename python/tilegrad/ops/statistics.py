@@ -156,7 +156,8 @@ def nansum(
     input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None
 ) -> Any:
     """The sum of what is not NaN."""
-    value = where(isnan(input), 0, input) if input.dtype.is_floating_point else input
+    has_nan = input.dtype.is_floating_point or input.dtype.is_complex
+    value = where(isnan(input), 0, input) if has_nan else input
     return sum(value, dim, keepdim, dtype=dtype, out=out)
 
 
@@ -166,9 +167,10 @@ def nanmean(
     input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None
 ) -> Any:
     """The mean of what is not NaN. Raises RuntimeError unless the dtype is floating."""
-    if not input.dtype.is_floating_point:
+    if not (input.dtype.is_floating_point or input.dtype.is_complex):
         raise RuntimeError(
-            f"nanmean(): expected input to have floating point dtype but got {input.dtype}"
+            "nanmean(): expected input to have floating point or complex dtype but got "
+            f"{input.dtype}"
         )
     count = sum(~isnan(input), dim, keepdim)
     output = nansum(input, dim, keepdim, dtype=dtype) / count

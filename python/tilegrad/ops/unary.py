@@ -109,7 +109,7 @@ def _quotient(divisor: Any) -> Any:
 
 
 neg = _function("neg", "``-input``. Raises RuntimeError for bool.", _slope(lambda x: -1))
-abs = _function("abs", "The absolute value; its gradient at 0 is 0.", _slope(lambda x: sign(x)))
+abs = _function("abs", "The absolute value; its gradient at 0 is 0.", _slope(lambda x: x.sgn()))
 sign: Any = _function(
     "sign", "-1, 0 or 1 as the input is negative, zero or positive.", zero_backward
 )
@@ -200,7 +200,9 @@ def isnan(input: Any) -> Any:
 @method()
 @takes_tensors
 def isinf(input: Any) -> Any:
-    """Whether the input is inf or -inf."""
+    """Whether the input is inf or -inf; of complex numbers, whether a part is."""
+    if input.dtype.is_complex:
+        return _C.any(isinf(_C.view_as_real(input.detach())), [-1], False)
     if not input.dtype.is_floating_point:
         return _C.ne(input, input)
     return _C.eq(_C.abs(input), math.inf)
@@ -209,16 +211,24 @@ def isinf(input: Any) -> Any:
 @method()
 @takes_tensors
 def isfinite(input: Any) -> Any:
-    """Whether the input is neither infinite nor NaN."""
+    """Whether the input is neither infinite nor NaN; of complex numbers, whether both parts are."""
+    if input.dtype.is_complex:
+        return _C.all(isfinite(_C.view_as_real(input.detach())), [-1], False)
     if not input.dtype.is_floating_point:
         return _C.eq(input, input)
     return _C.lt(_C.abs(input), math.inf)
 
 
+def _refuse_complex(op: str, input: Any) -> None:
+    if input.dtype.is_complex:
+        raise RuntimeError(f"{op} does not support complex inputs.")
+
+
 @method()
 @takes_tensors
 def isposinf(input: Any, *, out: Any = None) -> Any:
-    """Whether the input is inf."""
+    """Whether the input is inf. Raises RuntimeError for complex numbers."""
+    _refuse_complex("isposinf", input)
     floating = input.dtype.is_floating_point
     output = _C.eq(input, math.inf) if floating else _C.ne(input, input)
     return output if out is None else put_out(out, output)
@@ -227,7 +237,8 @@ def isposinf(input: Any, *, out: Any = None) -> Any:
 @method()
 @takes_tensors
 def isneginf(input: Any, *, out: Any = None) -> Any:
-    """Whether the input is -inf."""
+    """Whether the input is -inf. Raises RuntimeError for complex numbers."""
+    _refuse_complex("isneginf", input)
     floating = input.dtype.is_floating_point
     output = _C.eq(input, -math.inf) if floating else _C.ne(input, input)
     return output if out is None else put_out(out, output)
@@ -267,7 +278,7 @@ def _logical_not_raw(tensor: Any) -> None:
 
 def _invert(self: Any) -> Any:
     """``~self`` of bools or integers."""
-    if self.dtype.is_floating_point:
+    if self.dtype.is_floating_point or self.dtype.is_complex:
         raise TypeError(
             "~ (operator.invert) is only implemented on integer and Boolean-type tensors"
         )

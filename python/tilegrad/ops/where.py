@@ -183,7 +183,7 @@ def lerp(input: Any, end: Any, weight: Any, *, out: Any = None) -> Any:
 
     ``input``, ``end`` and a tensor ``weight`` have one floating dtype; RuntimeError otherwise.
     """
-    if not input.dtype.is_floating_point:
+    if not (input.dtype.is_floating_point or input.dtype.is_complex):
         raise NotImplementedError(f"lerp: not implemented for dtype {input.dtype}")
     for name, tensor in (("end", end), ("weight", weight)):
         if isinstance(tensor, Tensor) and tensor.dtype is not input.dtype:
@@ -219,6 +219,11 @@ def nan_to_num(
     out: Any = None,
 ) -> Any:
     """NaN and infinities replaced: by 0, the dtype's largest and smallest number unless given."""
+    if input.dtype.is_complex:
+        from .complex import view_as_complex, view_as_real
+
+        parts = nan_to_num(view_as_real(input), nan, posinf, neginf)
+        return view_as_complex(parts) if out is None else put_out(out, view_as_complex(parts))
     output = input
     if input.dtype.is_floating_point:
         largest = _LARGEST[input.dtype.name]

@@ -81,7 +81,7 @@ def get_swa_multi_avg_fn() -> Callable[[Any, Any, Any], None]:
 
 def _move_towards(averages: Any, new: Any, share: float) -> None:
     for average, value in zip(averages, new, strict=True):
-        if average.is_floating_point():
+        if average.is_floating_point() or average.is_complex():
             average.lerp_(value, share)
         else:
             average.copy_(average * (1 - share) + value * share)

@@ -36,6 +36,8 @@ STORAGE_NAMES = {
     "CharStorage": _C.int8,
     "ByteStorage": _C.uint8,
     "BoolStorage": _C.boolean,
+    "ComplexFloatStorage": _C.complex64,
+    "ComplexDoubleStorage": _C.complex128,
 }
 
 
@@ -112,6 +114,10 @@ def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any) -> Tensor
         raise RuntimeError(f"load: the file holds an impossible tensor: {error}") from None
 
 
+def _has_gradients(dtype: Any) -> bool:
+    return dtype.is_floating_point or dtype.is_complex
+
+
 def _rebuild_tensor_v2(
     storage: Any,
     offset: Any,
@@ -122,7 +128,7 @@ def _rebuild_tensor_v2(
     metadata: Any = None,
 ) -> Tensor:
     tensor = _rebuild_tensor(storage, offset, size, stride)
-    if requires_grad is True and tensor.dtype.is_floating_point:
+    if requires_grad is True and _has_gradients(tensor.dtype):
         tensor.requires_grad_()
     return tensor
 
@@ -130,7 +136,7 @@ def _rebuild_tensor_v2(
 def _rebuild_parameter(data: Any, requires_grad: Any, hooks: Any = None) -> Parameter:
     if not isinstance(data, Tensor):
         raise UnpicklingError("the file makes a Parameter of what is not a tensor")
-    return Parameter(data, requires_grad is True and data.dtype.is_floating_point)
+    return Parameter(data, requires_grad is True and _has_gradients(data.dtype))
 
 
 def _rebuild_parameter_with_state(data: Any, requires_grad: Any, hooks: Any, state: Any) -> Any:
@@ -187,7 +193,7 @@ _TENSORS: dict[str, Any] = {
     **{
         f"torch.{dtype.name}": dtype
         for dtype in [getattr(_C, name) for name in ("uint8", "int8", "int16", "int32", "int64")]
-        + [_C.boolean, _C.float16, _C.bfloat16, _C.float32, _C.float64]
+        + [_C.boolean, _C.float16, _C.bfloat16, _C.float32, _C.float64, _C.complex64, _C.complex128]
     },
 }
 _CALLS: dict[Any, Callable[..., Any]] = {
@@ -199,7 +205,7 @@ _CALLS: dict[Any, Callable[..., Any]] = {
     Size: _size,
     _C.device: _device,
 }
-_UNKNOWN_STORAGES = ("Complex", "Quantized", "QInt", "QUInt")
+_UNKNOWN_STORAGES = ("ComplexHalf", "Quantized", "QInt", "QUInt")
 
 
 class TensorBuilder:

@@ -35,7 +35,7 @@ class _Checkpoint(Function):
         for x in ctx.args:
             if isinstance(x, Tensor):
                 copy = next(saved).detach()
-                x = copy.requires_grad_(x.requires_grad) if x.is_floating_point() else copy
+                x = copy.requires_grad_() if x.requires_grad else copy
             inputs.append(x)
         with fork_rng(enabled=ctx.state is not None), enable_grad():
             if ctx.state is not None:

@@ -38,6 +38,7 @@ _DTYPES = {
     "BF16": _C.bfloat16,
     "F32": _C.float32,
     "F64": _C.float64,
+    "C64": _C.complex64,
 }
 # The library's names of dtypes when it writes.
 _WRITTEN = {dtype: dtype.name for dtype in _DTYPES.values()}

@@ -1,0 +1,142 @@
+// The guard at the entry of the module's functions.
+//
+// pybind11 gives every function of the module one entry point, the address that Python calls. It is
+// replaced by one that looks through the arguments first: a few compares for each.
+#include "gate.h"
+
+#include <map>
+#include <set>
+#include <string>
+
+static_assert(PYBIND11_VERSION_HEX >= 0x030100F0, "functions must be METH_FASTCALL");
+
+namespace tilegrad {
+namespace {
+
+Entry pybind_entry = nullptr;
+std::set<std::string> half_names, complex_names;  // of functions that take them as they are
+std::map<std::string, HalfRule> rules;
+std::map<PyObject*, std::string> guarded_names;  // by the function's first argument, `self`
+PyObject* complex_rules = nullptr;               // Python: a dict of functions by name
+
+// Sets of dtypes that a function does not take as they are.
+using DTypes = unsigned;
+constexpr DTypes dtype_set(DType dtype) { return 1u << static_cast<int>(dtype); }
+constexpr DTypes kHalves = dtype_set(DType::float16) | dtype_set(DType::bfloat16);
+constexpr DTypes kComplex = dtype_set(DType::complex64) | dtype_set(DType::complex128);
+
+bool is_in(DType dtype, DTypes set) { return dtype_set(dtype) & set; }
+
+// True for a tensor of such a dtype, the dtype itself, such a number, and lists that contain one.
+bool concerns(PyObject* object, DTypes set) {
+  PyTypeObject* type = Py_TYPE(object);
+  if (type == &PyLong_Type || type == &PyFloat_Type || type == &PyBool_Type ||
+      type == &PyUnicode_Type)
+    return false;
+  if (type == &PyTuple_Type || type == &PyList_Type) {
+    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(object); ++i)
+      if (concerns(PySequence_Fast_GET_ITEM(object, i), set)) return true;
+    return false;
+  }
+  if (is_tensor(object)) return is_in(as_py(object)->tensor.dtype, set);
+  if (DType dtype; is_dtype(object)) return load_dtype(object, dtype) && is_in(dtype, set);
+  return (set & kComplex) && is_complex_number(object);
+}
+
+// By the rule that Python has for the function.
+PyObject* call_by_rule(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+  const std::string& name = guarded_names[self];
+  PyObject* rule =
+      complex_rules == nullptr ? nullptr : PyDict_GetItemString(complex_rules, name.c_str());
+  if (rule != nullptr)
+    return PyObject_Vectorcall(rule, args, static_cast<std::size_t>(count), names);
+  PyErr_Format(PyExc_NotImplementedError, "%s: not implemented for complex numbers", name.c_str());
+  return nullptr;
+}
+
+// What every call pays: the usual arguments are told apart here. (Bindings are compiled with -O1.)
+template <HalfRule kRule, DTypes kGuarded>
+[[gnu::optimize("O2")]] PyObject* enter(PyObject* self, PyObject* const* args, Py_ssize_t count,
+                                        PyObject* names) {
+  const Py_ssize_t total = count + (names == nullptr ? 0 : PyTuple_GET_SIZE(names));
+  bool found = false, found_complex = false;
+  for (Py_ssize_t i = 0; i < total; ++i) {
+    PyObject* object = args[i];
+    if (object == Py_None || object == Py_False) continue;
+    const bool concerned = Py_TYPE(object) == tensor_type
+                               ? is_in(as_py(object)->tensor.dtype, kGuarded)
+                               : concerns(object, kGuarded);
+    if (concerned) [[unlikely]] {
+      found = true;
+      found_complex |= (kGuarded & kComplex) && concerns(object, kComplex);
+    }
+  }
+  if (!found) [[likely]]
+    return pybind_entry(self, args, count, names);
+  if (found_complex) return call_by_rule(self, args, count, names);
+  return call_in_float32(pybind_entry, self, args, total, count, names, kRule);
+}
+
+template <DTypes kGuarded>
+PyCFunction guarded_entry(HalfRule rule) {
+  switch (rule) {
+    case HalfRule::compare:
+      return as_method(enter<HalfRule::compare, kGuarded>);
+    case HalfRule::follow_input:
+      return as_method(enter<HalfRule::follow_input, kGuarded>);
+    case HalfRule::first_result:
+      return as_method(enter<HalfRule::first_result, kGuarded>);
+    case HalfRule::promote:
+      break;
+  }
+  return as_method(enter<HalfRule::promote, kGuarded>);
+}
+
+PyMethodDef* definition_of(PyObject* function) {
+  return reinterpret_cast<PyCFunctionObject*>(function)->m_ml;
+}
+
+}  // namespace
+
+void takes_every_dtype(py::module_& module) {
+  for (const auto& [name, value] : py::reinterpret_borrow<py::dict>(module.attr("__dict__")))
+    if (PyCFunction_Check(value.ptr())) takes_every_dtype({py::cast<std::string>(name).c_str()});
+}
+
+void takes_every_dtype(std::initializer_list<const char*> names) {
+  takes_halves(names);
+  takes_complex(names);
+}
+
+void takes_halves(std::initializer_list<const char*> names) {
+  half_names.insert(names.begin(), names.end());
+}
+
+void takes_complex(std::initializer_list<const char*> names) {
+  complex_names.insert(names.begin(), names.end());
+}
+
+void half_rule(HalfRule rule, std::initializer_list<const char*> names) {
+  for (const char* name : names) rules[name] = rule;
+}
+
+void guard(py::module_& module) {
+  pybind_entry = reinterpret_cast<Entry>(
+      reinterpret_cast<void (*)()>(definition_of(module.attr("initialize").ptr())->ml_meth));
+  module.def("_register_complex_rules",
+             [](const py::dict& given) { complex_rules = given.inc_ref().ptr(); });
+  takes_every_dtype({"_register_complex_rules"});
+  for (const auto& [key, value] : py::reinterpret_borrow<py::dict>(module.attr("__dict__"))) {
+    const auto name = py::cast<std::string>(key);
+    if (!PyCFunction_Check(value.ptr())) continue;
+    PyMethodDef* definition = definition_of(value.ptr());
+    if (definition->ml_flags != (METH_FASTCALL | METH_KEYWORDS)) continue;
+    const bool halves = half_names.count(name) == 0, complex = complex_names.count(name) == 0;
+    guarded_names[PyCFunction_GET_SELF(value.ptr())] = name;
+    if (halves && complex) definition->ml_meth = guarded_entry<kHalves | kComplex>(rules[name]);
+    else if (halves) definition->ml_meth = guarded_entry<kHalves>(rules[name]);
+    else if (complex) definition->ml_meth = guarded_entry<kComplex>(HalfRule::promote);
+  }
+}
+
+}  // namespace tilegrad
