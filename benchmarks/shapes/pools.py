@@ -28,7 +28,7 @@ CASES = [
     pool("max 3x3 stride 1", "max_pool2d", (8, 64, 28, 28), 3, 1, 1),
     pool("max 5x5 stride 1", "max_pool2d", (4, 128, 20, 20), 5, 1, 2),
     pool("max 4x4", "max_pool2d", (16, 32, 32, 32), 4),
-    pool("max 3x3 dilation 2", "max_pool2d", (8, 32, 28, 28), 3, 1, 2, 2),
+    pool("max 3x3 dilation 2", "max_pool2d", (8, 32, 28, 28), 3, 1, 1, 2),
     pool("max 1d 2", "max_pool1d", (32, 64, 500), 2),
     pool("max 1d 3 stride 2", "max_pool1d", (32, 64, 500), 3, 2, 1),
     pool("max 3d 2", "max_pool3d", (2, 32, 16, 16, 16), 2),

@@ -14,12 +14,13 @@ def attention(
     def make(m: Any, convert: Any) -> Program:
         shapes = [(batch, heads, length, size) for length in (queries, keys, keys)]
         leaves = [m.randn(*shape, requires_grad=gradient) for shape in shapes]
+        chosen = dict(options)
         if mask:
-            options["attn_mask"] = m.randn(queries, keys) > -1
+            chosen["attn_mask"] = m.randn(queries, keys) > -1
         function = m.nn.functional.scaled_dot_product_attention
         if not gradient:
-            return lambda: function(*leaves, **options)
-        return forward_backward(m, lambda: function(*leaves, **options), leaves)
+            return lambda: function(*leaves, **chosen)
+        return forward_backward(m, lambda: function(*leaves, **chosen), leaves)
 
     text = f"{name} b{batch} h{heads} {queries} x {keys} d{size}"
     return Case(f"{text}, fwd+bwd" if gradient else text, make)
