@@ -114,26 +114,38 @@ static void multiply_dots(Product<T> m) {
   });
 }
 
-// Few rows times row-major `other`: x is packed, and tiles read `other` in place.
+// Rows of `other` that are read side by side, in runs that are long enough for the processor to
+// fetch ahead. Going down all rows column by column would meet a new page with each, and rows a
+// power of two apart share the sets of the caches. (Measured: 32 rows or runs of 512 are slower.)
+static constexpr Int kSideBySide = 8;
+static constexpr Int kLongRun = 1024;
+
+// At most kTileRows rows times row-major `other`: x is packed, and tiles read `other` in place.
 template <class T>
 static void multiply_in_place(const Product<T>& m) {
   constexpr Int width = kTileColumns<T>;
-  const Int panels = round_up(m.rows, kTileRows);
   T* packed = static_cast<T*>(thread_scratch(
-      static_cast<std::size_t>((panels + width) * m.inner + kPackSpill<T>) * sizeof(T)));
+      static_cast<std::size_t>((kTileRows + width) * m.inner + kPackSpill<T>) * sizeof(T)));
+  T* last = packed + kTileRows * m.inner;
   pack_panels<kTileRows>(packed, m.x, m.rows, m.inner, m.x_row, m.x_step);
   const Int full = m.columns / width * width;
   if (full < m.columns)  // the last columns are padded: a tile must not read past them
-    pack_panels<static_cast<int>(width)>(packed + panels * m.inner, m.other + full,
-                                         m.columns - full, m.inner, 1, m.other_step);
-  parallel_for(m.columns, columns_per_task(m.rows, m.inner, width), [&](Int begin, Int end) {
-    for (Int j = begin; j < end; j += width)
-      for (Int i = 0; i < m.rows; i += kTileRows) {
+    pack_panels<static_cast<int>(width)>(last, m.other + full, m.columns - full, m.inner, 1,
+                                         m.other_step);
+  const Int together = m.rows == 1 ? kSideBySide : 2 * kSideBySide;  // sums of y move as often
+  const Int columns = std::max(columns_per_task(m.rows, m.inner, width), kLongRun);
+  parallel_for(m.columns, columns, [&](Int begin, Int end) {
+    for (Int p = 0; p < m.inner; p += together)
+      for (Int j = begin; j < end; j += width) {
         const bool inside = j < full;
-        multiply_panels(std::min<Int>(m.rows - i, kTileRows), std::min<Int>(m.columns - j, width),
-                        m.inner, packed + i * m.inner,
-                        inside ? m.other + j : packed + panels * m.inner,
-                        inside ? m.other_step : width, m.y + i * m.y_row + j, m.y_row, false);
+        const T* other = inside ? m.other + p * m.other_step + j : last + p * width;
+        const Int step = inside ? m.other_step : width, depth = std::min(together, m.inner - p);
+        if (inside && m.rows == 1)
+          multiply_tile<1, 2>(depth, packed + p * kTileRows, kTileRows, other, step, m.y + j,
+                              m.y_row, p > 0);
+        else
+          multiply_panels(m.rows, std::min<Int>(m.columns - j, width), depth,
+                          packed + p * kTileRows, other, step, m.y + j, m.y_row, p > 0);
       }
   });
 }

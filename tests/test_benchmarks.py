@@ -12,8 +12,10 @@ import tilegrad as tg
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
+import bench_shapes
 import cases
 import report
+import shapes
 import suite
 from cases import networks
 from machine import Machine
@@ -75,3 +77,22 @@ def test_a_case_is_measured_and_reported(machine):
 )
 def test_durations_have_three_digits(seconds, text):
     assert report.duration(seconds) == text
+
+
+def test_other_shapes_are_named_once_and_can_be_run():
+    found = [case for kind in shapes.all_shapes().values() for case in kind]
+    assert len({case.name for case in found}) == len(found) > 150
+    for case in found[:: len(found) // 12]:  # some of every kind
+        for m in (tg, torch):
+            case.make(m, lambda x: x)()
+
+
+def test_the_page_of_other_shapes_names_losses_first():
+    ahead = report.Result("ahead", ours=1e-3, torch=2e-3, ratio=2.0)
+    behind = report.Result("behind", ours=4e-3, torch=2e-3, ratio=0.5)
+    missing = report.Result("future", missing="AttributeError: future")
+    text = bench_shapes.markdown({"Kind": [ahead, behind, missing]}, "Some machine.")
+    assert "1 of 2 cases" in text and "geometric mean of the ratios is 1.00" in text
+    assert "Slower: behind (0.50)." in text
+    assert "| ahead | 1.00 ms | 2.00 ms |  | **2.00** |" in text
+    assert "| future | missing: AttributeError: future | | | |" in text

@@ -1,7 +1,8 @@
 // Pooling. Windows may overlap, so a task takes whole planes; within one the order is that of the
 // output. Pairs of neighbours (csrc/pool_pairs.h), maxima over windows of fixed shape
-// (csrc/pool_rows.h), averages (csrc/pool_averages.h) and channels-last images
-// (csrc/pool_channels.h) have loops of their own.
+// (csrc/pool_rows.h), averages (csrc/pool_averages.h), windows of different sizes
+// (csrc/pool_uneven.h, csrc/pool_uneven_max.h), small planes (csrc/pool_lanes.h) and channels-last
+// images (csrc/pool_channels.h) have loops of their own.
 #include "pool.h"
 
 #include <cmath>
@@ -9,6 +10,7 @@
 #include "../host_memory.h"
 #include "../pool_averages.h"
 #include "../pool_channels.h"
+#include "../pool_lanes.h"
 #include "../pool_pairs.h"
 #include "../pool_rows.h"
 #include "../pool_tasks.h"
@@ -74,7 +76,7 @@ static void avg_pairs_grad(const Pool& p) {
   });
 }
 
-// Maxima with indices, element by element: windows of any kind and size.
+// Maxima with indices, element by element: large windows with gaps.
 template <class T>
 static void max_pool_any(const Pool& p) {
   const PoolAxis &d = p.depth, &h = p.height, &w = p.width;
@@ -176,12 +178,24 @@ static void max_pool_scatter(const Pool& p) {
   });
 }
 
+template <class T>
+static void max_pool_scatter_places(const Pool& p) {
+  for_each_plane<T>(p, [&](T* x, const T* y, std::int64_t out) {
+    const std::int64_t* places = p.indices + out;
+    const auto size = static_cast<std::uint64_t>(p.in_size());
+    std::fill_n(x, size, T{0});
+    for (std::int64_t at = 0; at < p.out_size(); ++at)
+      if (static_cast<std::uint64_t>(places[at]) < size) x[places[at]] += y[at];
+  });
+}
+
 void max_pool(const Pool& args) {
   visit_floating(args.dtype, [&](auto t) {
     using T = typename decltype(t)::type;
     if (args.channels) max_channels<T>(args);
-    else if (args.indices) max_pool_any<T>(args);
-    else if (pairs(args)) max_pairs<T>(args);
+    else if (!args.indices && pairs(args)) max_pairs<T>(args);
+    else if (fits_lanes<T>(args)) max_lanes<T>(args);
+    else if (args.indices) has_ranges<T>(args) ? max_ranges<T>(args) : max_pool_any<T>(args);
     else max_pool_rows<T>(args);
   });
 }
@@ -189,6 +203,7 @@ void max_pool_grad(const Pool& args) {
   visit_floating(args.dtype, [&](auto t) {
     using T = typename decltype(t)::type;
     if (args.channels) max_channels_grad<T>(args);
+    else if (args.indices) max_pool_scatter_places<T>(args);
     else pairs(args) ? max_pairs_grad<T>(args) : max_pool_scatter<T>(args);
   });
 }
@@ -207,7 +222,9 @@ void avg_pool(const Pool& args) {
     using T = typename decltype(t)::type;
     if (args.channels) avg_channels<T>(args);
     else if (pairs(args)) avg_pairs<T>(args);
-    else whole(args) ? avg_planes<T>(args) : avg_pool_any<T>(args);
+    else if (whole(args)) avg_planes<T>(args);
+    else if (fits_lanes<T>(args)) avg_lanes<T, false>(args);
+    else args.width.adaptive ? sum_ranges<T, false>(args) : avg_pool_any<T>(args);
   });
 }
 void avg_pool_grad(const Pool& args) {
@@ -215,7 +232,9 @@ void avg_pool_grad(const Pool& args) {
     using T = typename decltype(t)::type;
     if (args.channels) avg_channels_grad<T>(args);
     else if (pairs(args)) avg_pairs_grad<T>(args);
-    else whole(args) ? avg_planes_grad<T>(args) : avg_pool_grad_any<T>(args);
+    else if (whole(args)) avg_planes_grad<T>(args);
+    else if (fits_lanes<T>(args)) avg_lanes<T, true>(args);
+    else args.width.adaptive ? sum_ranges<T, true>(args) : avg_pool_grad_any<T>(args);
   });
 }
 

@@ -81,7 +81,8 @@ struct Pool {
 // y from x, and where the maxima lie: in indices for any windows, else in taps, unless null, for
 // windows that are not adaptive.
 TILEGRAD_CPU_KERNEL(max_pool, Pool)
-TILEGRAD_CPU_KERNEL(max_pool_grad, Pool)     // x from y and taps: y at each maximum, 0 elsewhere
+// x from y and taps or indices: y at each maximum, 0 elsewhere.
+TILEGRAD_CPU_KERNEL(max_pool_grad, Pool)
 TILEGRAD_CPU_KERNEL(max_pool_indices, Pool)  // indices from taps
 TILEGRAD_CPU_KERNEL(avg_pool, Pool)          // y from x
 TILEGRAD_CPU_KERNEL(avg_pool_grad, Pool)     // x from y: each window's share added up

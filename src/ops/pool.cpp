@@ -188,38 +188,46 @@ py::tuple max_pool(const Tensor& x, const py::tuple& window_tuple, bool wants_pl
   return py::make_tuple(std::move(y), std::move(second));
 }
 
-// The arguments for taps of an input of that shape; every tap is checked.
-Pool tap_args(const PoolWindows& windows, const Dims& input_shape, DType dtype,
-              const Tensor& taps) {
+// The arguments for maxima of an input of that shape whose places are told as max_pool tells them;
+// kernels pass over places outside the input.
+Pool places_args(const PoolWindows& windows, const Dims& input_shape, DType dtype,
+                 const Tensor& places) {
   checked_numel(input_shape, dtype, windows.op.c_str());
   Pool args = windows.args(input_shape, dtype, false);
   const Dims shape = pool_shape(windows, input_shape, args);
-  TILEGRAD_CHECK(pool_has_taps(args) && taps.dtype == DType::uint8 && taps.shape == shape, runtime,
-                 windows.op, ": expected uint8 numbers of taps of shape ", shape.str(), ", got ",
-                 info(taps.dtype).name, " of shape ", taps.shape.str());
+  const bool taps = pool_has_taps(args);
+  TILEGRAD_CHECK(places.dtype == (taps ? DType::uint8 : DType::int64) && places.shape == shape,
+                 runtime, windows.op, ": expected ",
+                 taps ? "uint8 numbers of taps" : "int64 indices", " of shape ", shape.str(),
+                 ", got ", info(places.dtype).name, " of shape ", places.shape.str());
   return args;
 }
 
-Tensor max_pool_backward(const Tensor& grad, const Tensor& taps, const Dims& input_shape,
+Tensor max_pool_backward(const Tensor& grad, const Tensor& places, const Dims& input_shape,
                          const py::tuple& window_tuple) {
   const PoolWindows windows(window_tuple);
-  Pool args = tap_args(windows, input_shape, grad.dtype, taps);
-  TILEGRAD_CHECK(grad.shape == taps.shape, runtime, windows.op, ": expected a gradient of shape ",
-                 taps.shape.str(), ", got ", grad.shape.str());
-  if (pool_is_channels_last(windows, taps)) pool_channels_last(windows, input_shape, args);
-  const Tensor dense = pool_ordered(args, grad), dense_taps = pool_ordered(args, taps);
+  Pool args = places_args(windows, input_shape, grad.dtype, places);
+  TILEGRAD_CHECK(grad.shape == places.shape, runtime, windows.op, ": expected a gradient of shape ",
+                 places.shape.str(), ", got ", grad.shape.str());
+  const bool taps = pool_has_taps(args);
+  if (taps && pool_is_channels_last(windows, places))
+    pool_channels_last(windows, input_shape, args);
+  const Tensor dense = pool_ordered(args, grad), dense_places = pool_ordered(args, places);
   Tensor x = pool_result(windows, args, input_shape, grad.dtype, grad.device());
   args.x = x.bytes();
   args.y = dense.bytes();
-  args.taps = dense_taps.data<std::uint8_t>();
+  if (taps) args.taps = dense_places.data<std::uint8_t>();
+  else args.indices = dense_places.data<std::int64_t>();
   if (x.numel() > 0) run(max_pool_grad_kernel, grad.device(), args, pool_work(x, grad));
   return x;
 }
 
-// Where in their planes the maxima lie, from the numbers of their taps.
+// Where in their planes the maxima lie, from the numbers of their taps, which there must be.
 Tensor pool_indices_of(const Tensor& taps, const Dims& input_shape, const py::tuple& window_tuple) {
   const PoolWindows windows(window_tuple);
-  Pool args = tap_args(windows, input_shape, DType::float32, taps);
+  Pool args = places_args(windows, input_shape, DType::float32, taps);
+  TILEGRAD_CHECK(taps.dtype == DType::uint8, runtime, windows.op,
+                 ": expected uint8 numbers of taps, got ", info(taps.dtype).name);
   const Tensor dense = contiguous(taps);
   Tensor indices = empty(taps.shape, DType::int64, taps.device(), windows.op.c_str());
   args.taps = dense.data<std::uint8_t>();
@@ -262,7 +270,7 @@ Tensor avg_pool_backward(const Tensor& grad, const Dims& input_shape,
 
 void bind_pool(py::module_& module) {
   module.def("max_pool", &max_pool, py::arg("input"), py::arg("windows"), py::arg("wants_places"));
-  module.def("max_pool_backward", &max_pool_backward, py::arg("grad"), py::arg("taps"),
+  module.def("max_pool_backward", &max_pool_backward, py::arg("grad"), py::arg("places"),
              py::arg("input_shape"), py::arg("windows"));
   module.def("max_pool_indices", &pool_indices_of, py::arg("taps"), py::arg("input_shape"),
              py::arg("windows"));

@@ -128,6 +128,20 @@ TEST(Pool, AgreesWithPlainLoopsForEveryWidth) {
     }
 }
 
+TEST(Pool, AgreesWithPlainLoopsForManySmallPlanes) {
+  const std::int64_t windows[][3] = {{2, 2, 1}, {3, 2, 1}, {3, 1, 1}, {4, 4, 0}, {5, 3, 2}};
+  for (const auto& [kernel, stride, pad] : windows)
+    for (std::int64_t width : {5, 6, 13, 16, 30})
+      for (std::int64_t planes : {8, 16, 37}) {
+        SCOPED_TRACE(testing::Message() << "kernel " << kernel << " width " << width);
+        Pool p = pool_of(DType::float32, 7, width, kernel, stride, pad);
+        p.planes = planes;
+        check<float>(p, 1e-5);
+        p.dtype = DType::float64;
+        check<double>(p, 1e-13);
+      }
+}
+
 // (batch, channels, size) as (batch, size, channels).
 template <class T>
 Array<T> channels_last(const Array<T>& x, std::int64_t batch, std::int64_t channels) {
@@ -183,6 +197,110 @@ TEST(Pool, AgreesWithPlainLoopsForChannelsLast) {
                                  1e-5);
       check_channels_last<double>(pool_of(DType::float64, 7, 6, kernel, stride, pad), 3, channels,
                                   1e-13);
+    }
+}
+
+// Windows of different sizes and large ones, which are told in places instead of taps.
+struct ExpectedRanges {
+  Array<double> maxima, averages, grad_average;
+  Array<std::int64_t> places;
+};
+
+template <class T>
+ExpectedRanges expected_ranges(const Pool& p, const Array<T>& x, const Array<T>& grad) {
+  const std::int64_t size = p.planes * p.out_size();
+  ExpectedRanges e{Array<double>(size), Array<double>(size), Array<double>(p.planes * p.in_size()),
+                   Array<std::int64_t>(size)};
+  std::int64_t at = 0;
+  const auto visit = [&](std::int64_t plane, std::int64_t oz, std::int64_t oy, std::int64_t ox) {
+    double best = -std::numeric_limits<double>::infinity(), sum = 0;
+    const PoolAxis &d = p.depth, &h = p.height, &w = p.width;
+    const auto count = static_cast<double>((d.last(oz) - d.first(oz)) * (h.last(oy) - h.first(oy)) *
+                                           (w.last(ox) - w.first(ox)));
+    e.places[at] = -1;
+    for (std::int64_t z = d.first(oz); z < d.last(oz); ++z)
+      for (std::int64_t i = h.first(oy); i < h.last(oy); ++i)
+        for (std::int64_t j = w.first(ox); j < w.last(ox); ++j) {
+          const std::int64_t place = (z * h.in + i) * w.in + j, from = plane * p.in_size() + place;
+          const auto value = static_cast<double>(x[from]);
+          sum += value;
+          e.grad_average[from] += static_cast<double>(grad[at]) / count;
+          if (e.places[at] >= 0 && !(value > best || std::isnan(value))) continue;
+          best = value;
+          e.places[at] = place;
+        }
+    e.maxima[at] = best;
+    e.averages[at++] = sum / count;
+  };
+  for (std::int64_t plane = 0; plane < p.planes; ++plane)
+    for (std::int64_t oz = 0; oz < p.depth.out; ++oz)
+      for (std::int64_t oy = 0; oy < p.height.out; ++oy)
+        for (std::int64_t ox = 0; ox < p.width.out; ++ox) visit(plane, oz, oy, ox);
+  return e;
+}
+
+template <class T>
+void check_ranges(Pool p, bool with_nan, double tolerance) {
+  const std::int64_t in = p.planes * p.in_size(), out = p.planes * p.out_size();
+  Array<T> x = Array<T>::random(in, 1), grad = Array<T>::random(out, 2);
+  for (std::int64_t i = 0; i < in; ++i)
+    x[i] = with_nan && i % 97 == 5 ? std::numeric_limits<T>::quiet_NaN()
+                                   : std::round(4 * x[i]);  // ties
+  const ExpectedRanges expected = expected_ranges(p, x, grad);
+  for_each_isa([&](Isa isa) {
+    Array<T> y(out + kGuard, T{77}), gx(in + kGuard, T{77});
+    Array<std::int64_t> places(out + kGuard, 77);
+    p.x = x.data();
+    p.y = y.data();
+    p.indices = places.data();
+    run_on(isa, max_pool_kernel, p);
+    expect_close(y, expected.maxima, out, 0, 0);
+    expect_close(places, expected.places, out, 0, 0);
+    expect_untouched(y, out);
+    expect_untouched(places, out);
+    if (!p.width.adaptive) return;
+    run_on(isa, avg_pool_kernel, p);
+    expect_close(y, expected.averages, out, tolerance, tolerance);
+    expect_untouched(y, out);
+    p.x = gx.data();
+    p.y = grad.data();
+    run_on(isa, avg_pool_grad_kernel, p);
+    expect_close(gx, expected.grad_average, in, tolerance, tolerance);
+    expect_untouched(gx, in);
+  });
+}
+
+Pool adaptive_of(DType dtype, std::int64_t planes, const PoolAxis& depth, const PoolAxis& height,
+                 const PoolAxis& width) {
+  Pool p{.dtype = dtype, .planes = planes, .depth = depth, .height = height, .width = width};
+  for (PoolAxis* axis : {&p.depth, &p.height, &p.width}) axis->adaptive = true;
+  return p;
+}
+
+TEST(Pool, AgreesWithPlainLoopsForUnevenWindows) {
+  const PoolAxis one{};
+  for (const bool with_nan : {false, true})
+    for (std::int64_t in : {1, 2, 3, 7, 8, 13, 16, 31, 33, 70})
+      for (std::int64_t out : {1, 2, 3, 5, 6, 9, 17, 40}) {
+        SCOPED_TRACE(testing::Message() << in << " to " << out);
+        const PoolAxis axis{.in = in, .out = out}, other{.in = 7, .out = 3},
+            deep{.in = 4, .out = 3};
+        for (std::int64_t planes : {1, 19}) {
+          check_ranges<float>(adaptive_of(DType::float32, planes, one, other, axis), with_nan,
+                              1e-5);
+          check_ranges<float>(adaptive_of(DType::float32, planes, one, axis, other), with_nan,
+                              1e-5);
+          check_ranges<double>(adaptive_of(DType::float64, planes, deep, other, axis), with_nan,
+                               1e-13);
+        }
+      }
+}
+
+TEST(Pool, AgreesWithPlainLoopsForWindowsOfManyTaps) {
+  for (std::int64_t width : {17, 18, 24, 40})
+    for (std::int64_t stride : {1, 5, 17}) {
+      check_ranges<float>(pool_of(DType::float32, 20, width, 17, stride, 8), true, 0);
+      check_ranges<double>(pool_of(DType::float64, 19, width, 16, stride, 0), false, 0);
     }
 }
 

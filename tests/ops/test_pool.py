@@ -142,6 +142,23 @@ def test_adaptive(shape, size):
     check(lambda m, x: functional(m).adaptive_max_pool2d(x, size, return_indices=True), x)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("sizes", [(13, 6), (32, 7), (7, 16), (33, 32)])
+def test_uneven_windows(sizes, dtype):
+    size, parts = sizes
+    x = randn(3, 5, size, size, dtype=dtype)
+    check(lambda m, x: functional(m).adaptive_avg_pool2d(x, parts), x)
+    check(lambda m, x: functional(m).adaptive_max_pool2d(x, parts, return_indices=True), x)
+    x[0, 1, 2, 3] = x[2, 4, -1, -1] = np.nan
+    check(lambda m, x: functional(m).adaptive_max_pool2d(x, parts, return_indices=True), x)
+
+
+def test_windows_of_more_taps_than_a_byte_counts():
+    x = randn(2, 3, 40, 35, dtype=np.float32).round(1)  # ties
+    for args in ((17, 3, 8), (40, 1, 20), ((16, 35),)):
+        check(lambda m, x, a=args: functional(m).max_pool2d(x, *a, return_indices=True), x)
+
+
 @pytest.mark.parametrize(
     "shape, size", [((1, 2, 3, 3), (0, 2)), ((1, 2, 0, 3), 1), ((1, 0, 3, 3), 1)]
 )
@@ -279,6 +296,14 @@ def test_taps_that_no_maximum_has_do_not_lead_out_of_the_plane():
         taps = z(*shape, dtype=tg.uint8) + wrong
         grad = tg._C.max_pool_backward(z(*shape) + 1, taps.to(tg.uint8), (1, 3, 3), windows)
         assert grad.shape == (1, 3, 3) and as_array(grad).sum() <= shape.numel()
+
+
+def test_places_outside_the_plane_are_passed_over():
+    windows = ours._adaptive("adaptive_max_pool2d", 2, z(1, 3, 3), 2)
+    for wrong in (-1, 9, 2**62):
+        places = z(1, 2, 2, dtype=tg.int64) + wrong
+        grad = tg._C.max_pool_backward(z(1, 2, 2) + 1, places, (1, 3, 3), windows)
+        assert not as_array(grad).any()
 
 
 @pytest.mark.parametrize("case", ERRORS.values(), ids=ERRORS)

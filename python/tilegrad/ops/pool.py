@@ -17,9 +17,7 @@ from .. import _C
 from .._autocast import full_precision
 from ..autograd.graph import needs_grad, record
 from ._register import takes_tensors
-from .fill import zeros
 from .index import gather
-from .scatter import scatter_add
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -162,11 +160,6 @@ def max_pool_backward(node: Any, grad: Any) -> Any:
 
 def _scatter(grad: Any, places: Any, shape: Any, windows: tuple) -> Any:
     """Zeros of ``shape``, plus every element of ``grad`` at its place."""
-    if places.dtype is _C.int64:
-        ndim = windows[1]
-        flat = zeros(*shape[:-ndim], _count(shape[-ndim:]), dtype=grad.dtype, device=grad.device)
-        flat = scatter_add(flat, -1, _flat(places, ndim), _flat(grad, ndim))
-        return flat.reshape(shape)
     output = _C.max_pool_backward(grad, places, shape, windows)
     if needs_grad(grad):
         record(output, max_pool_scatter_backward, (grad,), (places, shape, windows))
