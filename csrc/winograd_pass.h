@@ -7,6 +7,8 @@
 // float32 only: the transforms cost a digit of accuracy. Included once per instruction set.
 #pragma once
 
+#include <cstdlib>
+
 #include "conv_epilogue.h"
 #include "host_memory.h"
 #include "parallel.h"
@@ -324,10 +326,16 @@ struct WinogradForward {
   }
 };
 
-// Whether a pass's filters, stride and dilation are those of a scheme.
+// Whether an axis is that of a scheme: all taps of a filter, one after the other, and outputs that
+// are a whole array (an input gradient with a stride comes in parts, of every second tap and
+// input).
+static inline bool fits_scheme(const Axis& a, Int taps, Int stride) {
+  return a.taps == taps && a.stride == stride && a.dilation == 1 && std::abs(a.tap_step) == 1 &&
+         a.out == a.size;
+}
+
 static inline bool fits_scheme(const Pass& p, Int taps, Int stride) {
-  return p.y.taps == taps && p.x.taps == taps && p.y.stride == stride && p.x.stride == stride &&
-         p.y.dilation == 1 && p.x.dilation == 1;
+  return fits_scheme(p.y, taps, stride) && fits_scheme(p.x, taps, stride);
 }
 
 // Whether the transforms pay: enough channels to multiply, and tiles that are mostly filled.

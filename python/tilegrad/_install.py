@@ -15,6 +15,8 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from typing import Any
 
+from ._companions import find_companion
+
 __all__ = ["install_as"]
 
 _OURS = "tilegrad"
@@ -42,6 +44,9 @@ def install_as(name: str = "torch") -> None:
     _follow_into_processes(name)
 
 
+_HIDDEN = ("_C", "ops")  # of ours, which are other things than PyTorch's
+
+
 class _StandIn(types.ModuleType):
     """The module in torch's place."""
 
@@ -49,9 +54,13 @@ class _StandIn(types.ModuleType):
 
     def __getattr__(self, name: str) -> Any:
         ours = sys.modules[_OURS]
+        if name in _HIDDEN and find_companion(name) is not None:
+            return find_companion(name)
         try:
             return getattr(ours, name)
         except AttributeError:
+            if find_companion(name) is not None:
+                return find_companion(name)
             own = self.__name__
             raise AttributeError(
                 f"module {own!r} has no attribute {name!r}: {_OURS}, which stands in for it, "
@@ -77,13 +86,23 @@ class _Finder(MetaPathFinder):
             return spec
         if not fullname.startswith(self._name + "."):
             return None
-        ours = _OURS + fullname[len(self._name) :]
-        if importlib.util.find_spec(ours) is None:
+        path = fullname[len(self._name) + 1 :]
+        if path not in _HIDDEN and _exists(f"{_OURS}.{path}"):
+            return ModuleSpec(fullname, _AliasLoader(f"{_OURS}.{path}"))
+        companion = find_companion(path)
+        if companion is None:
             raise ModuleNotFoundError(
                 f"No module named {fullname!r}: {_OURS}, in the place of {self._name}, lacks it",
                 name=fullname,
             )
-        return ModuleSpec(fullname, _AliasLoader(ours))
+        return ModuleSpec(fullname, _ReadyLoader(companion), is_package=True)
+
+
+def _exists(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # not even the package that it would be in
+        return False
 
 
 class _StandInLoader(Loader):
@@ -114,6 +133,19 @@ class _AliasLoader(Loader):
 
     def exec_module(self, module: types.ModuleType) -> None:
         module.__spec__ = self._spec  # the import system had put in that of the alias
+
+
+class _ReadyLoader(Loader):
+    """Gives a module that is there already."""
+
+    def __init__(self, module: types.ModuleType) -> None:
+        self._module = module
+
+    def create_module(self, spec: ModuleSpec) -> types.ModuleType:
+        return self._module
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        pass
 
 
 class _Installation:

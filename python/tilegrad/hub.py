@@ -17,17 +17,19 @@ from .serialization import load as _load
 
 __all__ = ["download_url_to_file", "get_dir", "load", "load_state_dict_from_url", "set_dir"]
 
-_HASH_IN_NAME = re.compile(r"-([a-f0-9]*)\.")
+HASH_REGEX = _HASH_IN_NAME = re.compile(r"-([a-f0-9]*)\.")
 _CHUNK = 1 << 20
 _directory: str | None = None
 
 
+def _get_torch_home() -> str:
+    cache = os.path.join(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "torch")
+    return os.path.expanduser(os.environ.get("TORCH_HOME", cache))
+
+
 def get_dir() -> str:
     """Where downloads are kept: ``set_dir``'s, $TORCH_HOME/hub, or ~/.cache/torch/hub."""
-    if _directory is not None:
-        return _directory
-    cache = os.path.join(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "torch")
-    return os.path.join(os.path.expanduser(os.environ.get("TORCH_HOME", cache)), "hub")
+    return os.path.join(_get_torch_home(), "hub") if _directory is None else _directory
 
 
 def set_dir(d: Any) -> None:

@@ -192,6 +192,36 @@ def test_winograd_is_close_to_float64(case):
     assert not np.array_equal(used[0], direct[0])  # the setting has an effect
 
 
+# (kernel, stride, dilation, padding): the gradient of the inputs is made of several convolutions,
+# some of them with 3 x 3 or 5 x 5 taps, as Winograd's transforms have, but with gaps.
+STRIDED = {
+    "5, stride 2": (5, 2, 1, 2),
+    "6, stride 2": (6, 2, 1, 1),
+    "7, stride 2": (7, 2, 1, 3),
+    "9, stride 2": (9, 2, 1, 4),
+    "7, stride 3": (7, 3, 1, 3),
+    "10, stride 2": (10, 2, 1, 4),
+    "3, stride 2, dilation 2": (3, 2, 2, 2),
+    "5, stride 3, dilation 3": (5, 3, 3, 6),
+    "7 rows, stride 2 and 1": ((7, 3), (2, 1), 1, (3, 1)),
+    "5 columns, stride 1 and 2": ((3, 5), (1, 2), 1, (1, 2)),
+}
+
+
+@pytest.mark.parametrize("case", STRIDED.values(), ids=STRIDED)
+def test_large_filters_with_stride(case):
+    kernel, stride, dilation, padding = case
+    height, width = kernel if isinstance(kernel, tuple) else (kernel, kernel)
+    arrays = randn(2, 17, 24, 29), randn(18, 17, height, width, seed=1), randn(18, seed=2)
+    options = {"padding": padding, "stride": stride, "dilation": dilation}
+    exact = conv2d_results(torch, arrays, **options)
+    for ours, expected in zip(
+        conv2d_results(tg, [a.astype(np.float32) for a in arrays], **options), exact, strict=True
+    ):
+        size = np.sqrt(np.mean(np.square(expected)))
+        assert np.abs(ours - expected).max() < 2e-5 * size
+
+
 def test_winograd_gives_the_same_bits_for_every_number_of_threads():
     arrays = [randn(9, 48, 20, 19, dtype=np.float32), randn(96, 48, 3, 3, dtype=np.float32, seed=1)]
     threads = tg.get_num_threads()

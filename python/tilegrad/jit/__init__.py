@@ -75,6 +75,7 @@ def _returned(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 
 script_method = export = unused = interface = _returned
+_overload = _overload_method = _script_if_tracing = _returned
 
 
 def ignore(drop: Any = False, **options: Any) -> Any:

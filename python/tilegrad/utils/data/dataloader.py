@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -19,7 +19,10 @@ __all__ = ["DataLoader"]
 _FIXED = ("batch_size", "batch_sampler", "sampler", "drop_last", "dataset", "persistent_workers")
 
 
-class DataLoader:
+_T = TypeVar("_T", covariant=True)
+
+
+class DataLoader(Generic[_T]):
     """Iterates over a dataset in batches; each ``iter`` is one epoch.
 
     - ``batch_size``: samples per batch; None gives single samples

@@ -7,7 +7,7 @@ import math
 import warnings
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from ...tensor import Tensor
 
@@ -23,7 +23,10 @@ __all__ = [
 ]
 
 
-class Dataset:
+_T = TypeVar("_T", covariant=True)
+
+
+class Dataset(Generic[_T]):
     """Samples by index. Subclasses define ``__getitem__`` and, for most uses, ``__len__``.
 
     A subclass may define ``__getitems__(indices)``, which returns a whole batch as a list.
@@ -36,7 +39,7 @@ class Dataset:
         return ConcatDataset([self, other])
 
 
-class IterableDataset(Dataset):
+class IterableDataset(Dataset[_T]):
     """A stream of samples. Subclasses define ``__iter__``."""
 
     def __iter__(self) -> Iterator[Any]:
@@ -46,7 +49,7 @@ class IterableDataset(Dataset):
         return ChainDataset([self, other])
 
 
-class TensorDataset(Dataset):
+class TensorDataset(Dataset[tuple[Tensor, ...]]):
     """Sample ``i`` is the tuple of the tensors' entries ``i``.
 
     Raises AssertionError unless the first dimensions are equal.
@@ -70,7 +73,7 @@ class TensorDataset(Dataset):
         return self.tensors[0].shape[0]
 
 
-class StackDataset(Dataset):
+class StackDataset(Dataset[_T]):
     """Sample ``i`` is the tuple, or dict for named datasets, of the datasets' samples ``i``."""
 
     def __init__(self, *args: Dataset, **kwargs: Dataset) -> None:
@@ -94,7 +97,7 @@ class StackDataset(Dataset):
         return self._length
 
 
-class ConcatDataset(Dataset):
+class ConcatDataset(Dataset[_T]):
     """Several datasets, one after the other."""
 
     def __init__(self, datasets: Iterable[Dataset]) -> None:
@@ -137,7 +140,7 @@ class ChainDataset(IterableDataset):
         return sum(len(dataset) for dataset in self.datasets)  # type: ignore[arg-type, misc]
 
 
-class Subset(Dataset):
+class Subset(Dataset[_T]):
     """The samples of a dataset at the given indices."""
 
     def __init__(self, dataset: Dataset, indices: Sequence[int]) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from .sampler import Sampler
 
 __all__ = ["DistributedSampler"]
 
 
-class DistributedSampler(Sampler):
+_T = TypeVar("_T", covariant=True)
+
+
+class DistributedSampler(Sampler[_T]):
     """The indices of one of ``num_replicas`` processes, the ``rank``-th, in PyTorch's order.
 
     The data is shuffled with ``seed`` and the epoch, see :meth:`set_epoch`, and all processes get

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from ... import _C
 
@@ -25,7 +25,10 @@ def random_seed(generator: Any = None) -> int:
     return int(scalar.random_(generator=generator).item())
 
 
-class Sampler:
+_T = TypeVar("_T", covariant=True)
+
+
+class Sampler(Generic[_T]):
     """An iterable of indices. Subclasses define ``__iter__`` and mostly ``__len__``."""
 
     def __iter__(self) -> Iterator[Any]:
@@ -37,7 +40,7 @@ def _check_positive(what: str, value: Any) -> None:
         raise ValueError(f"{what} should be a positive integer value, but got {what}={value}")
 
 
-class SequentialSampler(Sampler):
+class SequentialSampler(Sampler[int]):
     """0, 1, 2, ..."""
 
     def __init__(self, data_source: Any) -> None:
@@ -50,7 +53,7 @@ class SequentialSampler(Sampler):
         return len(self.data_source)
 
 
-class RandomSampler(Sampler):
+class RandomSampler(Sampler[int]):
     """A random permutation, or with ``replacement`` independent draws.
 
     ``num_samples`` is the number of indices, by default the length of the data. Raises TypeError
@@ -98,7 +101,7 @@ class RandomSampler(Sampler):
         return self.num_samples
 
 
-class SubsetRandomSampler(Sampler):
+class SubsetRandomSampler(Sampler[int]):
     """The given indices in random order."""
 
     def __init__(self, indices: Sequence[int], generator: Any = None) -> None:
@@ -114,7 +117,7 @@ class SubsetRandomSampler(Sampler):
         return len(self.indices)
 
 
-class WeightedRandomSampler(Sampler):
+class WeightedRandomSampler(Sampler[int]):
     """Indices drawn with probabilities proportional to ``weights``.
 
     Raises ValueError for weights that are not a vector and for numbers that are not positive,
@@ -156,7 +159,7 @@ class WeightedRandomSampler(Sampler):
         return self.num_samples
 
 
-class BatchSampler(Sampler):
+class BatchSampler(Sampler[list[int]]):
     """The indices of another sampler in lists of ``batch_size``; ``drop_last`` drops a short rest.
 
     Raises ValueError for a size that is not a positive integer.
