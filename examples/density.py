@@ -68,7 +68,7 @@ class Flow(nn.Module):
 
 def train(flow: Flow, train: tg.Tensor, test: tg.Tensor, epochs: int) -> list[float]:
     """Makes the data probable; the mean of -log p over the test data after each epoch."""
-    optimizer = tg.optim.AdamW(flow.parameters(), lr=5e-3, weight_decay=0.01)
+    optimizer = tg.optim.AdamW(flow.parameters(), lr=3e-3, weight_decay=0.01)
     schedule = tg.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     curve = []
     for epoch in range(1, epochs + 1):
@@ -79,7 +79,7 @@ def train(flow: Flow, train: tg.Tensor, test: tg.Tensor, epochs: int) -> list[fl
         schedule.step()
         with tg.no_grad():
             curve.append(-flow.log_density(test).mean().item())
-        if epoch % 5 == 0 or epoch == epochs:
+        if epoch % 10 == 0 or epoch == epochs:
             print(f"epoch {epoch}/{epochs}: {curve[-1]:.3f} nats per test point", flush=True)
     return curve
 
@@ -113,7 +113,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     from sklearn.datasets import make_moons
 
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the figure")
     options = parser.parse_args(arguments)

@@ -22,6 +22,7 @@ ROOMS = {
     "autograd": tg.autograd,
     "utils.data": tg.utils.data,
     "cuda": tg.cuda,
+    "datasets": tg.datasets,
     "linalg": tg.linalg,
     "special": tg.special,
 }
@@ -83,7 +84,7 @@ def test_public_members_of_classes_are_documented():
 
 
 @pytest.mark.parametrize(
-    "room", ["tg", "nn.functional", "nn.init", "autograd", "utils.data", "linalg"]
+    "room", ["tg", "nn.functional", "nn.init", "autograd", "utils.data", "datasets", "linalg"]
 )
 def test_functions_say_what_they_refuse(room):
     silent = [

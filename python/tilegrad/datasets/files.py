@@ -25,7 +25,10 @@ class DataFile:
 
 
 def data_folder() -> Path:
-    """Where data sets lie and are downloaded to: ``$TILEGRAD_DATA``, else in the user's cache."""
+    """Where data sets lie and are downloaded to: ``$TILEGRAD_DATA``, else in the user's cache.
+
+    Raises RuntimeError where there is no home folder to put it in.
+    """
     named = os.environ.get("TILEGRAD_DATA")
     if named:
         return Path(named).expanduser()

@@ -33,28 +33,37 @@ def california_housing() -> tuple[Array, Array]:
 
 
 def digits() -> tuple[Array, Array]:
-    """1,797 handwritten digits: images (N, 8, 8; float32 from 0 to 16) and labels (N; int64)."""
+    """1,797 handwritten digits: images (N, 8, 8; float32 from 0 to 16) and labels (N; int64).
+
+    Ships inside scikit-learn; raises ImportError without it.
+    """
     bunch = _bundled("digits")
     return bunch.images.astype(np.float32), bunch.target.astype(np.int64)
 
 
 def iris() -> tuple[Array, Array]:
-    """150 flowers: 4 lengths in cm (float32), one of 3 kinds (int64)."""
+    """150 flowers: 4 lengths in cm (float32), one of 3 kinds (int64). Errors as ``digits``."""
     return _table("iris")
 
 
 def wine() -> tuple[Array, Array]:
-    """178 wines: 13 measurements (float32), one of 3 growers (int64)."""
+    """178 wines: 13 measurements (float32), one of 3 growers (int64). Errors as ``digits``."""
     return _table("wine")
 
 
 def breast_cancer() -> tuple[Array, Array]:
-    """569 tumours: 30 measurements (float32); malignant 0, benign 1 (int64)."""
+    """569 tumours: 30 measurements (float32); malignant 0, benign 1 (int64).
+
+    Errors as ``digits``.
+    """
     return _table("breast_cancer")
 
 
 def diabetes() -> tuple[Array, Array]:
-    """442 patients: 10 normalized measurements, the illness one year later (both float32)."""
+    """442 patients: 10 normalized measurements, their illness a year later (both float32).
+
+    Errors as ``digits``.
+    """
     features, target = _table("diabetes")
     return features, target.astype(np.float32)
 

@@ -106,7 +106,7 @@ def imdb() -> tuple[tuple[Array, Array], tuple[Array, Array]]:
 
 
 def imdb_word_index() -> dict[str, int]:
-    """The rank of every word in ``imdb``."""
+    """The rank of every word in ``imdb``, with its errors."""
     return _read_words(_IMDB_WORDS, "IMDB's words")
 
 
@@ -120,7 +120,7 @@ def reuters() -> tuple[Array, Array]:
 
 
 def reuters_word_index() -> dict[str, int]:
-    """The rank of every word in ``reuters``."""
+    """The rank of every word in ``reuters``, with its errors."""
     return _read_words(_REUTERS_WORDS, "Reuters' words")
 
 
