@@ -22,6 +22,7 @@ ROOMS = {
     "autograd": tg.autograd,
     "utils.data": tg.utils.data,
     "cuda": tg.cuda,
+    "datasets": tg.datasets,
     "linalg": tg.linalg,
     "special": tg.special,
 }
@@ -60,9 +61,9 @@ def test_no_module_of_an_operation_leaks_into_the_top():
     found = {name for name, x in vars(tg).items() if isinstance(x, types.ModuleType)}
     wanted = {"autograd", "backends", "cuda", "nn", "ops", "optim", "utils"}
     asked_for = {  # imported when a test asked for them
-        "accelerator", "amp", "compiler", "distributed", "distributions", "fft", "func", "hub",
-        "jit", "linalg", "masked", "multiprocessing", "random", "run", "serialization", "signal",
-        "special", "storage", "testing", "version",
+        "accelerator", "amp", "compiler", "datasets", "distributed", "distributions", "fft", "func",
+        "hub", "jit", "keras", "linalg", "masked", "multiprocessing", "random", "run",
+        "serialization", "signal", "special", "storage", "testing", "version",
     }  # fmt: skip
     names = {name for name in found if name[0] != "_"}
     assert wanted <= names <= wanted | asked_for
@@ -83,7 +84,7 @@ def test_public_members_of_classes_are_documented():
 
 
 @pytest.mark.parametrize(
-    "room", ["tg", "nn.functional", "nn.init", "autograd", "utils.data", "linalg"]
+    "room", ["tg", "nn.functional", "nn.init", "autograd", "utils.data", "datasets", "linalg"]
 )
 def test_functions_say_what_they_refuse(room):
     silent = [

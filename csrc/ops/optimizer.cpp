@@ -124,8 +124,9 @@ void rmsprop_step(const RmspropStep& args) {
                                            std::int64_t begin, std::int64_t end) {
     const Gradient<T> gradient(args.common);
     const T lr = static_cast<T>(args.common.lr), alpha = static_cast<T>(args.alpha),
-            share = static_cast<T>(1 - args.alpha), eps = static_cast<T>(args.eps),
-            momentum = static_cast<T>(args.momentum);
+            share = static_cast<T>(1 - args.alpha), momentum = static_cast<T>(args.momentum),
+            eps = static_cast<T>(args.eps_in_root ? 0 : args.eps),
+            inner_eps = static_cast<T>(args.eps_in_root ? args.eps : 0);
     T* parameter = arrays.parameter;
     const T* grad = arrays.grad;
     T* square = arrays.state[0];
@@ -140,7 +141,7 @@ void rmsprop_step(const RmspropStep& args) {
         mean[i] += share * (g - mean[i]);
         variance -= mean[i] * mean[i];
       }
-      T direction = g / (std::sqrt(variance) + eps);
+      T direction = g / (std::sqrt(variance + inner_eps) + eps);
       if (buffer != nullptr) direction = buffer[i] = momentum * buffer[i] + direction;
       parameter[i] -= lr * direction;
     }
@@ -152,7 +153,8 @@ void adagrad_step(const AdagradStep& args) {
                                            std::int64_t begin, std::int64_t end) {
     const Gradient<T> gradient(args.common);
     const T rate = static_cast<T>(args.common.lr / (1 + (entry.step - 1) * args.lr_decay));
-    const T eps = static_cast<T>(args.eps);
+    const T eps = static_cast<T>(args.eps_in_root ? 0 : args.eps);
+    const T inner_eps = static_cast<T>(args.eps_in_root ? args.eps : 0);
     T* parameter = arrays.parameter;
     const T* grad = arrays.grad;
     T* sum = arrays.state[0];
@@ -160,7 +162,7 @@ void adagrad_step(const AdagradStep& args) {
     for (std::int64_t i = begin; i < end; ++i) {
       const T g = gradient(grad[i], parameter[i]);
       sum[i] += g * g;
-      parameter[i] -= rate * (g / (std::sqrt(sum[i]) + eps));
+      parameter[i] -= rate * (g / (std::sqrt(sum[i] + inner_eps) + eps));
     }
   });
 }

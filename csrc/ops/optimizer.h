@@ -42,18 +42,19 @@ struct AdamStep {
 };
 
 // RMSprop (Hinton, 2012); centered as in Graves, 2013. State: mean square, mean (centered),
-// momentum buffer (momentum > 0).
+// momentum buffer (momentum > 0). Keras adds eps under the root, PyTorch behind it.
 struct RmspropStep {
   OptimizerStep common;
   double alpha, eps, momentum;
-  bool centered;
+  bool centered, eps_in_root;
 };
 
 // Adagrad (Duchi et al., 2011): the rate lr / (1 + (step - 1) * lr_decay) over the root of the sum
-// of squares. State: that sum.
+// of squares. State: that sum. eps is as in RMSprop.
 struct AdagradStep {
   OptimizerStep common;
   double lr_decay, eps;
+  bool eps_in_root;
 };
 
 // Adadelta (Zeiler, 2012). State: mean square of gradients, mean square of updates.

@@ -1,5 +1,7 @@
 """``install_as("torch")``: programs that import torch get tilegrad, for the rest of the process.
 
+``install_as("keras")`` gives them ``tilegrad.keras`` in the same way.
+
 A module object named torch takes torch's place in ``sys.modules``, so that libraries that look
 there, such as einops, find it too. It hands every name on to tilegrad; ``import torch.nn`` gives
 ``tilegrad.nn`` itself, so that classes are the same whichever way they were reached.
@@ -20,14 +22,16 @@ from ._companions import find_companion
 __all__ = ["install_as"]
 
 _OURS = "tilegrad"
+_ROOMS = {"keras": "tilegrad.keras"}  # names that stand for a part of tilegrad
 
 
-def install_as(name: str = "torch") -> None:
-    """Answers imports of ``name``, usually torch, with tilegrad.
+def install_as(name: str = "torch", at_once: bool = True) -> None:
+    """Answers imports of ``name``, usually torch or keras, with tilegrad or ``tilegrad.keras``.
 
-    Child processes that ``multiprocessing`` starts do the same. A name that tilegrad lacks raises
-    AttributeError or ImportError where it is used. Raises RuntimeError if another module of that
-    name has been imported already, ValueError for what is not a module's name.
+    Unless ``at_once``, nothing is imported before the program asks for it. Child processes that
+    ``multiprocessing`` starts do the same. A name that tilegrad lacks raises AttributeError or
+    ImportError where it is used. Raises RuntimeError if another module of that name has been
+    imported already, ValueError for what is not a module's name.
     """
     if not isinstance(name, str) or not name.isidentifier() or name == _OURS:
         raise ValueError(f"install_as: expected the name of a module, got {name!r}")
@@ -39,9 +43,10 @@ def install_as(name: str = "torch") -> None:
             f"install_as: {name} has been imported already; call install_as({name!r}) before "
             "anything that imports it"
         )
-    sys.meta_path.insert(0, _Finder(name))
-    importlib.import_module(name)
-    _follow_into_processes(name)
+    sys.meta_path.insert(0, _Finder(name, _ROOMS.get(name, _OURS)))
+    if at_once:
+        importlib.import_module(name)
+    _follow_into_processes(name, at_once)
 
 
 _HIDDEN = ("_C", "ops")  # of ours, which are other things than PyTorch's
@@ -51,48 +56,52 @@ class _StandIn(types.ModuleType):
     """The module in torch's place."""
 
     __version__: str
+    _ours: str
 
     def __getattr__(self, name: str) -> Any:
-        ours = sys.modules[_OURS]
-        if name in _HIDDEN and find_companion(name) is not None:
+        ours = sys.modules[self._ours]
+        stands_for_torch = self._ours == _OURS
+        if stands_for_torch and name in _HIDDEN and find_companion(name) is not None:
             return find_companion(name)
         try:
             return getattr(ours, name)
         except AttributeError:
-            if find_companion(name) is not None:
+            if stands_for_torch and find_companion(name) is not None:
                 return find_companion(name)
             own = self.__name__
             raise AttributeError(
-                f"module {own!r} has no attribute {name!r}: {_OURS}, which stands in for it, "
+                f"module {own!r} has no attribute {name!r}: {self._ours}, which stands in for it, "
                 "lacks it",
                 name=name,
                 obj=self,
             ) from None
 
     def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *dir(sys.modules[_OURS])})
+        return sorted({*super().__dir__(), *dir(sys.modules[self._ours])})
 
 
 class _Finder(MetaPathFinder):
     """Finds ``torch.x.y`` where ``tilegrad.x.y`` is, and nowhere else."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, ours: str) -> None:
+        self._name, self._ours = name, ours
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         if fullname == self._name:
-            spec = ModuleSpec(fullname, _StandInLoader(), is_package=True)
+            spec = ModuleSpec(fullname, _StandInLoader(self._ours), is_package=True)
             spec.submodule_search_locations = []
             return spec
         if not fullname.startswith(self._name + "."):
             return None
         path = fullname[len(self._name) + 1 :]
-        if path not in _HIDDEN and _exists(f"{_OURS}.{path}"):
-            return ModuleSpec(fullname, _AliasLoader(f"{_OURS}.{path}"))
-        companion = find_companion(path)
+        hidden = self._ours == _OURS and path in _HIDDEN
+        if not hidden and _exists(f"{self._ours}.{path}"):
+            return ModuleSpec(fullname, _AliasLoader(f"{self._ours}.{path}"))
+        companion = find_companion(path) if self._ours == _OURS else None
         if companion is None:
             raise ModuleNotFoundError(
-                f"No module named {fullname!r}: {_OURS}, in the place of {self._name}, lacks it",
+                f"No module named {fullname!r}: {self._ours}, in the place of {self._name}, "
+                "lacks it",
                 name=fullname,
             )
         return ModuleSpec(fullname, _ReadyLoader(companion), is_package=True)
@@ -106,13 +115,18 @@ def _exists(name: str) -> bool:
 
 
 class _StandInLoader(Loader):
+    def __init__(self, ours: str) -> None:
+        self._ours = ours
+
     def create_module(self, spec: ModuleSpec) -> types.ModuleType:
         from .version import __version__
 
-        module = _StandIn(spec.name, sys.modules[_OURS].__doc__)
-        module.__file__ = sys.modules[_OURS].__file__
-        module.__version__ = __version__
-        module.__all__ = [n for n in dir(sys.modules[_OURS]) if n[0] != "_"]  # type: ignore
+        ours = importlib.import_module(self._ours)
+        module = _StandIn(spec.name, ours.__doc__)
+        module._ours = self._ours
+        module.__file__ = ours.__file__
+        module.__version__ = __version__ if ours.__name__ == _OURS else ours.__version__
+        module.__all__ = [n for n in dir(ours) if n[0] != "_"]  # type: ignore
         return module
 
     def exec_module(self, module: types.ModuleType) -> None:
@@ -151,14 +165,14 @@ class _ReadyLoader(Loader):
 class _Installation:
     """Unpickles as a call of :func:`install_as`."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, at_once: bool) -> None:
+        self._arguments = (name, at_once)
 
     def __reduce__(self) -> tuple:
-        return install_as, (self._name,)
+        return install_as, self._arguments
 
 
-def _follow_into_processes(name: str) -> None:
+def _follow_into_processes(name: str, at_once: bool) -> None:
     """Lets processes that start with a fresh interpreter install the stand-in first of all.
 
     What such a process gets to prepare itself is a pickled dictionary, read before the program's
@@ -170,6 +184,6 @@ def _follow_into_processes(name: str) -> None:
     prepare = spawn.get_preparation_data
 
     def get_preparation_data(process: str) -> dict[str, Any]:
-        return {**prepare(process), f"{_OURS}.install_as({name})": _Installation(name)}
+        return {**prepare(process), f"{_OURS}.install_as({name})": _Installation(name, at_once)}
 
     spawn.get_preparation_data = get_preparation_data

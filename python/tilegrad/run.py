@@ -1,6 +1,7 @@
-"""``python -m tilegrad.run program.py ...``: runs a PyTorch program, unchanged, on tilegrad.
+"""``python -m tilegrad.run program.py ...``: runs a PyTorch or Keras program on tilegrad.
 
-Like ``python program.py ...`` and ``python -m module ...``, but ``import torch`` gives tilegrad.
+Like ``python program.py ...`` and ``python -m module ...``, but ``import torch`` gives tilegrad, and
+``import keras`` gives ``tilegrad.keras``.
 The program sees its own arguments, is the module ``__main__``, finds its neighbours first, and ends
 with its own exit status.
 """
@@ -23,7 +24,7 @@ _USAGE = """usage: python -m tilegrad.run program.py [argument ...]
        python -m tilegrad.run -m module [argument ...]
        python -m tilegrad.run -c code [argument ...]
 
-Runs a PyTorch program with tilegrad in the place of torch."""
+Runs a program with tilegrad in the place of torch, and tilegrad.keras in that of keras."""
 _HIDDEN = {"_install.py", "_lazy.py", "run.py"}  # of our frames in tracebacks
 
 
@@ -40,6 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"Argument expected for the {given[0]} option\n{_USAGE}", file=sys.stderr)
         raise SystemExit(2)
     install_as("torch")
+    install_as("keras", at_once=False)
     if sys.excepthook is sys.__excepthook__:
         sys.excepthook = _print_exception
     if given[0] == "-m":

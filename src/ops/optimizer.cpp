@@ -210,14 +210,15 @@ void bind_adaptive(py::module_& module) {
       "adagrad_step",
       [sum = interned("sum"), count = interned("step")](
           const py::list& parameters, const py::dict& state, double lr, double lr_decay, double eps,
-          double weight_decay, bool maximize) {
+          double weight_decay, bool maximize, bool eps_in_root) {
         Step step("adagrad_step");
         if (!collect(step, parameters, state, {sum}, &count)) return false;
-        step.finish(adagrad_step_kernel, {step.common(lr, weight_decay, maximize), lr_decay, eps});
+        step.finish(adagrad_step_kernel,
+                    {step.common(lr, weight_decay, maximize), lr_decay, eps, eps_in_root});
         return true;
       },
       py::arg("parameters"), py::arg("state"), py::arg("lr"), py::arg("lr_decay"), py::arg("eps"),
-      py::arg("weight_decay"), py::arg("maximize"));
+      py::arg("weight_decay"), py::arg("maximize"), py::arg("eps_in_root") = false);
   module.def(
       "adadelta_step",
       [square = interned("square_avg"), moved = interned("acc_delta"), count = interned("step")](
@@ -360,7 +361,7 @@ void bind_optimizer(py::module_& module) {
       [square = interned("square_avg"), mean = interned("grad_avg"),
        buffer = interned("momentum_buffer"), count = interned("step")](
           const py::list& parameters, const py::dict& state, double lr, double alpha, double eps,
-          double weight_decay, double momentum, bool centered, bool maximize) {
+          double weight_decay, double momentum, bool centered, bool maximize, bool eps_in_root) {
         Step step("rmsprop_step");
         Names names{square};
         std::vector<int> slots{0};
@@ -368,12 +369,13 @@ void bind_optimizer(py::module_& module) {
         if (momentum > 0) names.push_back(buffer), slots.push_back(2);
         step.place(slots);
         if (!collect(step, parameters, state, names, &count)) return false;
-        step.finish(rmsprop_step_kernel,
-                    {step.common(lr, weight_decay, maximize), alpha, eps, momentum, centered});
+        step.finish(rmsprop_step_kernel, {step.common(lr, weight_decay, maximize), alpha, eps,
+                                          momentum, centered, eps_in_root});
         return true;
       },
       py::arg("parameters"), py::arg("state"), py::arg("lr"), py::arg("alpha"), py::arg("eps"),
-      py::arg("weight_decay"), py::arg("momentum"), py::arg("centered"), py::arg("maximize"));
+      py::arg("weight_decay"), py::arg("momentum"), py::arg("centered"), py::arg("maximize"),
+      py::arg("eps_in_root") = false);
   takes_halves({"sgd_step", "adam_step", "rmsprop_step"});
   bind_adaptive(module);
   bind_others(module);

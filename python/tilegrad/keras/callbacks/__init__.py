@@ -1,0 +1,9 @@
+"""``keras.callbacks``: what looks on while a model is trained, and may step in."""
+
+from __future__ import annotations
+
+from . import base, monitoring
+from .base import *  # noqa: F403
+from .monitoring import *  # noqa: F403
+
+__all__ = [*base.__all__, *monitoring.__all__]

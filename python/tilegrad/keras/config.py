@@ -1,0 +1,112 @@
+"""Settings that hold for all layers: the default dtype, epsilon and the order of image axes."""
+
+from __future__ import annotations
+
+import random as _random
+from typing import Any
+
+__all__ = [
+    "backend",
+    "disable_interactive_logging",
+    "enable_interactive_logging",
+    "epsilon",
+    "floatx",
+    "image_data_format",
+    "is_interactive_logging_enabled",
+    "set_backend",
+    "set_epsilon",
+    "set_floatx",
+    "set_image_data_format",
+]
+
+_FLOATS = ("float16", "bfloat16", "float32", "float64")
+_ORDERS = ("channels_last", "channels_first")
+
+
+class _Settings:
+    """The values; one object, so that a reader elsewhere sees every change."""
+
+    floatx = "float32"
+    epsilon = 1e-7
+    image_data_format = "channels_last"
+    interactive_logging = True
+    seeds = _random.Random()  # where the seeds of layers and initializers come from
+
+
+settings = _Settings()
+
+
+def floatx() -> str:
+    """The dtype of weights and of floating-point inputs unless a layer says otherwise."""
+    return settings.floatx
+
+
+def set_floatx(value: str) -> None:
+    """Sets :func:`floatx`. Raises ValueError for anything but a floating-point dtype's name."""
+    if value not in _FLOATS:
+        raise ValueError(f"Unknown `floatx` value: {value}. Expected one of {set(_FLOATS)}")
+    settings.floatx = value
+
+
+def epsilon() -> float:
+    """The small number that keeps logarithms and quotients finite."""
+    return settings.epsilon
+
+
+def set_epsilon(value: float) -> None:
+    """Sets :func:`epsilon`."""
+    settings.epsilon = float(value)
+
+
+def image_data_format() -> str:
+    """``"channels_last"`` or ``"channels_first"``: where images have their channels."""
+    return settings.image_data_format
+
+
+def set_image_data_format(data_format: str) -> None:
+    """Sets :func:`image_data_format`. Raises ValueError for an unknown order."""
+    settings.image_data_format = standardize_data_format(data_format)
+
+
+def standardize_data_format(data_format: Any) -> str:
+    """The order that a layer was given, or the default for None. Raises ValueError."""
+    if data_format is None:
+        return settings.image_data_format
+    value = str(data_format).lower()
+    if value not in _ORDERS:
+        raise ValueError(
+            "The `data_format` argument must be one of "
+            f"{{'channels_first', 'channels_last'}}. Received: {data_format}"
+        )
+    return value
+
+
+def backend() -> str:
+    """The name of what computes: ``"tilegrad"``."""
+    return "tilegrad"
+
+
+def set_backend(backend: str) -> None:
+    """Keras's switch between backends: here there is one. Raises ValueError for another."""
+    if backend not in ("tilegrad", "torch"):
+        raise ValueError(f"set_backend: expected 'tilegrad', the only backend, got {backend!r}")
+
+
+def is_interactive_logging_enabled() -> bool:
+    """Whether progress is printed; otherwise it goes to Python's logging."""
+    return settings.interactive_logging
+
+
+def enable_interactive_logging() -> None:
+    """Prints progress bars to the standard output."""
+    settings.interactive_logging = True
+
+
+def disable_interactive_logging() -> None:
+    """Sends progress to Python's logging."""
+    settings.interactive_logging = False
+
+
+def next_seed() -> int:
+    """A fresh seed, from the sequence that ``keras.utils.set_random_seed`` starts."""
+    return settings.seeds.randrange(2**31 - 1)

@@ -1,0 +1,67 @@
+"""``InputSpec``: what a layer demands of its inputs, and the complaint where they differ."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["InputSpec", "check_input"]
+
+
+class InputSpec:
+    """Rank, shape, dtype and sizes along some axes (``{axis: size}``); None allows anything."""
+
+    def __init__(
+        self,
+        dtype: Any = None,
+        shape: Any = None,
+        ndim: int | None = None,
+        max_ndim: int | None = None,
+        min_ndim: int | None = None,
+        axes: dict[int, int | None] | None = None,
+        allow_last_axis_squeeze: bool = False,
+        name: str | None = None,
+        optional: bool = False,
+    ) -> None:
+        self.dtype = dtype
+        self.shape = None if shape is None else tuple(shape)
+        self.ndim = len(self.shape) if self.shape is not None else ndim
+        self.max_ndim, self.min_ndim = max_ndim, min_ndim
+        self.axes = {int(axis): size for axis, size in (axes or {}).items()}
+        self.allow_last_axis_squeeze = allow_last_axis_squeeze
+        self.name = name
+        self.optional = optional
+
+    def __repr__(self) -> str:
+        shown = {k: v for k, v in vars(self).items() if v not in (None, {}, False)}
+        return f"InputSpec({', '.join(f'{k}={v}' for k, v in shown.items())})"
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make an equal one."""
+        return dict(vars(self))
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> InputSpec:
+        """The specification of a configuration."""
+        return cls(**config)
+
+
+def check_input(spec: InputSpec, shape: tuple, index: int, layer_name: str) -> None:
+    """Raises ValueError unless ``shape``, with None for open sizes, is as ``spec`` demands."""
+    rank = len(shape)
+    start = f'Input {index} of layer "{layer_name}" is incompatible with the layer: '
+    end = f". Full shape received: {tuple(shape)}"
+    if spec.ndim is not None and rank != spec.ndim and not spec.allow_last_axis_squeeze:
+        raise ValueError(f"{start}expected ndim={spec.ndim}, found ndim={rank}{end}")
+    if spec.max_ndim is not None and rank > spec.max_ndim:
+        raise ValueError(f"{start}expected max_ndim={spec.max_ndim}, found ndim={rank}{end}")
+    if spec.min_ndim is not None and rank < spec.min_ndim:
+        raise ValueError(f"{start}expected min_ndim={spec.min_ndim}, found ndim={rank}{end}")
+    for axis, size in spec.axes.items():
+        if size is not None and shape[axis] not in (size, None):
+            raise ValueError(
+                f"{start}expected axis {axis} of input shape to have value {size}, but received "
+                f"input with shape {tuple(shape)}"
+            )
+    for wanted, actual in zip(spec.shape or (), shape, strict=False):
+        if wanted is not None and actual is not None and wanted != actual:
+            raise ValueError(f"{start}expected shape={spec.shape}, found shape={tuple(shape)}")
