@@ -1,5 +1,5 @@
 // The 16-bit floating types as storage: conversion from and to float, in integer arithmetic that
-// compilers vectorize. Nothing is computed in them.
+// compilers vectorize. Nothing is computed in them. (constexpr: CUDA's device code may call them.)
 #pragma once
 
 #include <bit>
@@ -15,13 +15,13 @@ struct BFloat16 {
 
   BFloat16() = default;
   // To the nearest, ties to even; a NaN stays one.
-  explicit BFloat16(float value) {
+  constexpr explicit BFloat16(float value) : bits() {
     const auto whole = std::bit_cast<std::uint32_t>(value);
     const std::uint32_t rounded = (whole + 0x7fff + (whole >> 16 & 1)) >> 16;
     const std::uint32_t nan = whole >> 16 | 0x40;
     bits = static_cast<std::uint16_t>((whole & 0x7fffffff) > 0x7f800000 ? nan : rounded);
   }
-  explicit operator float() const {
+  constexpr explicit operator float() const {
     return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
   }
 };
@@ -32,7 +32,7 @@ struct Half {
 
   Half() = default;
   // To the nearest, ties to even; too large ones become infinite, a NaN stays one.
-  explicit Half(float value) {
+  constexpr explicit Half(float value) : bits() {
     const auto whole = std::bit_cast<std::uint32_t>(value);
     const std::uint32_t size = whole & 0x7fffffff;
     // Normal: 13 bits of the fraction go, the exponent's bias falls from 127 to 15.
@@ -45,7 +45,7 @@ struct Half {
     half = size > 0x7f800000 ? 0x7e00 | (size >> 13 & 0x3ff) : half;
     bits = static_cast<std::uint16_t>(whole >> 16 & 0x8000u) | static_cast<std::uint16_t>(half);
   }
-  explicit operator float() const {
+  constexpr explicit operator float() const {
     const std::uint32_t sign = (bits & 0x8000u) << 16, size = (bits & 0x7fffu) << 13;
     // 2^112 restores the exponent's bias, and is exact for subnormal numbers too.
     const auto number = std::bit_cast<std::uint32_t>(std::bit_cast<float>(size) * 0x1p112f);

@@ -1,19 +1,22 @@
-# CUDA in three states. Sets TILEGRAD_HAVE_CUDA, and the outcome with its reason for show_config().
+# CUDA in four states. Sets TILEGRAD_HAVE_CUDA, and the outcome with its reason for show_config().
 #
-#   AUTO  on if a working nvcc and an NVIDIA driver are both here: built for the card at hand
-#   ON    required: built for the release architectures; no working nvcc is an error
-#   OFF   skipped
+#   AUTO      on if a working nvcc and an NVIDIA driver are both here: built for the card at hand
+#   ON        required: built for the release architectures; no working nvcc is an error
+#   OFF       skipped
+#   EMULATED  for tests: the kernels run on the host (tests/cuda/emulation)
 set(TILEGRAD_HAVE_CUDA OFF)
 set(TILEGRAD_CUDA_RELEASE_ARCHITECTURES "80-real;90-real;100-real;120" CACHE STRING
     "Architectures of TILEGRAD_CUDA=ON; the last also carries PTX for newer cards")
 set(TILEGRAD_CUDA_ARCHITECTURES "")
 
-if(NOT TILEGRAD_CUDA MATCHES "^(AUTO|ON|OFF)$")
-  message(FATAL_ERROR "TILEGRAD_CUDA=${TILEGRAD_CUDA}: expected AUTO, ON or OFF")
+if(NOT TILEGRAD_CUDA MATCHES "^(AUTO|ON|OFF|EMULATED)$")
+  message(FATAL_ERROR "TILEGRAD_CUDA=${TILEGRAD_CUDA}: expected AUTO, ON, OFF or EMULATED")
 endif()
 
 if(TILEGRAD_CUDA STREQUAL "OFF")
   set(TILEGRAD_CUDA_REASON "TILEGRAD_CUDA=OFF")
+elseif(TILEGRAD_CUDA STREQUAL "EMULATED")
+  set(TILEGRAD_CUDA_REASON "TILEGRAD_CUDA=EMULATED: kernels run on the host, for tests only")
 elseif(TILEGRAD_CUDA STREQUAL "AUTO" AND NOT EXISTS "/proc/driver/nvidia/version"
        AND NOT EXISTS "/dev/nvidiactl")
   set(TILEGRAD_CUDA_REASON "TILEGRAD_CUDA=AUTO and no NVIDIA driver on the building machine")
@@ -42,6 +45,8 @@ endif()
 
 if(TILEGRAD_HAVE_CUDA)
   set(TILEGRAD_CUDA_STATE "on")
+elseif(TILEGRAD_CUDA STREQUAL "EMULATED")
+  set(TILEGRAD_CUDA_STATE "emulated")
 else()
   set(TILEGRAD_CUDA_STATE "off")
 endif()

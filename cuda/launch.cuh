@@ -17,6 +17,41 @@ static inline unsigned blocks_for(std::int64_t size) {
   return static_cast<unsigned>(std::min((size + kBlock - 1) / kBlock, kMostBlocks));
 }
 
+// As many blocks as `count` things need that each block does `per_block` of.
+static inline unsigned blocks_of(std::int64_t count, std::int64_t per_block) {
+  const std::int64_t blocks = (count + per_block - 1) / per_block;
+  TILEGRAD_CHECK(blocks <= 0x7fffffff, runtime, "CUDA: too many blocks, got ", blocks);
+  return static_cast<unsigned>(blocks);
+}
+
+struct Shape {
+  dim3 blocks, threads;
+  std::size_t shared_bytes = 0;  // what dynamic_shared() points to
+};
+
+// Launches a kernel on the default stream. This is CUDA's function behind kernel<<<...>>>(...);
+// being plain C++, it also compiles for the host, where tests/cuda/emulation runs the kernels.
+template <class... Parameters, class... Arguments>
+static void launch(void (*kernel)(Parameters...), const Shape& shape,
+                   const Arguments&... arguments) {
+  cudaLaunchConfig_t config = {};
+  config.gridDim = shape.blocks;
+  config.blockDim = shape.threads;
+  config.dynamicSmemBytes = shape.shared_bytes;
+  TILEGRAD_CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, arguments...));
+}
+
+// The shared memory whose size the launch has chosen.
+template <class T>
+static __device__ T* dynamic_shared() {
+#if defined(__CUDACC__)
+  extern __shared__ __align__(16) unsigned char tilegrad_dynamic_shared[];
+  return reinterpret_cast<T*>(tilegrad_dynamic_shared);
+#else
+  return static_cast<T*>(emulation::dynamic_shared());
+#endif
+}
+
 // Calls body(i) for i in [0, size): one index per thread and step (a grid-stride loop).
 template <class Body>
 static __global__ void __launch_bounds__(kBlock) index_kernel(std::int64_t size, Body body) {
@@ -29,8 +64,7 @@ static __global__ void __launch_bounds__(kBlock) index_kernel(std::int64_t size,
 template <class Body>
 static void for_each_index(std::int64_t size, const Body& body) {
   if (size <= 0) return;
-  index_kernel<<<blocks_for(size), kBlock>>>(size, body);
-  TILEGRAD_CUDA_CHECK(cudaGetLastError());
+  launch(index_kernel<Body>, {blocks_for(size), kBlock}, size, body);
 }
 
 // Calls body(pointers) for every element of the loop, one pointer per operand. The branch is the
@@ -62,8 +96,7 @@ template <int kOperands, class Body>
 static void for_each_element(const StridedLoop<kOperands>& loop, const Body& body) {
   const std::int64_t size = loop.size();
   if (size <= 0) return;
-  element_kernel<<<blocks_for(size), kBlock>>>(loop, size, body);
-  TILEGRAD_CUDA_CHECK(cudaGetLastError());
+  launch(element_kernel<kOperands, Body>, {blocks_for(size), kBlock}, loop, size, body);
 }
 
 template <class T>

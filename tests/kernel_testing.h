@@ -17,12 +17,21 @@
 #include "kernel.h"
 #include "parallel.h"
 #include "strided.h"
+#include "test_device.h"
 
 namespace tilegrad {
 
-// Calls body(isa) for each set that this processor runs; a failure message names the set.
+// Calls body(isa) for each set that this processor runs, or for CUDA if that is what the tests run
+// on (test_device.h); a failure message names the set.
 template <class Body>
 void for_each_isa(const Body& body) {
+  if (testing_cuda()) {
+    for_each_cuda_order([&](const char* order) {
+      SCOPED_TRACE(order);
+      body(kCuda);
+    });
+    return;
+  }
   for (Isa isa : supported_isas()) {
     SCOPED_TRACE(std::string("instruction set ") + isa_name(isa));
     body(isa);
@@ -43,7 +52,10 @@ void for_each_thread_count(const Body& body) {
 
 template <class Args>
 void run_on(Isa isa, const Kernel<Args>& kernel, const Args& args) {
-  kernel.cpu[static_cast<int>(isa)](args);
+  if (isa != kCuda) return kernel.cpu[static_cast<int>(isa)](args);
+  TILEGRAD_CHECK(kernel.cuda != nullptr, not_implemented, "cuda/ lacks the kernel ", kernel.name);
+  kernel.cuda(args);
+  wait_for_cuda();
 }
 
 // The kind of the tilegrad::Error that `call` throws; fails the test if it throws none.
@@ -81,11 +93,12 @@ class Random {
   std::uint64_t state_;
 };
 
-// A plain array: std::vector without the packed specialization for bool.
+// A plain array that kernels can reach on any device.
 template <class T>
 struct Array {
   explicit Array(std::int64_t count, T value = T{})
-      : size(count), values(new T[static_cast<std::size_t>(count)]) {
+      : size(count),
+        values(static_cast<T*>(allocate_for_kernels(sizeof(T) * static_cast<std::size_t>(count)))) {
     for (std::int64_t i = 0; i < count; ++i) values[static_cast<std::size_t>(i)] = value;
   }
   static Array random(std::int64_t count, std::uint64_t seed) {
@@ -102,8 +115,11 @@ struct Array {
                                              sizeof(T) * static_cast<std::size_t>(size)) == 0;
   }
 
+  struct Free {
+    void operator()(T* data) const { free_for_kernels(data); }
+  };
   std::int64_t size;
-  std::unique_ptr<T[]> values;
+  std::unique_ptr<T[], Free> values;
 };
 
 // One operand of a loop: its first element and strides in elements, outermost first.

@@ -1,4 +1,4 @@
-"""TILEGRAD_CUDA=AUTO|ON|OFF at configure time: the outcome, its reason, and the errors."""
+"""TILEGRAD_CUDA=AUTO|ON|OFF|EMULATED at configure time: the outcome, its reason, and the errors."""
 
 from __future__ import annotations
 
@@ -53,6 +53,13 @@ def test_off_skips_cuda_and_says_so(tmp_path):
     assert "have=OFF state=off" in output and "architectures= " in output + " "
 
 
+def test_emulated_needs_neither_nvcc_nor_driver_and_is_not_taken_for_a_card(tmp_path):
+    status, output = configure(tmp_path, "EMULATED", CUDACXX="/bin/false")
+    assert status == 0
+    assert "tilegrad: CUDA emulated (TILEGRAD_CUDA=EMULATED: kernels run on the host" in output
+    assert "have=OFF state=emulated" in output and "architectures= " in output + " "
+
+
 @pytest.mark.skipif(DRIVER, reason="this machine has an NVIDIA driver")
 @pytest.mark.parametrize("state", ["AUTO", None])
 def test_auto_without_a_driver_skips_cuda_whatever_nvcc_there_is(tmp_path, state):
@@ -99,4 +106,4 @@ def test_on_without_a_working_nvcc_is_an_error(tmp_path, compiler):
 def test_other_values_are_an_error(tmp_path, state):
     status, output = configure(tmp_path, state)
     assert status != 0
-    assert f"TILEGRAD_CUDA={state}: expected AUTO, ON or OFF" in output
+    assert f"TILEGRAD_CUDA={state}: expected AUTO, ON, OFF or EMULATED" in output

@@ -1,0 +1,63 @@
+// Runs a grid of CUDA threads on one thread of the host, block after block: who runs, who waits.
+//
+// Every CUDA thread of a block is a fiber. It runs until it waits for others, at a barrier of the
+// block or at a meeting of its warp, and the scheduler turns to the next. So a kernel that spins
+// until another thread writes something does not end here.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <source_location>
+#include <string>
+
+#include "vectors.h"
+
+namespace emulation {
+
+// In which order blocks, warps and lanes get their turns. A right kernel gives the same bits in
+// all.
+enum class Order {
+  forward,   // each warp runs as far as it can before the next one starts
+  reverse,   // the same, from the last block, warp and lane to the first
+  shuffled,  // a new permutation in every round
+};
+void set_order(Order order, unsigned seed = 1);
+
+struct Grid {
+  dim3 blocks, threads;
+  std::size_t dynamic_shared_bytes;
+  const void* kernel;  // its address
+};
+
+// Calls body() once as each thread of the grid. Returns an empty text, or why the grid did not end:
+// every waiting thread, with the line on which it waits.
+std::string run_grid(const Grid& grid, const std::function<void()>& body);
+
+// --- what a thread calls; `where` is the line in the kernel ---
+
+// Waits until every thread of the block that has not ended is here; returns how many said true.
+int wait_for_block(const char* what, bool flag, const std::source_location& where);
+
+// Waits until every lane of `mask` that has not ended is here with the same mask and `what`.
+// Returns what each of these lanes brought; the values of the others are noise.
+struct Gathered {
+  std::array<std::uint64_t, 32> values;
+  unsigned lanes;  // a bit for each lane that was here
+};
+const Gathered& wait_for_lanes(const char* what, unsigned mask, std::uint64_t value,
+                               const std::source_location& where);
+
+// The same without values, and what the lanes did before it comes before what they do after it.
+void synchronize_lanes(const char* what, unsigned mask, const std::source_location& where);
+
+unsigned lane();          // of the running thread
+unsigned active_lanes();  // the lanes of its warp that have not ended
+void* dynamic_shared();   // of the running block
+
+}  // namespace emulation
+
+// CUDA's own names for the place of the running thread.
+extern dim3 gridDim, blockDim;
+extern uint3 blockIdx, threadIdx;
