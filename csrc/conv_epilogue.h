@@ -1,5 +1,5 @@
-// What follows a convolution in inference, on outputs that are still in cache: the scale and shift
-// per channel of a normalization, a ReLU. Included once per instruction set.
+// What follows a convolution in inference, on outputs that are still in cache: a normalization with
+// given statistics, the addition of a residual, a ReLU. Included once per instruction set.
 #pragma once
 
 #include "ops/conv2d.h"
@@ -7,28 +7,49 @@
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
+// To the last bit the results of batchnorm_forward, an addition and a ReLU one by one.
 template <class T>
 struct ConvEpilogue {
-  const T *scale = nullptr, *shift = nullptr;  // per channel of all groups
+  const T *mean = nullptr, *rstd = nullptr, *weight = nullptr, *bias = nullptr;  // per channel
+  const T *target = nullptr, *residual = nullptr;  // all outputs, and what is added to them
   bool relu = false;
 
   static ConvEpilogue of(const Conv2d& c) {
-    return {static_cast<const T*>(c.scale), static_cast<const T*>(c.shift), c.relu};
+    return {static_cast<const T*>(c.mean),
+            static_cast<const T*>(c.rstd),
+            static_cast<const T*>(c.norm_weight),
+            static_cast<const T*>(c.norm_bias),
+            static_cast<const T*>(c.y),
+            static_cast<const T*>(c.residual),
+            c.relu};
   }
 
-  // `count` outputs of one channel that lie side by side.
+  // `count` outputs of one channel of all groups that lie side by side, in their final place.
   void apply(std::int64_t channel, T* y, std::int64_t count) const {
-    const T factor = scale ? scale[channel] : T{1}, offset = scale ? shift[channel] : T{0};
-    if (relu)
-      for (std::int64_t i = 0; i < count; ++i) {
-        const T value = y[i] * factor + offset;
-        y[i] = value < T{0} ? T{0} : value;
-      }
-    else
-      for (std::int64_t i = 0; i < count; ++i) y[i] = y[i] * factor + offset;
+    const T* added = residual ? residual + (y - target) : nullptr;
+    if (!mean) return finish(y, added, count, [](T value) { return value; });
+    const T center = mean[channel],
+            scale = weight ? rstd[channel] * weight[channel] : rstd[channel];
+    const T shift = bias ? bias[channel] : T{0};
+    finish(y, added, count, [=](T value) { return (value - center) * scale + shift; });
   }
 
-  explicit operator bool() const { return scale != nullptr || relu; }
+  explicit operator bool() const { return mean || residual || relu; }
+
+ private:
+  template <class Normalize>
+  void finish(T* __restrict y, const T* __restrict added, std::int64_t count,
+              Normalize normalize) const {
+    const auto pass = [](T value) { return value <= T{0} ? T{0} : value; };
+    if (added && relu)
+      for (std::int64_t i = 0; i < count; ++i) y[i] = pass(normalize(y[i]) + added[i]);
+    else if (added)
+      for (std::int64_t i = 0; i < count; ++i) y[i] = normalize(y[i]) + added[i];
+    else if (relu)
+      for (std::int64_t i = 0; i < count; ++i) y[i] = pass(normalize(y[i]));
+    else
+      for (std::int64_t i = 0; i < count; ++i) y[i] = normalize(y[i]);
+  }
 };
 
 // The sum of `count` elements.

@@ -46,6 +46,7 @@ def all_cases() -> list[Case]:
         attention,
         convolution,
         elementwise,
+        inference,
         matmul,
         normalization,
         pooling,
@@ -56,6 +57,6 @@ def all_cases() -> list[Case]:
 
     modules = (
         matmul, convolution, pooling, normalization, elementwise, attention, recurrent,
-        train_small, train_networks,
+        train_small, train_networks, inference,
     )  # fmt: skip
     return [case for module in modules for case in module.CASES]

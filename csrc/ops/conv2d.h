@@ -27,9 +27,11 @@ struct Conv2d {
   void* y = nullptr;           // (batch, groups * out_channels, out_height, out_width)
   const void* bias = nullptr;  // conv2d only: (groups * out_channels) or null
 
-  // conv2d only, for inference: y = relu((convolution + bias) * scale + shift). Both with one
-  // element per output channel, or both null.
-  const void *scale = nullptr, *shift = nullptr;
+  // conv2d only, for inference: y = relu(batch_norm(convolution + bias) + residual), each part of
+  // which may be missing. The normalization's arrays have one element per output channel: all null
+  // without mean; its weight and bias may be null. The residual is laid out as y, and is not y.
+  const void *mean = nullptr, *rstd = nullptr, *norm_weight = nullptr, *norm_bias = nullptr;
+  const void* residual = nullptr;
   bool relu = false;
 
   // conv2d_grad_weight only: the batch is cut into `parts` runs of images, and each writes its own

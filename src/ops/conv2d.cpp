@@ -171,52 +171,75 @@ Tensor make_workspace(Conv2d& args, std::int64_t elements, const Tensor& like) {
   return workspace;
 }
 
-// What may follow in inference: y * scale + shift per channel, then relu.
-struct ConvFinish {
-  std::optional<Tensor> scale, shift;
+// What may follow a convolution: relu(batch_norm(y) + residual), each part of which may be missing.
+// All contiguous; the statistics, weight and bias of the normalization have one element per channel
+// and are undefined without it, the last two also on their own.
+struct Following {
+  Tensor mean, rstd, weight, bias;
+  Tensor residual;
   bool relu = false;
 };
 
-Tensor check_factors(const char* name, const Tensor& factors, const Tensor& weight) {
-  check_pair("conv2d", weight, name, factors);
-  TILEGRAD_CHECK(factors.ndim() == 1 && factors.shape[0] == weight.shape[0], runtime,
-                 "conv2d: argument '", name, "': expected shape (", weight.shape[0], "), got ",
-                 factors.shape.str());
-  return contiguous(factors);
+// A convolution whose arguments were checked.
+struct Convolution {
+  Convolution(const Tensor& input, const Tensor& filters, const std::optional<Tensor>& biases,
+              const Options& options)
+      : args(checked_args(input, filters, options)) {
+    if (biases) {
+      check_pair("conv2d", input, "bias", *biases);
+      TILEGRAD_CHECK(biases->ndim() == 1 && biases->shape[0] == filters.shape[0], runtime,
+                     "conv2d: Given weight of size ", filters.shape.str(),
+                     ", expected bias to be 1-dimensional with ", filters.shape[0],
+                     " elements, but got bias of size ", biases->shape.str());
+      bias = contiguous(*biases);
+    }
+    x = contiguous(input), weight = contiguous(filters);
+  }
+
+  static Conv2d checked_args(const Tensor& input, const Tensor& filters, const Options& options) {
+    check_pair("conv2d", input, "weight", filters);
+    return make_args(input.shape, filters.shape, input.dtype, options);
+  }
+
+  Tensor compute(const Following& following) const {
+    Conv2d call = args;
+    Tensor y = empty(output_shape(call), x.dtype, x.device(), "conv2d");
+    call.x = x.bytes(), call.weight = weight.bytes(), call.y = y.bytes();
+    if (bias.defined()) call.bias = bias.bytes();
+    if (following.mean.defined()) call.mean = following.mean.bytes();
+    if (following.rstd.defined()) call.rstd = following.rstd.bytes();
+    if (following.weight.defined()) call.norm_weight = following.weight.bytes();
+    if (following.bias.defined()) call.norm_bias = following.bias.bytes();
+    if (following.residual.defined()) call.residual = following.residual.bytes();
+    call.relu = following.relu;
+    const Tensor workspace = make_workspace(call, call.workspace_of_conv2d(), x);
+    if (y.numel() > 0)
+      run(is_depthwise(call) ? depthwise_kernel : conv2d_kernel, x.device(), call, work(call));
+    return y;
+  }
+
+  Conv2d args;
+  Tensor x, weight, bias;  // contiguous
+};
+
+// A checked part of what follows a convolution with these filters.
+Tensor following_channels(const char* name, const std::optional<Tensor>& values,
+                          const Tensor& filters) {
+  if (!values) return {};
+  check_pair("conv2d", filters, name, *values);
+  TILEGRAD_CHECK(values->ndim() == 1 && values->shape[0] == filters.shape[0], runtime,
+                 "conv2d: argument '", name, "': expected shape (", filters.shape[0], "), got ",
+                 values->shape.str());
+  return contiguous(*values);
 }
 
-Tensor conv2d(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias,
-              const Options& options, const ConvFinish& finish = {}) {
-  check_pair("conv2d", x, "weight", weight);
-  Conv2d args = make_args(x.shape, weight.shape, x.dtype, options);
-  Tensor dense_bias;
-  if (bias) {
-    check_pair("conv2d", x, "bias", *bias);
-    TILEGRAD_CHECK(bias->ndim() == 1 && bias->shape[0] == weight.shape[0], runtime,
-                   "conv2d: Given weight of size ", weight.shape.str(),
-                   ", expected bias to be 1-dimensional with ", weight.shape[0],
-                   " elements, but got bias of size ", bias->shape.str());
-    dense_bias = contiguous(*bias);
-    args.bias = dense_bias.bytes();
-  }
-  TILEGRAD_CHECK(finish.scale.has_value() == finish.shift.has_value(), runtime,
-                 "conv2d: expected both of 'scale' and 'shift', or neither");
-  Tensor scale, shift;
-  if (finish.scale) {
-    scale = check_factors("scale", *finish.scale, weight);
-    shift = check_factors("shift", *finish.shift, weight);
-    args.scale = scale.bytes(), args.shift = shift.bytes();
-  }
-  args.relu = finish.relu;
-  const Tensor dense_x = contiguous(x), dense_weight = contiguous(weight);
-  Tensor y = empty(output_shape(args), x.dtype, x.device(), "conv2d");
-  args.x = dense_x.bytes();
-  args.weight = dense_weight.bytes();
-  args.y = y.bytes();
-  const Tensor workspace = make_workspace(args, args.workspace_of_conv2d(), x);
-  if (y.numel() > 0)
-    run(is_depthwise(args) ? depthwise_kernel : conv2d_kernel, x.device(), args, work(args));
-  return y;
+Tensor following_residual(const std::optional<Tensor>& residual, const Convolution& convolution) {
+  if (!residual) return {};
+  check_pair("conv2d", convolution.weight, "residual", *residual);
+  const Dims shape = output_shape(convolution.args);
+  TILEGRAD_CHECK(residual->shape == shape, runtime, "conv2d: argument 'residual': expected shape ",
+                 shape.str(), ", got ", residual->shape.str());
+  return contiguous(*residual);
 }
 
 Tensor conv2d_grad_input(const Tensor& grad, const Tensor& weight, const Dims& input_shape,
@@ -283,7 +306,7 @@ void bind_conv2d(py::module_& module) {
       "conv2d",
       [](const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias,
          const Dims& stride, const Padding& padding, const Dims& dilation, std::int64_t groups) {
-        return conv2d(x, weight, bias, {stride, padding, dilation, groups});
+        return Convolution(x, weight, bias, {stride, padding, dilation, groups}).compute({});
       },
       py::arg("input"), py::arg("weight"), py::arg("bias"), py::arg("stride"), py::arg("padding"),
       py::arg("dilation"), py::arg("groups"));
@@ -291,11 +314,21 @@ void bind_conv2d(py::module_& module) {
       "conv2d_inference",
       [](const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias,
          const Dims& stride, const Padding& padding, const Dims& dilation, std::int64_t groups,
-         const std::optional<Tensor>& scale, const std::optional<Tensor>& shift, bool relu) {
-        return conv2d(x, weight, bias, {stride, padding, dilation, groups}, {scale, shift, relu});
+         const std::optional<Tensor>& mean, const std::optional<Tensor>& rstd,
+         const std::optional<Tensor>& norm_weight, const std::optional<Tensor>& norm_bias,
+         const std::optional<Tensor>& residual, bool relu) {
+        TILEGRAD_CHECK(mean.has_value() == rstd.has_value(), runtime,
+                       "conv2d: expected both of 'mean' and 'rstd', or neither");
+        const Convolution convolution(x, weight, bias, {stride, padding, dilation, groups});
+        return convolution.compute({following_channels("mean", mean, weight),
+                                    following_channels("rstd", rstd, weight),
+                                    following_channels("norm_weight", norm_weight, weight),
+                                    following_channels("norm_bias", norm_bias, weight),
+                                    following_residual(residual, convolution), relu});
       },
       py::arg("input"), py::arg("weight"), py::arg("bias"), py::arg("stride"), py::arg("padding"),
-      py::arg("dilation"), py::arg("groups"), py::arg("scale"), py::arg("shift"), py::arg("relu"));
+      py::arg("dilation"), py::arg("groups"), py::arg("mean"), py::arg("rstd"),
+      py::arg("norm_weight"), py::arg("norm_bias"), py::arg("residual"), py::arg("relu"));
   module.def(
       "conv2d_grad_input",
       [](const Tensor& grad, const Tensor& weight, const Dims& input_shape, const Dims& stride,

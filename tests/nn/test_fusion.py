@@ -10,6 +10,7 @@ import pytest
 import tilegrad as tg
 from support import randn
 from tilegrad import nn
+from tilegrad.ops.conv2d import conv2d_inference
 
 
 def chain(activation: nn.Module, bias: bool = True) -> nn.Sequential:
@@ -121,7 +122,6 @@ def test_convolutions_in_inference(case: tuple, dtype: Any, monkeypatch: Any) ->
     monkeypatch.setattr(
         tg.nn.fusion, "conv2d_inference", lambda *args: calls.append(args) or inference(*args)
     )
-    tolerance = 1e-13 if dtype is tg.float64 else 2e-5
     filters = case[1][1]
     x = tg.from_numpy(randn(*case[0])).to(dtype)
     for behind in (
@@ -136,9 +136,35 @@ def test_convolutions_in_inference(case: tuple, dtype: Any, monkeypatch: Any) ->
             calls.clear()
             together = layers(x)
         assert len(calls) == 1
-        np.testing.assert_allclose(
-            together.numpy(), separate.numpy(), rtol=tolerance, atol=tolerance
-        )
+        assert together.numpy().tobytes() == separate.numpy().tobytes()
+
+
+@pytest.mark.parametrize("case", CONVOLUTIONS.values(), ids=CONVOLUTIONS)
+@pytest.mark.parametrize("dtype", [tg.float64, tg.float32], ids=str)
+def test_a_residual_behind_a_convolution(case: tuple, dtype: Any) -> None:
+    conv, norm = convolution(case, nn.BatchNorm2d(case[1][1]), dtype=dtype)
+    x = tg.from_numpy(randn(*case[0])).to(dtype)
+    options = (conv.stride, conv.padding, conv.dilation, conv.groups)
+    with tg.no_grad():
+        plain = conv(x)
+        statistics = (norm.running_mean, (norm.running_var + norm.eps) ** -0.5)
+        residual = tg.from_numpy(randn(*plain.shape)).to(dtype)
+        for normalized, relu in [(True, True), (True, False), (False, True), (False, False)]:
+            separate = (norm(plain) if normalized else plain) + residual
+            separate = separate.relu() if relu else separate
+            behind = (*statistics, norm.weight, norm.bias) if normalized else None
+            together = conv2d_inference(x, conv.weight, conv.bias, options, behind, residual, relu)
+            assert together.numpy().tobytes() == separate.numpy().tobytes()
+
+
+def test_complaints_about_what_follows_a_convolution() -> None:
+    x, weight, options = tg.ones(2, 3, 5, 5), tg.ones(4, 3, 3, 3), (1, 1, 1, 1)
+    with pytest.raises(RuntimeError, match=r"'residual': expected shape \(2, 4, 5, 5\)"):
+        conv2d_inference(x, weight, None, options, None, tg.ones(2, 4, 5, 1))
+    with pytest.raises(RuntimeError, match=r"'rstd': expected shape \(4\), got \(5,\)"):
+        conv2d_inference(x, weight, None, options, (tg.ones(4), tg.ones(5), None, None))
+    with pytest.raises(RuntimeError, match="both of 'mean' and 'rstd'"):
+        conv2d_inference(x, weight, None, options, (tg.ones(4), None, None, None))
 
 
 def test_convolutions_that_are_not_fused() -> None:

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "kernel_testing.h"
+#include "conv_epilogue_testing.h"
 
 namespace tilegrad {
 namespace {
@@ -83,7 +83,7 @@ void test_case(Conv2d c) {
     expected_x[at_x] += static_cast<double>(y[at_y]) * static_cast<double>(weight[at_weight]);
     expected_weight[at_weight] += static_cast<double>(y[at_y]) * static_cast<double>(x[at_x]);
   });
-  Array<double> finished_y(y_size), expected_bias(c.groups * c.out_channels);
+  Array<double> expected_bias(c.groups * c.out_channels);
   for (std::int64_t i = 0; i < y_size; ++i)
     expected_bias[i / c.pixels() % expected_bias.size] += static_cast<double>(y[i]);
   // Rounding errors of a sum of numbers below 1; the transforms multiply them.
@@ -103,16 +103,7 @@ void test_case(Conv2d c) {
     run_on(isa, conv2d_kernel, args);
     expect_close(result_y, expected_y, y_size, tolerance(c.taps()), tolerance(c.taps()));
 
-    const std::int64_t channels = c.groups * c.out_channels;
-    Array<T> scale = Array<T>::random(channels, 5), shift = Array<T>::random(channels, 6);
-    args.scale = scale.data(), args.shift = shift.data(), args.relu = true;
-    run_on(isa, conv2d_kernel, args);
-    for (std::int64_t i = 0; i < y_size; ++i) {
-      const std::int64_t channel = i / c.pixels() % channels;
-      const auto factor = static_cast<double>(scale[channel]);
-      finished_y[i] = std::max(expected_y[i] * factor + static_cast<double>(shift[channel]), 0.0);
-    }
-    expect_close(result_y, finished_y, y_size, tolerance(c.taps()), tolerance(c.taps()));
+    check_epilogues(isa, conv2d_kernel, args, result_y);
 
     args.x = result_x.data();
     args.y = y.data();

@@ -67,20 +67,17 @@ def add_linear(layer: Linear, dropout: Dropout, input: Any, residual: Any) -> An
     return linear_add(input, layer.weight, layer.bias, residual)
 
 
-def _norm_of(layer: Any, input: Any, norm: Any) -> tuple[Any, Any] | None:
-    """What a normalization in evaluation multiplies and adds per channel, if it may be computed
-    with the convolution before it: where no gradient is recorded."""
+def _norm_of(layer: Any, input: Any, norm: Any) -> tuple | None:
+    """The arguments of a normalization in evaluation, if it may be computed with the convolution
+    before it: where no gradient is recorded."""
     if norm.training or norm.running_mean is None or norm.num_features != layer.out_channels:
         return None
     if norm.running_var.dtype is not input.dtype or needs_grad(norm.weight, norm.bias):
         return None
     if input.dtype.itemsize == 2:  # halves: only the output is rounded
         return None
-    scale = (norm.running_var.detach() + norm.eps) ** -0.5
-    if norm.weight is not None:
-        scale = scale * norm.weight
-    shift = -norm.running_mean.detach() * scale
-    return scale, shift if norm.bias is None else shift + norm.bias
+    rstd = (norm.running_var.detach() + norm.eps) ** -0.5
+    return norm.running_mean, rstd, norm.weight, norm.bias
 
 
 def _convolve(chain: list[Any], at: int, input: Any) -> tuple[Any, int]:
@@ -91,16 +88,15 @@ def _convolve(chain: list[Any], at: int, input: Any) -> tuple[Any, int]:
         return input, 0
     if needs_grad(input, layer.weight, layer.bias) or not _is_plain(layer):
         return input, 0
-    count, factors = 1, None
+    count, norm = 1, None
     if type(behind[0]) is BatchNorm2d and _is_plain(behind[0]):
-        factors = _norm_of(layer, input, behind[0])
-        count += factors is not None
-    scale, shift = factors or (None, None)
+        norm = _norm_of(layer, input, behind[0])
+        count += norm is not None
     relu = len(behind) >= count and type(behind[count - 1]) is ReLU and _is_plain(behind[count - 1])
     if count + relu == 1:
         return input, 0
     options = (layer.stride, layer.padding, layer.dilation, layer.groups)
-    output = conv2d_inference(input, layer.weight, layer.bias, options, scale, shift, relu)
+    output = conv2d_inference(input, layer.weight, layer.bias, options, norm, None, relu)
     return output, count + relu
 
 

@@ -52,11 +52,22 @@ def conv2d(
 
 
 def conv2d_inference(
-    input: Any, weight: Any, bias: Any, options: tuple, scale: Any, shift: Any, relu: bool
+    input: Any,
+    weight: Any,
+    bias: Any,
+    options: tuple,
+    norm: tuple | None = None,
+    residual: Any = None,
+    relu: bool = False,
 ) -> Any:
-    """``conv2d(input, weight, bias, *options) * scale + shift`` per channel, then ReLU if ``relu``,
-    in one pass and without a gradient. ``scale`` and ``shift`` may both be None."""
-    return _C.conv2d_inference(input, weight, bias, *options, scale, shift, relu)
+    """``relu(batch_norm(conv2d(input, weight, bias, *options)) + residual)``, bit for bit what the
+    operations give one by one, in one pass and without a gradient.
+
+    ``norm`` is (mean, 1 / sqrt(variance + eps), weight, bias), each of shape (K) and the last two
+    possibly None; ``residual`` has the output's shape and dtype. Each part may be left out.
+    """
+    norm = norm or (None, None, None, None)
+    return _C.conv2d_inference(input, weight, bias, *options, *norm, residual, relu)
 
 
 def conv2d_backward(node: Any, grad: Any) -> tuple:
