@@ -32,10 +32,12 @@ static void for_each_lanes(const Pool& p, std::size_t bytes, const Task& task) {
   });
 }
 
-// The sums of ranges as registers: `result` from `source`, both of whole planes.
+// The sums of ranges as registers: `result` from `source`, both of whole planes. First come the
+// sums of rows, in the space for columns.
 template <class T, bool kGrad>
 [[gnu::noinline]] static void sum_lane_ranges(const RangeSums<T, kGrad>& s, T* source, T* result) {
   const Ranges &d = s.depth, &h = s.height, &w = s.width;
+  T* const line = s.columns;
   constexpr std::int64_t lanes = kLanes<T>;
   if constexpr (kGrad)
     for (std::int64_t z = 0; z < d.in; ++z)
@@ -45,17 +47,21 @@ template <class T, bool kGrad>
           store<T>(at, load(at) * (s.depth_share[z] * s.height_share[y] * s.width_share[x]));
         }
   for (std::int64_t oz = 0; oz < d.out; ++oz)
-    for (std::int64_t oy = 0; oy < h.out; ++oy)
-      for (std::int64_t ox = 0; ox < w.out; ++ox, result += lanes) {
+    for (std::int64_t oy = 0; oy < h.out; ++oy) {
+      for (std::int64_t x = 0; x < w.in; ++x) {
         Vec<T> sum{};
         for (std::int64_t z = d.first[oz]; z < d.last[oz]; ++z)
-          for (std::int64_t y = h.first[oy]; y < h.last[oy]; ++y) {
-            const T* row = source + (z * h.in + y) * w.in * lanes;
-            for (std::int64_t x = w.first[ox]; x < w.last[ox]; ++x) sum += load(row + x * lanes);
-          }
-        if constexpr (!kGrad) sum *= s.depth_share[oz] * s.height_share[oy] * s.width_share[ox];
-        store(result, sum);
+          for (std::int64_t y = h.first[oy]; y < h.last[oy]; ++y)
+            sum += load(source + ((z * h.in + y) * w.in + x) * lanes);
+        store(line + x * lanes, sum);
       }
+      const T share = kGrad ? T{1} : s.depth_share[oz] * s.height_share[oy];
+      for (std::int64_t ox = 0; ox < w.out; ++ox, result += lanes) {
+        Vec<T> sum{};
+        for (std::int64_t x = w.first[ox]; x < w.last[ox]; ++x) sum += load(line + x * lanes);
+        store<T>(result, kGrad ? sum : sum * (share * s.width_share[ox]));
+      }
+    }
 }
 
 template <class T, bool kGrad>

@@ -16,6 +16,7 @@
 #include <limits>
 
 #include "../host_memory.h"
+#include "../row_sums.h"
 #include "../vec.h"
 #include "../visit.h"
 
@@ -24,6 +25,7 @@ namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 static constexpr std::int64_t kAccumulators = 64;  // of one leaf of a row
 static constexpr std::int64_t kRowLeaf = 4096;     // elements: 64 per accumulator
 static constexpr std::int64_t kShortRow = 16;      // below, lanes are not worth their combination
+static constexpr std::int64_t kVectorRow = 256;    // to here one register of accumulators suffices
 static constexpr std::int64_t kColumnBlock = 256;  // outputs side by side
 static constexpr std::int64_t kColumnRun = 64;     // rows summed one after the other ...
 static constexpr std::int64_t kColumnLeaf = 1024;  // ... and rows of a leaf
@@ -284,6 +286,27 @@ static A* leaf_results(const Reduce& args, std::int64_t leaves) {
       thread_scratch(static_cast<std::size_t>(leaves * args.shape.kept()) * sizeof(A)));
 }
 
+// A contiguous row of kLanes elements or more in one register of accumulators; the last register of
+// the row overlaps the one before, of which the elements in common count once.
+template <class Op, class T = typename Op::Element>
+static T reduce_vector_row(const T* x, std::int64_t count, T center) {
+  constexpr std::int64_t width = kLanes<T>;
+  const Vec<T> middle = Vec<T>{} + center, nothing = Vec<T>{} + Op::identity();
+  Vec<T> sum = Op::combine_each(nothing, Op::lift_each(load(x), middle));
+  std::int64_t i = width;
+  for (; i + width <= count; i += width)
+    sum = Op::combine_each(sum, Op::lift_each(load(x + i), middle));
+  if (i < count) {
+    const Vec<T> last = Op::lift_each(load(x + count - width), middle);
+    const auto is_new = lane_numbers<T>() >= static_cast<int>(width - (count - i));
+    sum = Op::combine_each(sum, is_new ? last : nothing);
+  }
+#pragma GCC unroll 4
+  for (int step = width / 2; step > 0; step /= 2)
+    sum = Op::combine_each(sum, __builtin_shuffle(sum, lane_numbers<T>() + step));
+  return sum[0];
+}
+
 // Many short rows at even distances: nothing but the loops.
 template <class Op, class T = typename Op::Element, class A = typename Op::Accumulator>
 static void reduce_short_rows(const Reduce& args) {
@@ -292,10 +315,16 @@ static void reduce_short_rows(const Reduce& args) {
   const std::int64_t row = shape.kept_ndim == 0 ? 0 : shape.kept_strides[0];
   const std::int64_t step = shape.reduced_ndim == 0 ? 0 : shape.reduced_strides[0];
   const A* center = static_cast<const A*>(args.center);
-  parallel_for(shape.kept(), kGrain / kShortRow, [&](std::int64_t begin, std::int64_t end) {
+  const std::int64_t grain = kGrain / std::max(kShortRow, reduced);
+  parallel_for(shape.kept(), grain, [&](std::int64_t begin, std::int64_t end) {
     const T* x = static_cast<const T*>(args.x) + begin * row;
     for (std::int64_t o = begin; o < end; ++o, x += row) {
       const A middle = center == nullptr ? A{} : center[o];
+      if constexpr (std::is_floating_point_v<T>)
+        if (step == 1 && reduced >= kLanes<T>) {
+          static_cast<A*>(args.y)[o] = reduce_vector_row<Op>(x, reduced, middle);
+          continue;
+        }
       A sum = Op::identity();
       for (std::int64_t i = 0; i < reduced; ++i)
         sum = Op::combine(sum, Op::lift(x[i * step], middle));
@@ -362,7 +391,10 @@ static void reduce_by(const Reduce& args) {
                        (shape.reduced_ndim == 0 || shape.reduced_strides[0] == 0 ||
                         shape.kept_strides[0] < shape.reduced_strides[0]);
   if (columns) return reduce_columns<Op>(args);
-  if (shape.reduced() < kShortRow && shape.kept_ndim <= 1 && shape.reduced_ndim <= 1)
+  constexpr bool vectors = std::is_floating_point_v<typename Op::Element>;
+  const bool dense = vectors && shape.reduced_ndim == 1 && shape.reduced_strides[0] == 1;
+  if (shape.reduced() < (dense ? kVectorRow : kShortRow) && shape.kept_ndim <= 1 &&
+      shape.reduced_ndim <= 1)
     return reduce_short_rows<Op>(args);
   reduce_rows<Op>(args);
 }

@@ -15,7 +15,12 @@ import numpy as np
 from .. import _C
 from ..ops._register import takes_tensors
 from ..ops.fill import from_numpy
-from ..ops.pool import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
+from ..ops.pool import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    repeat_in_blocks,
+)
 
 __all__ = ["interpolate"]
 
@@ -78,6 +83,9 @@ def interpolate(
         )
     if mode == "area":
         return _area(input, size)
+    steps = _whole_steps(input.shape[2:], size, scales)
+    if mode.startswith("nearest") and steps is not None:
+        return repeat_in_blocks(input, steps) if max(steps) > 1 else input
     output = input
     if not mode.startswith("nearest") and input.dtype not in (_C.float32, _C.float64):
         output = input.float()  # halves are rounded once, at the end
@@ -111,6 +119,14 @@ def _sizes(input: Any, size: Any, factor: Any, recompute: bool | None) -> tuple:
     return sizes, (None,) * dims if recompute else tuple(float(f) for f in values)
 
 
+def _whole_steps(old: Any, size: tuple, scales: tuple) -> tuple | None:
+    """How often each element is repeated, if that is the same number along each dimension."""
+    steps = tuple(new // n for new, n in zip(size, old, strict=True))
+    cases = zip(steps, old, size, scales, strict=True)
+    whole = all(step * n == new and factor in (None, step) for step, n, new, factor in cases)
+    return steps if whole else None
+
+
 def _area(input: Any, size: tuple) -> Any:
     pools = (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)
     return pools[len(size) - 1](input, size)
@@ -121,12 +137,6 @@ def _resample(
 ) -> Any:
     """Along one dimension."""
     old = input.shape[dim]
-    steps = size // old
-    if mode.startswith("nearest") and size == steps * old and factor in (None, steps):
-        if steps == 1:
-            return input
-        shape = (*input.shape[: dim + 1], steps, *input.shape[dim + 1 :])
-        return input.unsqueeze(dim + 1).expand(shape).flatten(dim, dim + 1)
     number = np.float64 if input.dtype is _C.float64 else np.float32  # as PyTorch
     total: Any = None
     for index, weight in _taps(old, size, factor, mode, align_corners, number):

@@ -273,3 +273,15 @@ def avg_pool_backward(node: Any, grad: Any) -> Any:
 def avg_pool_backward_backward(node: Any, grad: Any) -> Any:
     (windows,) = node.saved
     return _average(grad, windows)
+
+
+def repeat_in_blocks(input: Any, steps: tuple) -> Any:
+    """Every element as a block of ``steps`` elements along the last dimensions, one number for
+    each: the transposed map of sums over such blocks."""
+    ndim = len(steps)
+    windows = _windows("interpolate", ndim, steps, None, 0, 1, False, True, 1)
+    sizes = (n * step for n, step in zip(input.shape[-ndim:], steps, strict=True))
+    output = _C.avg_pool_backward(input, (*input.shape[:-ndim], *sizes), windows)
+    if needs_grad(input):
+        record(output, avg_pool_backward_backward, (input,), (windows,))
+    return output
