@@ -183,14 +183,14 @@ Tensor attention_result(const Tensor& like, const Dims& batch, std::int64_t rows
 }
 
 // Whether three dense tensors of one shape are slices of one, as a layer gives that projects to
-// query, key and value at once: then `step` is their distance.
+// query, key and value at once: then `step` is their distance. Kernels write features side by side.
 bool attention_slices(const Tensor& query, const Tensor& key, const Tensor& value,
                       std::int64_t& step) {
   step = key.offset - query.offset;
   if (query.ndim() != 4 || query.shape != key.shape || query.shape != value.shape ||
       query.strides != key.strides || query.strides != value.strides ||
       query.storage.get() != key.storage.get() || query.storage.get() != value.storage.get() ||
-      step <= 0 || value.offset - key.offset != step)
+      step <= 0 || value.offset - key.offset != step || query.strides[3] != 1)
     return false;
   std::pair<std::int64_t, std::int64_t> dims[5]{{step, 3}};  // stride and size, innermost first
   for (int d = 0; d < 4; ++d) dims[d + 1] = {query.strides[d], query.shape[d]};

@@ -228,6 +228,8 @@ SLICES = [
     lambda m, x: list(x.reshape(3, 2, 4, 9, 5))[::-1],
     lambda m, x: [x.reshape(3, 2, 4, 9, 5)[i] for i in (0, 2, 1)],
     lambda m, x: [x.reshape(3, 2, 4, 9, 5)[0]] * 3,
+    lambda m, x: [y.reshape(2, 1, 3, 60).transpose(2, 3) for y in x.chunk(3, dim=1)],  # far apart
+    lambda m, x: [y.transpose(2, 3) for y in x.reshape(2, 3, 4, 5, 9).unbind(1)],
 ]
 
 

@@ -139,9 +139,9 @@ class DataLoader(Generic[_T]):
 
     def __iter__(self) -> Iterator[Any]:
         # The order of draws is PyTorch's: the epoch's seed before the sampler's, which is drawn
-        # when the first index is asked for.
+        # when the first index is asked for. Workers that live on keep the seed of their first.
         order = iter(self.sampler if self.batch_sampler is None else self.batch_sampler)
-        seed = random_seed(self.generator)
+        seed = random_seed(self.generator) if self._workers is None else self._workers.seed
         if self.num_workers == 0:
             return self._read_here(order)
         from .worker import WorkerIterator

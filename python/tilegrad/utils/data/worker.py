@@ -149,7 +149,8 @@ def _seed(seed: int, worker: int, num_workers: int, dataset: Any) -> None:
 class _Workers:
     """The processes and their queues."""
 
-    def __init__(self, loader: Any) -> None:
+    def __init__(self, loader: Any, seed: int) -> None:
+        self.seed = seed
         context = loader.multiprocessing_context
         if context is None or isinstance(context, str):
             context = multiprocessing.get_context(context)
@@ -179,10 +180,10 @@ class _Workers:
         finally:
             self.stop = weakref.finalize(self, _stop, self.processes, self.tasks, self.results)
 
-    def start_epoch(self, seed: int) -> None:
+    def start_epoch(self) -> None:
         self.epoch += 1
         for tasks in self.tasks:
-            tasks.put(_Epoch(self.epoch, seed))
+            tasks.put(_Epoch(self.epoch, self.seed))
 
     def receive(self, timeout: float) -> tuple[int, int, Any]:
         """The next result of this epoch: (task, worker, result)."""
@@ -228,12 +229,12 @@ class WorkerIterator:
         self._timeout = loader.timeout
         self._persistent = loader.persistent_workers
         if loader._workers is None:
-            self._workers = _Workers(loader)
+            self._workers = _Workers(loader, seed)
             if self._persistent:
                 loader._workers = self._workers
         else:
             self._workers = loader._workers
-        self._workers.start_epoch(seed)
+        self._workers.start_epoch()
         self._epoch = self._workers.epoch
         self._length = None if loader._is_stream else len(loader)
         self._active = [True] * loader.num_workers  # whose stream has not ended
