@@ -187,7 +187,8 @@ class Layer(Tracking):
                 f"In layer '{type(self).__name__}', you forgot to call `super().__init__()` as the "
                 "first statement in the `__init__()` method. Go add it!"
             )
-        if kwargs or len(args) != 1 or type(args[0]) is not tg.Tensor:
+        plain = len(args) == 1 and type(args[0]) is tg.Tensor
+        if not plain or (kwargs and not (len(kwargs) == 1 and "training" in kwargs)):
             if any_symbolic((args, kwargs)):
                 return self._call_symbolically(args, kwargs)
             args = tuple([self._converted(x, True) for x in args])
