@@ -248,6 +248,8 @@ def sparse_categorical_crossentropy(
     if ignore_class is not None:
         valid = y_true != ignore_class
         y_true = tg.where(valid, y_true, tg.zeros_like(y_true))
+    if from_logits and y_pred.ndim == 2 and axis == 1 and valid is None:
+        return F.cross_entropy(y_pred, y_true, reduction="none")
     logs = _logarithms(y_pred, from_logits, axis)
     if axis == 1 or axis == y_pred.ndim - 1 == 1:
         loss = F.nll_loss(logs, y_true, reduction="none")

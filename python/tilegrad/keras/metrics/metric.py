@@ -182,13 +182,14 @@ class MeanMetricWrapper(_Mean):
     def __init__(self, fn: Any, name: str | None = None, dtype: Any = None, **kwargs: Any) -> None:
         super().__init__(name or getattr(fn, "__name__", None) or "mean_metric_wrapper", dtype)
         self._fn = fn
+        self._plain = getattr(fn, "__wrapped__", fn)
         self._fn_kwargs = kwargs
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         mask = getattr(y_pred, "_keras_mask", None) if context.masks else None
         with tg.no_grad():
             y_pred = convert_to_tensor(y_pred)
-            values = self._fn(convert_to_tensor(y_true), y_pred.detach(), **self._fn_kwargs)
+            values = self._plain(convert_to_tensor(y_true), y_pred.detach(), **self._fn_kwargs)
         if mask is not None and values.ndim < mask.ndim:
             mask = None
         self._update(values, sample_weight, mask)
