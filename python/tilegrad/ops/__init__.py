@@ -22,6 +22,7 @@ from .dropout import *  # noqa: F403
 from .einsum import *  # noqa: F403
 from .embedding import *  # noqa: F403
 from .fill import *  # noqa: F403
+from .grid_sample import *  # noqa: F403
 from .group_norm import *  # noqa: F403
 from .index import *  # noqa: F403
 from .join import *  # noqa: F403
