@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "default_dtype.h"
 #include "half.h"
 
 static_assert(PYBIND11_VERSION_HEX >= 0x030100F0, "functions must be METH_FASTCALL");
@@ -33,6 +34,11 @@ bool is_half_dtype(PyObject* object) {
   return is_dtype(object) && load_dtype(object, dtype) && is_half(dtype);
 }
 
+// Halves, and whatever an operation may turn into the default dtype if that is a half.
+bool needs_float32(DType dtype) {
+  return is_half(dtype) || (!is_floating(dtype) && is_half(declared_default_dtype()));
+}
+
 // True for a half tensor, a half dtype, and lists that contain one.
 bool concerns_halves(PyObject* object) {
   PyTypeObject* type = Py_TYPE(object);
@@ -44,7 +50,7 @@ bool concerns_halves(PyObject* object) {
       if (concerns_halves(PySequence_Fast_GET_ITEM(object, i))) return true;
     return false;
   }
-  return is_tensor(object) ? is_half(as_py(object)->tensor.dtype) : is_half_dtype(object);
+  return is_tensor(object) ? needs_float32(as_py(object)->tensor.dtype) : is_half_dtype(object);
 }
 
 // One call in float32.
@@ -114,7 +120,7 @@ class Float32Call {
   }
 
   DType result_dtype() const {
-    return asked_ ? *asked_ : any_floating_ ? type_.get() : DType::float32;
+    return asked_ ? *asked_ : any_floating_ ? type_.get() : declared_default_dtype();
   }
 
   py::object rounded(const py::object& result) const {
@@ -172,7 +178,7 @@ template <HalfRule kRule>
   for (Py_ssize_t i = 0; i < total; ++i) {
     PyObject* object = args[i];
     if (object == Py_None || object == Py_False) continue;
-    const bool found = Py_TYPE(object) == tensor_type ? is_half(as_py(object)->tensor.dtype)
+    const bool found = Py_TYPE(object) == tensor_type ? needs_float32(as_py(object)->tensor.dtype)
                                                       : concerns_halves(object);
     if (found) [[unlikely]]
       return call_in_float32(self, args, total, count, names, kRule);
