@@ -112,7 +112,6 @@ static void attend_few(const Attention& args, std::int64_t matrix) {
       score_keys(query + i * p.features, row_of<const T>(p.key, place.batch, place.key_head, first),
                  p.key.row_stride, std::min(kKeyBlock, place.keys - first), p.features,
                  scores + i * row + first);
-  T* lse = static_cast<T*>(args.lse) + matrix * p.queries;
   for (std::int64_t i = 0; i < p.queries; ++i) {
     T* own = scores + i * row;
     T* y = row_of<T>(args.y, place.batch, place.head, i);
@@ -122,7 +121,6 @@ static void attend_few(const Attention& args, std::int64_t matrix) {
     for (std::int64_t j = 0; j < place.keys; ++j) largest = own[j] > largest ? own[j] : largest;
     const T sum = weigh(own, place.keys, largest);
     const bool blind = sum == 0;  // every key is excluded: torch gives zeros
-    lse[i] = blind ? T{0} : largest + std::log(sum);
     std::fill_n(y, p.value_features, T{0});
     for (std::int64_t j = 0; j < place.keys; ++j) own[j] = blind ? T{0} : own[j] / sum;
   }

@@ -1,6 +1,7 @@
 // dtype and device objects, number conversions, and the translation of errors to exceptions.
 #include "bind.h"
 
+#include "default_dtype.h"
 #include "device.h"
 
 namespace tilegrad {
@@ -69,11 +70,10 @@ void bind_dtypes(py::module_& module) {
       "The smallest dtype that holds both (bool < integers < floating < complex). Raises TypeError "
       "for "
       "arguments that are no dtypes.");
-  module.def("get_default_dtype", &default_dtype,
+  module.def("get_default_dtype", &declared_default_dtype,
              "The dtype of Python floats: float32 unless set_default_dtype changed it.");
-  module.def(
-      "set_default_dtype", &set_default_dtype, py::arg("d"),
-      "Makes d, float32 or float64, the dtype of Python floats. Raises TypeError for others.");
+  module.def("set_default_dtype", &set_default_dtype, py::arg("d"),
+             "Makes the floating dtype d that of Python floats. Raises TypeError for others.");
 }
 
 void bind_device(py::module_& module) {
@@ -126,7 +126,7 @@ bool load_dtype(PyObject* object, DType& dtype) {
       }
     return false;
   }
-  if (object == reinterpret_cast<PyObject*>(&PyFloat_Type)) dtype = default_dtype();
+  if (object == reinterpret_cast<PyObject*>(&PyFloat_Type)) dtype = DType::float64;
   else if (object == reinterpret_cast<PyObject*>(&PyLong_Type)) dtype = DType::int64;
   else if (object == reinterpret_cast<PyObject*>(&PyBool_Type)) dtype = DType::boolean;
   else if (object == reinterpret_cast<PyObject*>(&PyComplex_Type))

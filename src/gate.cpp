@@ -8,6 +8,8 @@
 #include <set>
 #include <string>
 
+#include "default_dtype.h"
+
 static_assert(PYBIND11_VERSION_HEX >= 0x030100F0, "functions must be METH_FASTCALL");
 
 namespace tilegrad {
@@ -25,7 +27,11 @@ constexpr DTypes dtype_set(DType dtype) { return 1u << static_cast<int>(dtype); 
 constexpr DTypes kHalves = dtype_set(DType::float16) | dtype_set(DType::bfloat16);
 constexpr DTypes kComplex = dtype_set(DType::complex64) | dtype_set(DType::complex128);
 
-bool is_in(DType dtype, DTypes set) { return dtype_set(dtype) & set; }
+// Integers too may become halves, where those are the default dtype.
+bool is_in(DType dtype, DTypes set) {
+  if (dtype_set(dtype) & set) return true;
+  return (set & kHalves) && !is_differentiable(dtype) && is_half(declared_default_dtype());
+}
 
 // True for a tensor of such a dtype, the dtype itself, such a number, and lists that contain one.
 bool concerns(PyObject* object, DTypes set) {

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "default_dtype.h"
 #include "half.h"
 
 namespace tilegrad {
@@ -80,7 +81,7 @@ class Float32Call {
   }
 
   DType result_dtype() const {
-    return asked_ ? *asked_ : any_floating_ ? type_.get() : DType::float32;
+    return asked_ ? *asked_ : any_floating_ ? type_.get() : declared_default_dtype();
   }
 
   py::object rounded(const py::object& result) const {

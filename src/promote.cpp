@@ -5,6 +5,7 @@
 #include <cmath>
 #include <complex>
 
+#include "default_dtype.h"
 #include "half.h"
 
 namespace tilegrad {
@@ -21,11 +22,13 @@ std::int64_t wrap_to_integer(double value) {
 
 }  // namespace
 
-DType default_dtype() { return default_floating; }
+DType declared_default_dtype() { return default_floating; }
+
+DType default_dtype() { return is_half(default_floating) ? DType::float32 : default_floating; }
 
 void set_default_dtype(DType dtype) {
-  TILEGRAD_CHECK(is_floating(dtype) && !is_half(dtype), type,
-                 "set_default_dtype: expected float32 or float64, got ", info(dtype).name);
+  TILEGRAD_CHECK(is_floating(dtype), type, "set_default_dtype: expected a floating dtype, got ",
+                 info(dtype).name);
   default_floating = dtype;
 }
 

@@ -221,3 +221,48 @@ def test_printing():
         d = m.distributions
         assert repr(d.Normal(0.0, 1.0)) == "Normal(loc: 0.0, scale: 1.0)"
         assert "probs: " in repr(d.Bernoulli(m.tensor([0.1, 0.2])))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_gradients_of_gamma_numbers(dtype):
+    """Against differences of SciPy's quantiles, which keep a sample at its place."""
+    stats = pytest.importorskip("scipy.stats", reason="SciPy has the quantiles to compare with")
+    from tilegrad.distributions.standard_gamma import standard_gamma_gradient
+
+    shapes = np.repeat([0.03, 0.4, 1.0, 2.5, 9.0, 120.0, 5000.0, 3e5], 5)
+    places = np.tile([0.02, 0.3, 0.5, 0.9, 0.999], 8)
+    samples = stats.gamma.ppf(places, shapes)
+    step = 1e-4 * shapes
+    expected = stats.gamma.ppf(places, shapes + step) - stats.gamma.ppf(places, shapes - step)
+    expected /= 2 * step
+    given = [tg.from_numpy(x).to(getattr(tg, dtype)) for x in (shapes, samples)]
+    found = standard_gamma_gradient(*given)
+    assert found.dtype is given[0].dtype
+    np.testing.assert_allclose(found.double().numpy(), expected, rtol=2e-4, atol=1e-30)
+
+
+def test_gradients_of_samples_from_gamma_numbers():
+    """The mean of many gradients is the gradient of the mean."""
+    d = tg.distributions
+    tg.manual_seed(3)
+    for make, shapes in [
+        (lambda a, b: d.Gamma(a, b), (2.5, 1.5)),
+        (lambda a, b: d.Beta(a, b), (2.0, 3.0)),
+        (lambda a, b: d.StudentT(a + 4, b, 1.0), (2.0, 0.5)),
+        (lambda a, b: d.Chi2(a * b), (2.0, 3.0)),
+        (lambda a, b: d.Dirichlet(tg.stack([a, b, b])), (0.5, 2.0)),
+    ]:
+        leaves = [tg.tensor(x, dtype=tg.float64, requires_grad=True) for x in shapes]
+        law = make(*leaves)
+        assert law.has_rsample
+        sampled = law.rsample((20000,)).reshape(20000, -1)[:, 0].mean()
+        exact = law.mean.reshape(-1)[0]
+        for ours, theirs in zip(
+            tg.autograd.grad(sampled, leaves, retain_graph=True, allow_unused=True),
+            tg.autograd.grad(exact, leaves, allow_unused=True), strict=True,
+        ):  # fmt: skip
+            assert abs((0 if ours is None else ours) - (0 if theirs is None else theirs)) < 0.03
+    x = tg.ones(3, dtype=tg.float64, requires_grad=True)
+    (first,) = tg.autograd.grad(d.Gamma(x, x).rsample().square().sum(), [x], create_graph=True)
+    with pytest.raises(NotImplementedError, match="gamma numbers"):
+        first.sum().backward()

@@ -166,10 +166,6 @@ def test_limits_of_integers(dtype):
         check_error(TypeError, "finfo", lambda wrong=wrong: tg.iinfo(wrong))
 
 
-def test_the_default_dtype_stays_wide():
-    check_error(TypeError, "float32 or float64", lambda: tg.set_default_dtype(tg.bfloat16))
-
-
 # --- in place ---------------------------------------------------------------------------------
 
 

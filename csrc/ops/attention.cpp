@@ -80,18 +80,20 @@ template <class T>
   }
 }
 
-// Divides by the sums and writes rows of y and their log-sum-exp.
+// Divides by the sums and writes rows of y and their normalizers.
 template <class T>
 static void finish(const Attention& args, const PanelPlace& place, const RunningSoftmax<T>& running,
                    T* output) {
   const AttentionProblem& p = args.problem;
   T scale[kPanel<T>];
-  T* lse = static_cast<T*>(args.lse) + (place.batch * p.heads + place.head) * p.queries;
+  T* normalizer = static_cast<T*>(args.normalizer);
+  if (normalizer) normalizer += 2 * (place.batch * p.heads + place.head) * p.queries;
   for (std::int64_t j = 0; j < kPanel<T>; ++j) {
     const bool blind = running.sum[j] == 0;  // every key is excluded: torch gives zeros
     scale[j] = blind ? T{0} : T{1} / running.sum[j];
-    if (j < place.count)
-      lse[place.first + j] = blind ? T{0} : running.largest[j] + std::log(running.sum[j]);
+    if (j >= place.count || !normalizer) continue;
+    normalizer[2 * (place.first + j)] = blind ? T{0} : running.largest[j];
+    normalizer[2 * (place.first + j) + 1] = scale[j];
   }
   for (std::int64_t i = 0; i < p.value_features; ++i)
     for (std::int64_t j = 0; j < kPanel<T>; ++j) output[i * kPanel<T> + j] *= scale[j];
@@ -132,7 +134,8 @@ static void attend(const Attention& args, const PanelPlace& place) {
 template <class T>
 static void forward(const Attention& args) {
   const AttentionProblem& p = args.problem;
-  if (p.queries <= kFewQueries && p.dropout == 0) {
+  // Backward computes the scores again and must find the very same: those of panels.
+  if (p.queries <= kFewQueries && p.dropout == 0 && args.normalizer == nullptr) {
     const std::int64_t work = 1 + p.queries * p.keys * (p.features + p.value_features);
     parallel_for(p.batch * p.heads, std::max<std::int64_t>(1, 8 * kGrain / work),
                  [&](std::int64_t begin, std::int64_t end) {
@@ -168,7 +171,7 @@ struct BackwardPanel {
   T *query_rows, *grad_y_rows;                   // (kPanel, padded features)
   T* grad_query;                                 // (features, kPanel)
   T *weights, *slopes, *factors, *mask_scratch;  // (kKeyBlock, kPanel)
-  T lse[kPanel<T>], delta[kPanel<T>];
+  T largest[kPanel<T>], inverse[kPanel<T>], delta[kPanel<T>];
 
   explicit BackwardPanel(const AttentionProblem& p) {
     const std::int64_t block = kPanel<T> * kKeyBlock, features = p.features * kPanel<T>,
@@ -216,17 +219,20 @@ static void load_panel(const AttentionBackward& args, const PanelPlace& place,
   const T* query = row_of<const T>(p.query, place.batch, place.head, place.first);
   const T* y = row_of<const T>(args.y, place.batch, place.head, place.first);
   const T* grad_y = row_of<const T>(args.grad_y, place.batch, place.head, place.first);
-  const T* lse = static_cast<const T*>(args.lse) + (place.batch * p.heads + place.head) * p.queries;
+  const T* normalizer =
+      static_cast<const T*>(args.normalizer) + 2 * (place.batch * p.heads + place.head) * p.queries;
   const T scale = static_cast<T>(p.scale);
   pack_columns(panel.query, query, p.query.row_stride, place.count, p.features, scale);
   pack_columns(panel.grad_y, grad_y, args.grad_y.row_stride, place.count, p.value_features, T{1});
   pack_rows(panel.query_rows, query, p.query.row_stride, place.count, p.features, scale);
   pack_rows(panel.grad_y_rows, grad_y, args.grad_y.row_stride, place.count, p.value_features, T{1});
   std::fill_n(panel.grad_query, p.features * kPanel<T>, T{0});
-  std::fill_n(panel.lse, kPanel<T>, T{0});
+  std::fill_n(panel.largest, kPanel<T>, T{0});
+  std::fill_n(panel.inverse, kPanel<T>, T{0});
   std::fill_n(panel.delta, kPanel<T>, T{0});
   for (std::int64_t j = 0; j < place.count; ++j) {
-    panel.lse[j] = lse[place.first + j];
+    panel.largest[j] = normalizer[2 * (place.first + j)];
+    panel.inverse[j] = normalizer[2 * (place.first + j) + 1];
     panel.delta[j] =
         dot(y + j * args.y.row_stride, grad_y + j * args.grad_y.row_stride, p.value_features);
   }
@@ -247,10 +253,12 @@ template <class T>
 [[gnu::noinline]] static void differentiate(const BackwardPanel<T>& panel, std::int64_t keys,
                                             bool dropout) {
   for (int v = 0; v < 2; ++v) {
-    const Vec<T> lse = load(panel.lse + v * kLanes<T>), delta = load(panel.delta + v * kLanes<T>);
+    const Vec<T> largest = load(panel.largest + v * kLanes<T>),
+                 inverse = load(panel.inverse + v * kLanes<T>),
+                 delta = load(panel.delta + v * kLanes<T>);
     for (std::int64_t i = 0; i < keys; ++i) {
       const std::int64_t at = i * kPanel<T> + v * kLanes<T>;
-      const Vec<T> weight = exponential_below<T>(load(panel.weights + at) - lse);
+      const Vec<T> weight = exponential_below<T>(load(panel.weights + at) - largest) * inverse;
       const Vec<T> slope = load(panel.slopes + at);
       if (dropout) {
         const Vec<T> factor = load(panel.factors + at);

@@ -37,7 +37,10 @@ struct AttentionProblem {
 struct Attention {
   AttentionProblem problem;
   AttentionOperand y;  // (batch, heads, queries, value_features)
-  void* lse;           // (batch, heads, queries): log(sum(exp(scores))), 0 where no key is seen
+  // (batch, heads, queries, 2): the largest score of a query and 1 / sum(exp(score - largest)),
+  // both 0 where no key is seen. Their logarithm in one number would lose digits of large scores.
+  // Null if there will be no backward.
+  void* normalizer;
 };
 
 // Where each head's gradients of key and value are summed before they are added up:
@@ -47,7 +50,7 @@ inline constexpr std::int64_t kAttentionPadding = 16;
 struct AttentionBackward {
   AttentionProblem problem;
   AttentionOperand y, grad_y, grad_query, grad_key, grad_value;
-  const void* lse;
+  const void* normalizer;
   void* workspace;      // null: each head's sums go straight to grad_key and grad_value
   std::int64_t chunks;  // of neighbouring queries, each summed by itself
 };

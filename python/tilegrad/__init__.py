@@ -74,6 +74,7 @@ from .tensor import Tensor
 
 from . import linalg  # isort: skip
 from .linalg.legacy import *  # noqa: F403  # isort: skip
+from .linalg.lowrank import *  # noqa: F403  # isort: skip
 from . import nn, optim, utils  # isort: skip - they build on all of the above
 from .utils import data as _data  # isort: skip - makes utils.data known without its own import
 

@@ -223,18 +223,26 @@ std::int64_t attention_work(const AttentionProblem& p) {
   return p.batch * p.heads * p.queries * (p.keys + 1) * (p.features + p.value_features);
 }
 
-// (y, log-sum-exp of the scores of each query)
+// (y, what backward needs to know of the scores of each query, or None)
 py::tuple attention_forward(const Tensor& query, const Tensor& key, const Tensor& value,
                             const std::optional<Tensor>& mask, double dropout, bool causal,
-                            double scale, bool shared_heads, std::uint64_t seed) {
+                            double scale, bool shared_heads, std::uint64_t seed,
+                            bool wants_normalizer) {
   const AttentionCall call =
       prepare_attention(query, key, value, mask, {dropout, causal, scale, shared_heads, seed});
   const AttentionProblem& p = call.problem;
   Tensor y = attention_result(query, call.batch, p.queries, p.value_features);
-  Tensor lse = empty({p.batch * p.heads * p.queries}, p.dtype, query.device(), kAttentionOp);
-  const Attention args{.problem = p, .y = attention_operand(four_dims(y)), .lse = lse.bytes()};
-  if (lse.numel() > 0) run(attention_kernel, query.device(), args, attention_work(p));
-  return py::make_tuple(std::move(y), std::move(lse));
+  const std::int64_t rows = p.batch * p.heads * p.queries;
+  Attention args{.problem = p, .y = attention_operand(four_dims(y)), .normalizer = nullptr};
+  py::object kept = py::none();
+  Tensor normalizer;
+  if (wants_normalizer) {
+    normalizer = empty({rows, 2}, p.dtype, query.device(), kAttentionOp);
+    args.normalizer = normalizer.bytes();
+    kept = py::cast(normalizer);
+  }
+  if (rows > 0) run(attention_kernel, query.device(), args, attention_work(p));
+  return py::make_tuple(std::move(y), std::move(kept));
 }
 
 std::int64_t attention_padded(std::int64_t features) {
@@ -244,16 +252,16 @@ std::int64_t attention_padded(std::int64_t features) {
 // The gradients of query, key and value, in their shapes after broadcasting.
 py::tuple attention_gradients(const Tensor& grad, const Tensor& query, const Tensor& key,
                               const Tensor& value, const std::optional<Tensor>& mask,
-                              const Tensor& y, const Tensor& lse, double dropout, bool causal,
-                              double scale, bool shared_heads, std::uint64_t seed) {
+                              const Tensor& y, const Tensor& normalizer, double dropout,
+                              bool causal, double scale, bool shared_heads, std::uint64_t seed) {
   const AttentionCall call =
       prepare_attention(query, key, value, mask, {dropout, causal, scale, shared_heads, seed});
   const AttentionProblem& p = call.problem;
   const std::int64_t rows = p.batch * p.heads * p.queries;
   const Dims shape = with_matrix(call.batch, p.queries, p.value_features);
   TILEGRAD_CHECK(grad.shape == shape && y.shape == shape && grad.dtype == p.dtype &&
-                     y.dtype == p.dtype && lse.dtype == p.dtype && lse.numel() == rows &&
-                     lse.is_contiguous(),
+                     y.dtype == p.dtype && normalizer.dtype == p.dtype &&
+                     normalizer.numel() == 2 * rows && normalizer.is_contiguous(),
                  runtime, kAttentionOp, ": expected a gradient and results of shape ", shape.str(),
                  ", got ", grad.shape.str(), " and ", y.shape.str());
   const Tensor dense_grad = attention_dense(grad), dense_y = attention_dense(y);
@@ -266,7 +274,7 @@ py::tuple attention_gradients(const Tensor& grad, const Tensor& query, const Ten
                          .grad_query = attention_operand(four_dims(grad_query)),
                          .grad_key = attention_operand(four_dims(grad_key)),
                          .grad_value = attention_operand(four_dims(grad_value)),
-                         .lse = lse.bytes(),
+                         .normalizer = normalizer.bytes(),
                          .chunks = 1};
   const std::int64_t heads = std::max<std::int64_t>(p.batch * p.heads, 1);
   if (heads < kAttentionTasks)
@@ -302,10 +310,10 @@ Tensor attention_factors(const Dims& shape, DType dtype, double dropout, std::ui
 void bind_attention(py::module_& module) {
   module.def("attention", &attention_forward, py::arg("query"), py::arg("key"), py::arg("value"),
              py::arg("attn_mask"), py::arg("dropout_p"), py::arg("is_causal"), py::arg("scale"),
-             py::arg("enable_gqa"), py::arg("seed"));
+             py::arg("enable_gqa"), py::arg("seed"), py::arg("wants_normalizer"));
   module.def("attention_backward", &attention_gradients, py::arg("grad"), py::arg("query"),
              py::arg("key"), py::arg("value"), py::arg("attn_mask"), py::arg("output"),
-             py::arg("lse"), py::arg("dropout_p"), py::arg("is_causal"), py::arg("scale"),
+             py::arg("normalizer"), py::arg("dropout_p"), py::arg("is_causal"), py::arg("scale"),
              py::arg("enable_gqa"), py::arg("seed"));
   module.def("attention_dropout", &attention_factors, py::arg("shape"), py::arg("dtype"),
              py::arg("dropout_p"), py::arg("seed"));

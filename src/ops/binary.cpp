@@ -52,6 +52,17 @@ DType compute_dtype(BinaryOp op, const Operand& x, const Operand& other) {
   return widens && !is_differentiable(dtype) ? default_dtype() : dtype;
 }
 
+// Which operands may be numbers, where at least one is: PyTorch's rules.
+void check_operands(BinaryOp op, const Operand& x, const Operand& other) {
+  const bool two = op == BinaryOp::add || op == BinaryOp::add_scaled || op == BinaryOp::sub ||
+                   op == BinaryOp::mul || op == BinaryOp::div || op == BinaryOp::floor_divide ||
+                   op == BinaryOp::trunc_divide;
+  TILEGRAD_CHECK(two || x.is_tensor() || other.is_tensor(), type, name_of(op),
+                 "(): expected at least one Tensor, got two numbers");
+  TILEGRAD_CHECK(op != BinaryOp::fmod || x.is_tensor(), type, name_of(op),
+                 "(): argument 'input': expected a Tensor, got a number");
+}
+
 void check_dtype(BinaryOp op, DType dtype) {
   const BinaryAccepts accepts = kBinaryOps[static_cast<int>(op)].accepts;
   TILEGRAD_CHECK(accepts != BinaryAccepts::number || dtype != DType::boolean, not_implemented,
@@ -140,6 +151,7 @@ Tensor binary(BinaryOp op, const Operand& x, const Operand& other, const Scalar&
     compute(op, y, a, b, alpha);
     return y;
   }
+  check_operands(op, x, other);
   const Tensor a = as_tensor(x, dtype, device, name_of(op)),
                b = as_tensor(other, dtype, device, name_of(op));
   Tensor y = empty(broadcast_shapes(a.shape, b.shape, name_of(op)), dtype, device);

@@ -270,3 +270,45 @@ def test_old_names_of_initializers(name):
     with pytest.warns(FutureWarning, match=f"nn.init.{name}_"):
         result = getattr(tg.nn.init, name)(p, *([2.0] if name == "constant" else []))
     assert result is p and p.abs().sum().item() > 0
+
+
+@pytest.mark.parametrize("trivial", [True, False])
+@pytest.mark.parametrize("shape", [(4, 4), (6, 3), (3, 5)])
+@pytest.mark.parametrize("name", [None, "matrix_exp", "cayley", "householder"])
+def test_orthogonal(name, shape, trivial):
+    layer = tg.nn.Linear(shape[1], shape[0], bias=False, dtype=tg.float64)
+    tg.nn.init.orthogonal_(layer.weight)
+    start = as_array(layer.weight).copy()
+    orthogonal = tg.nn.utils.parametrizations.orthogonal
+    orthogonal(layer, "weight", name, use_trivialization=trivial)
+    keeps = trivial or name == "householder" or (name is None and shape != (4, 4))
+    if keeps:
+        np.testing.assert_allclose(as_array(layer.weight), start, atol=1e-9)
+    optimizer = tg.optim.SGD(layer.parameters(), lr=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        (layer(tg.from_numpy(randn(7, shape[1]))) - 1).square().mean().backward()
+        optimizer.step()
+    weight = as_array(layer.weight)
+    assert not np.allclose(weight, start)
+    small = weight if shape[0] < shape[1] else weight.T
+    np.testing.assert_allclose(small @ small.T, np.eye(min(shape)), atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["matrix_exp", "cayley", "householder"])
+def test_orthogonal_like_pytorch(name):
+    results = []
+    for m in (tg, torch):
+        layer = m.nn.Linear(3, 5, bias=False, dtype=m.float64)
+        orthogonal = m.nn.utils.parametrizations.orthogonal
+        orthogonal(layer, "weight", name, use_trivialization=False)
+        x = m.from_numpy(randn(5, 3)).requires_grad_()
+        y = layer.parametrizations.weight[0](x)
+        (y * m.from_numpy(randn(5, 3, seed=1))).sum().backward()
+        results.append((y, x.grad))
+    for ours, theirs in zip(*results, strict=True):
+        same(ours, theirs, 1e-9, 1e-9)
+    orthogonal = tg.nn.utils.parametrizations.orthogonal
+    check_error(ValueError, "Expected a matrix", lambda: orthogonal(tg.nn.Linear(2, 2), "bias"))
+    check_error(ValueError, "one of", lambda: orthogonal(tg.nn.Linear(2, 2), "weight", "qr"))
+    check_error(ValueError, "no parameter", lambda: orthogonal(tg.nn.Linear(2, 2), "none"))

@@ -105,18 +105,20 @@ void check_attention(const Reference& r, double tolerance) {
     return (n + kAttentionPadding - 1) / kAttentionPadding * kAttentionPadding;
   };
   for (std::int64_t chunks : {1, 2}) {
-    Array<T> y(r.y.size, T{-7}), lse(kMatrices * r.queries), grad_q(q.size, T{-7}),
+    Array<T> y(r.y.size, T{-7}), normalizer(2 * kMatrices * r.queries), grad_q(q.size, T{-7}),
         grad_k(k.size, T{-7}), grad_v(v.size, T{-7}),
         workspace(kMatrices * chunks * r.keys * (padded(r.features) + padded(r.values)));
     const AttentionOperand output = dense_operand(y, r.queries, r.values);
     for_each_isa([&](Isa isa) {
-      run_on(isa, attention_kernel, Attention{problem, output, lse.data()});
+      run_on(isa, attention_kernel, Attention{problem, output, nullptr});
+      expect_close(y, r.y, y.size, tolerance, tolerance);
+      run_on(isa, attention_kernel, Attention{problem, output, normalizer.data()});
       expect_close(y, r.y, y.size, tolerance, tolerance);
       run_on(isa, attention_backward_kernel,
              AttentionBackward{problem, output, dense_operand(grad, r.queries, r.values),
                                dense_operand(grad_q, r.queries, r.features),
                                dense_operand(grad_k, r.keys, r.features),
-                               dense_operand(grad_v, r.keys, r.values), lse.data(),
+                               dense_operand(grad_v, r.keys, r.values), normalizer.data(),
                                workspace.data(), chunks});
       expect_close(grad_q, r.grad_q, q.size, tolerance, tolerance);
       expect_close(grad_k, r.grad_k, k.size, tolerance, tolerance);

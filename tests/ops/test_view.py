@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import tilegrad as tg
 from support import check, check_error, randn
@@ -264,3 +265,39 @@ V = tg.ones(2, 3, 4)
 )
 def test_complaints(exception: Any, pattern: str, function: Callable[[], Any]) -> None:
     check_error(exception, pattern, function)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float16", "int32", "float32", "float64"])
+@pytest.mark.parametrize("given", ["int32", "float64", "int8"])
+def test_bytes_as_another_dtype(given, dtype):
+    array = (randn(3, 4, 8) * 50).astype(given)
+    results = []
+    for m in (tg, torch):
+        x = m.from_numpy(array.copy()).transpose(0, 1)
+        y = x.view(getattr(m, dtype))
+        y[0, 0, 0] = 1
+        results.append((y.numpy(), y.stride(), y.data_ptr() == x.data_ptr(), x.numpy()))
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_bytes_as_another_dtype_that_are_refused():
+    x = tg.ones(3, 5)
+    for pattern, function in [
+        ("divisible by 2", lambda: x.view(tg.float64)),
+        ("stride", lambda: x.t().view(tg.int16)),
+        ("dim", lambda: x[0, 0].view(tg.int8)),
+        ("storage_offset", lambda: x.view(-1)[1:3].view(tg.int64)),
+    ]:
+        check_error(RuntimeError, pattern, function)
+    x.requires_grad_()
+    assert not x.view(tg.int32).requires_grad
+
+
+def test_narrow_refuses_what_pytorch_refuses():
+    x = tg.ones(3, 4)
+    check_error(RuntimeError, "0-dim tensor", lambda: tg.narrow(x[0, 0], 0, 0, 1))
+    check_error(RuntimeError, "integral", lambda: x.narrow(0, tg.tensor([1]), 1))
+    check_error(RuntimeError, "integral", lambda: x.narrow(0, tg.tensor(True), 1))
+    check_error(RuntimeError, "dim < 2", lambda: tg.narrow_copy(x, 2, 0, 1))
+    assert x.narrow(0, tg.tensor(1), 2).shape == (2, 4)

@@ -22,6 +22,7 @@ __all__ = [
     "default_stream",
     "device",
     "get_device_capability",
+    "get_device_properties",
     "get_rng_state",
     "init",
     "ipc_collect",
@@ -116,6 +117,14 @@ def get_device_capability(device: Any = None) -> tuple[int, int]:
 
     name = get_device_name(device)
     raise RuntimeError(f"get_device_capability: not known for {name}")
+
+
+def get_device_properties(device: Any = None) -> Any:
+    """What is known of a card. Raises RuntimeError: nothing is known here but its name."""
+    from . import get_device_name
+
+    name = get_device_name(device)
+    raise RuntimeError(f"get_device_properties: not known for {name}")
 
 
 def is_current_stream_capturing() -> bool:

@@ -1,7 +1,6 @@
 """The gamma distribution and what is made of it: chi-squared, beta, Dirichlet, Student's t.
 
-Samples come from Marsaglia and Tsang, "A Simple Method for Generating Gamma Variables", 2000; they
-are not PyTorch's numbers for a seed, and have no gradient with respect to the shape.
+All draw from :func:`standard_gamma`, and their samples have its gradients.
 """
 
 from __future__ import annotations
@@ -10,37 +9,14 @@ import math
 from typing import Any
 
 from .._limits import finfo
-from ..autograd.mode import no_grad
-from ..ops.fill import empty_like
 from ..ops.join import stack
-from ..ops.random import randn_like
 from ..ops.where import where
 from . import constraints
 from .distribution import Distribution
+from .standard_gamma import standard_gamma
 from .utils import broadcast_all, special, standard_normal
 
 __all__ = ["Beta", "Chi2", "Dirichlet", "Gamma", "StudentT"]
-
-
-@no_grad()
-def standard_gamma(concentration: Any) -> Any:
-    """Gamma numbers of rate 1, one for each shape parameter.
-
-    Shapes below 1 are drawn at one more and multiplied with ``u ** (1 / shape)``.
-    """
-    small = concentration < 1
-    d = where(small, concentration + 1, concentration) - 1 / 3
-    c = 1 / (9 * d).sqrt()
-    result, missing = 0 * concentration, concentration == concentration
-    while missing.any().item():
-        x = randn_like(concentration)
-        v = (1 + c * x) ** 3
-        u = empty_like(concentration).uniform_(0, 1)
-        accepted = (v > 0) & (u.log() < 0.5 * x * x + d - d * v + d * v.clamp(min=1e-30).log())
-        result = where(missing & accepted, d * v, result)
-        missing = missing & ~accepted
-    boost = empty_like(concentration).uniform_(0, 1) ** (1 / concentration)
-    return where(small, result * boost, result).clamp(min=finfo(concentration.dtype).tiny)
 
 
 class Gamma(Distribution):
@@ -53,6 +29,7 @@ class Gamma(Distribution):
         "concentration": constraints.positive, "rate": constraints.positive,
     }  # fmt: skip
     support = constraints.nonnegative
+    has_rsample = True
 
     def __init__(self, concentration: Any, rate: Any, validate_args: bool | None = None) -> None:
         self.concentration, self.rate = broadcast_all(concentration, rate)
@@ -78,11 +55,11 @@ class Gamma(Distribution):
         """``concentration / rate ** 2``."""
         return self.concentration / self.rate.square()
 
-    def sample(self, sample_shape: Any = ()) -> Any:
-        """Values of shape ``sample_shape + batch_shape``."""
+    def rsample(self, sample_shape: Any = ()) -> Any:
+        """Values of shape ``sample_shape + batch_shape``, with gradients."""
         shape = self._extended_shape(sample_shape)
-        with no_grad():
-            return standard_gamma(self.concentration.expand(*shape)) / self.rate.expand(*shape)
+        value = standard_gamma(self.concentration.expand(*shape)) / self.rate.expand(*shape)
+        return value.clamp(min=finfo(value.dtype).tiny)
 
     def log_prob(self, value: Any) -> Any:
         """The logarithm of the density."""
@@ -123,6 +100,7 @@ class Dirichlet(Distribution):
         "concentration": constraints.independent(constraints.positive, 1)
     }  # fmt: skip
     support = constraints.simplex
+    has_rsample = True
 
     def __init__(self, concentration: Any, validate_args: bool | None = None) -> None:
         if concentration.ndim < 1:
@@ -147,12 +125,12 @@ class Dirichlet(Distribution):
         total, mean = self.concentration.sum(-1, True), self.mean
         return mean * (1 - mean) / (total + 1)
 
-    def sample(self, sample_shape: Any = ()) -> Any:
-        """Points of shape ``sample_shape + batch_shape + event_shape``."""
+    def rsample(self, sample_shape: Any = ()) -> Any:
+        """Points of shape ``sample_shape + batch_shape + event_shape``, with gradients: gamma
+        numbers divided by their sum."""
         shape = self._extended_shape(sample_shape)
-        with no_grad():
-            drawn = standard_gamma(self.concentration.expand(*shape))
-            return drawn / drawn.sum(-1, True)
+        drawn = standard_gamma(self.concentration.expand(*shape))
+        return drawn / drawn.sum(-1, True)
 
     def log_prob(self, value: Any) -> Any:
         """The logarithm of the density."""
@@ -181,6 +159,7 @@ class Beta(Distribution):
         "concentration1": constraints.positive, "concentration0": constraints.positive,
     }  # fmt: skip
     support = constraints.unit_interval
+    has_rsample = True
 
     def __init__(
         self, concentration1: Any, concentration0: Any, validate_args: bool | None = None
@@ -220,9 +199,9 @@ class Beta(Distribution):
         total = self.concentration1 + self.concentration0
         return self.concentration1 * self.concentration0 / (total.square() * (total + 1))
 
-    def sample(self, sample_shape: Any = ()) -> Any:
-        """Values of shape ``sample_shape + batch_shape``."""
-        return self._dirichlet.sample(sample_shape)[..., 0]
+    def rsample(self, sample_shape: Any = ()) -> Any:
+        """Values of shape ``sample_shape + batch_shape``, with gradients."""
+        return self._dirichlet.rsample(sample_shape)[..., 0]
 
     def log_prob(self, value: Any) -> Any:
         """The logarithm of the density."""
@@ -245,6 +224,7 @@ class StudentT(Distribution):
         "df": constraints.positive, "loc": constraints.real, "scale": constraints.positive,
     }  # fmt: skip
     support = constraints.real
+    has_rsample = True
 
     def __init__(
         self, df: Any, loc: Any = 0.0, scale: Any = 1.0, validate_args: bool | None = None
@@ -273,14 +253,12 @@ class StudentT(Distribution):
         finite = self.scale.square() * self.df / (self.df - 2)
         return finite.masked_fill(self.df <= 2, math.inf).masked_fill(self.df <= 1, math.nan)
 
-    def sample(self, sample_shape: Any = ()) -> Any:
-        """Values of shape ``sample_shape + batch_shape``."""
+    def rsample(self, sample_shape: Any = ()) -> Any:
+        """Values of shape ``sample_shape + batch_shape``, with gradients."""
         shape = self._extended_shape(sample_shape)
-        with no_grad():
-            x = standard_normal(shape, self.df)
-            df = self.df.expand(*shape)
-            chi = 2 * standard_gamma(df / 2)
-            return self.loc + self.scale * x * (chi / df).rsqrt()
+        x, df = standard_normal(shape, self.df), self.df.expand(*shape)
+        chi = 2 * standard_gamma(df / 2)
+        return self.loc + self.scale * x * (chi / df).rsqrt()
 
     def log_prob(self, value: Any) -> Any:
         """The logarithm of the density."""

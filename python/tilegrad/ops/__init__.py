@@ -24,6 +24,7 @@ from .einsum import *  # noqa: F403
 from .embedding import *  # noqa: F403
 from .fill import *  # noqa: F403
 from .fourier import *  # noqa: F403
+from .grid_sample import *  # noqa: F403
 from .group_norm import *  # noqa: F403
 from .index import *  # noqa: F403
 from .join import *  # noqa: F403

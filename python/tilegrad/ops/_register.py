@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
 import functools
+import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -15,6 +17,7 @@ from ..tensor import Tensor
 
 __all__ = [
     "composed_in_place",
+    "expect_tensors",
     "in_place_method",
     "method",
     "operator",
@@ -51,6 +54,13 @@ def takes_tensors(function: Function) -> Function:
             ) from None
 
     return call  # type: ignore[return-value]
+
+
+def expect_tensors(op: str, *operands: Any) -> None:
+    """Raises TypeError for a number where an operation takes tensors only."""
+    for operand in operands:
+        if not isinstance(operand, Tensor):
+            raise TypeError(f"{op}(): expected a Tensor, got {type(operand).__name__}")
 
 
 def rounded_once(function: Function) -> Function:
@@ -170,8 +180,13 @@ def composed_in_place(op: Callable[..., Any]) -> None:
     in_place_method(f"{op.__name__}_", op, raw)
 
 
-def put_out(out: Any, result: Any) -> Any:
-    """Writes ``result`` to ``out=``, with PyTorch's rules: no gradient, castable dtype."""
+def put_out(out: Any, result: Any, *, exact: bool = False, apart_from: Any = ()) -> Any:
+    """Writes ``result`` to ``out=`` and returns it, with PyTorch's rules for every function.
+
+    ``out`` has no gradient and a dtype to which the result may be cast, or with ``exact`` its very
+    dtype; its elements lie in places of their own, and not in those of the tensors ``apart_from``.
+    It is given the result's shape, with a warning if it had another one and elements in it.
+    """
     if not isinstance(out, Tensor):
         raise TypeError(f"argument 'out': expected a Tensor, got {type(out).__name__}")
     if needs_grad(out, result):
@@ -179,13 +194,59 @@ def put_out(out: Any, result: Any) -> Any:
             "functions with out=... arguments don't support automatic differentiation, "
             "but one of the arguments requires grad."
         )
+    if exact and out.dtype is not result.dtype:
+        raise RuntimeError(
+            f"Expected out tensor to have dtype {result.dtype}, but got {out.dtype} instead"
+        )
     if not _C.can_cast(result.dtype, out.dtype):
         raise RuntimeError(
             f"result type {result.dtype} can't be cast to the desired output type {out.dtype}"
         )
+    _check_places(out, out.shape == result.shape, apart_from)
     if out.shape != result.shape:
-        raise RuntimeError(
-            f"out: expected a tensor of shape {list(result.shape)}, got {list(out.shape)}"
-        )
+        _reshape_out(out, result.shape)
     _C.copy_(out, result)
     return out
+
+
+def _check_places(out: Any, keeps_shape: bool, others: Any) -> None:
+    """Raises RuntimeError if elements of ``out`` share memory, or share it with ``others``."""
+    if any(step == 0 and n > 1 for step, n in zip(out.stride(), out.shape, strict=True)):
+        raise RuntimeError(
+            "unsupported operation: more than one element of the written-to tensor refers to a "
+            "single memory location. Please clone() the tensor before performing the operation."
+        )
+    if any(x is out or _may_overlap(out, keeps_shape, x) for x in others):
+        raise RuntimeError(
+            "unsupported operation: some elements of the input tensor and the written-to tensor "
+            "refer to a single memory location. Please clone() the tensor before performing the "
+            "operation."
+        )
+
+
+def _may_overlap(out: Any, keeps_shape: bool, x: Any) -> bool:
+    if _C.storage_pointer(out) != _C.storage_pointer(x) or not out.numel() or not x.numel():
+        return False
+    if not keeps_shape:
+        return True
+    (first, last), (begin, end) = _extent(out), _extent(x)
+    return first <= end and begin <= last
+
+
+def _extent(x: Any) -> tuple[int, int]:
+    """The places of the first and the last element in the storage."""
+    first = x.storage_offset()
+    steps = (step * (n - 1) for step, n in zip(x.stride(), x.shape, strict=True))
+    return first, first + builtins.sum(steps)
+
+
+def _reshape_out(out: Any, shape: Any) -> None:
+    if out.numel():
+        warnings.warn(
+            f"An output with one or more elements was resized since it had shape "
+            f"{list(out.shape)}, which does not match the required output shape {list(shape)}. "
+            "This behavior is deprecated: reuse an out tensor only for outputs of its own shape, "
+            "or call t.resize_(0) on it first.",
+            stacklevel=4,
+        )
+    out.data = _C.empty(shape, out.dtype, out.device)

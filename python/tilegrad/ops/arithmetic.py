@@ -14,7 +14,15 @@ import numpy as np
 from .. import _C
 from ..autograd.graph import needs_grad, record
 from ..tensor import Tensor, as_array
-from ._register import composed_in_place, method, operator, put_out, rounded_once, takes_tensors
+from ._register import (
+    composed_in_place,
+    expect_tensors,
+    method,
+    operator,
+    put_out,
+    rounded_once,
+    takes_tensors,
+)
 from .binary import add, atan2, div, mul, pow
 from .fill import as_tensor
 from .unary import abs, log, log1p
@@ -294,10 +302,9 @@ def _operands(op: str, input: Any, other: Any) -> tuple[Any, Any]:
 @method()
 @takes_tensors
 def ldexp(input: Any, other: Any, *, out: Any = None) -> Any:
-    """``input * 2**other``."""
-    return finish(
-        mul(input, pow(2.0, other if isinstance(other, Tensor) else as_tensor(other))), out
-    )
+    """``input * 2**other``, both tensors."""
+    expect_tensors("ldexp", input, other)
+    return finish(mul(input, pow(2.0, other)), out)
 
 
 # --- larger and smaller ---------------------------------------------------------------------------
@@ -328,12 +335,26 @@ def nextafter(input: Any, other: Any, *, out: Any = None) -> Any:
     """The next representable number after ``input`` towards ``other``. Floating dtypes only, else
     NotImplementedError."""
     input, other = _same_dtype(input, other)
-    if input.dtype not in (_C.float32, _C.float64):
+    if not input.dtype.is_floating_point:
         raise NotImplementedError(f"nextafter is not implemented for {input.dtype}")
-    output = elementwise_numpy(np.nextafter, input, other)
+    if input.dtype is _C.bfloat16:
+        output = _next_bfloat16(input, other)
+    else:
+        output = elementwise_numpy(np.nextafter, input, other)
     if needs_grad(input, other):
         record(output, nextafter_backward, (input, other))
     return finish(output, out)
+
+
+def _next_bfloat16(input: Any, other: Any) -> Any:
+    """NumPy has no such dtype: the bits are an integer that grows with the size of the number."""
+    x, goal = input.detach(), other.detach()
+    bits = x.contiguous().view(_C.int16).int() & 0xFFFF
+    grows = (x < goal) == (x > 0)
+    smallest = where(goal > 0, 1, 0x8001)
+    moved = where(x == 0, smallest, where(grows, bits + 1, bits - 1)).to(_C.int16)
+    found = where(x == goal, goal, moved.view(_C.bfloat16))
+    return where(x.isnan() | goal.isnan(), math.nan, found)
 
 
 nextafter_backward = copysign_backward

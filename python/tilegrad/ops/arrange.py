@@ -18,12 +18,13 @@ from ..tensor import Tensor, as_array
 from ._register import method, put_out, takes_tensors
 from .fill import empty
 from .join import chunk, flip, meshgrid, split, stack, tensor_split, vstack
-from .view import reshape
+from .view import _dim, as_strided, reshape
 
 __all__ = [
     "adjoint",
     "cartesian_prod",
     "combinations",
+    "detach",
     "dsplit",
     "empty_permuted",
     "empty_strided",
@@ -117,8 +118,42 @@ def ravel(input: Any) -> Any:
 @method()
 @takes_tensors
 def narrow_copy(input: Any, dim: int, start: int, length: int) -> Any:
-    """A copy of :func:`narrow`, with its errors."""
+    """A copy of :func:`narrow`, with its errors, but RuntimeError for a dimension too large."""
+    if dim >= input.ndim > 0:
+        raise RuntimeError(f"narrow_copy: expected dim < {input.ndim}, got {dim}")
     return input.narrow(dim, start, length).clone()
+
+
+@method()
+def unfold(input: Any, dimension: int, size: int, step: int) -> Any:
+    """The windows of ``size`` entries along ``dimension``, ``step`` apart, as a view; the entries
+    of a window lie along a new last dimension."""
+    at = _dim(dimension, input.ndim, "unfold")
+    shape, strides = list(input.shape), list(_C.stride(input))
+    if not shape:
+        shape, strides = [1], [1]
+    if size < 0 or size > shape[at]:
+        raise RuntimeError(
+            f"unfold: maximum size for tensor at dimension {dimension} is {shape[at]} "
+            f"but size is {size}"
+        )
+    if step <= 0:
+        raise RuntimeError(f"unfold: step is {step} but must be > 0")
+    windows = (shape[at] - size) // step + 1
+    if input.ndim == 0:
+        return as_strided(input, (size,), (1,))
+    stride = strides[at]
+    shape[at], strides[at] = windows, stride * step
+    return as_strided(input, (*shape, size), (*strides, stride))
+
+
+@takes_tensors
+def detach(input: Any) -> Any:
+    """``input.detach()``: the same memory without history, of any shape and dtype.
+
+    Raises TypeError for what is not a tensor.
+    """
+    return input.detach()
 
 
 @method()

@@ -73,10 +73,11 @@ def scaled_dot_product_attention(
         scale = 1 / math.sqrt(features) if features else 1.0
     seed = int(randint(0, 2**62, ()).item()) if dropout_p > 0 else 0
     options = (float(dropout_p), bool(is_causal), float(scale), bool(enable_gqa), seed)
-    output, lse = _C.attention(query, key, value, attn_mask, *options)
-    if needs_grad(query, key, value, attn_mask):
+    recorded = needs_grad(query, key, value, attn_mask)
+    output, normalizer = _C.attention(query, key, value, attn_mask, *options, recorded)
+    if recorded:
         inputs = (query, key, value, attn_mask)
-        saved = (*inputs, output, lse, *options)
+        saved = (*inputs, output, normalizer, *options)
         record(output, scaled_dot_product_attention_backward, inputs, saved)
     return output
 
@@ -100,8 +101,10 @@ def _repeat_heads(x: Any, times: int) -> Any:
 def scaled_dot_product_attention_backward(node: Any, grad: Any) -> tuple:
     if _C.is_grad_enabled() or node.needs(3):  # to be differentiated again, or the mask's gradient
         return _composed_backward(node, grad)
-    query, key, value, attn_mask, output, lse, *options = node.saved
-    gradients = _C.attention_backward(grad, query, key, value, attn_mask, output, lse, *options)
+    query, key, value, attn_mask, output, normalizer, *options = node.saved
+    gradients = _C.attention_backward(
+        grad, query, key, value, attn_mask, output, normalizer, *options
+    )
     return (*(g if node.needs(i) else None for i, g in enumerate(gradients)), None)
 
 

@@ -79,6 +79,8 @@ def _normalize(
         raise ValueError(f"batch_norm eps must be positive during training, but got {eps}")
     if eps < 0:
         raise ValueError(f"batch_norm eps must be non-negative, but got {eps}")
+    if input.ndim == 1:
+        return _without_channels(input, running_mean, running_var, relu)
     if training:
         _check_count(input)
         output, mean, rstd = _C.batch_norm_train(
@@ -99,6 +101,19 @@ def _normalize(
         saved = (input, weight, mean, rstd, training, eps, output if relu else None)
         record(output, batch_norm_backward, (input, weight, bias, residual), saved)
     return output
+
+
+def _without_channels(input: Any, running_mean: Any, running_var: Any, relu: bool) -> Any:
+    """A vector has no channels: PyTorch takes an empty one, with statistics of no elements."""
+    if input.shape[0] > 0:
+        raise IndexError(
+            "batch_norm: argument 'input': expected at least 2 dimensions (batch, channels, ...), "
+            f"got shape {tuple(input.shape)}: Dimension out of range"
+        )
+    for name, value in (("running_mean", running_mean), ("running_var", running_var)):
+        if value is not None and value.numel():
+            raise RuntimeError(f"{name} should contain 0 elements not {value.numel()}")
+    return input.relu() if relu else input.clone()
 
 
 def _check_count(input: Any) -> None:

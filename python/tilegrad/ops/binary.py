@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import _C
 from ..autograd.graph import needs_grad, record
-from ._register import in_place_method, method, operator, put_out
+from ._register import expect_tensors, in_place_method, method, operator, put_out
 
 __all__ = [
     "add",
@@ -83,8 +83,9 @@ def sub_backward(node: Any, grad: Any) -> tuple:
 def rsub(input: Any, other: Any, *, alpha: Any = 1) -> Any:
     """``other - alpha * input``.
 
-    Errors are those of :func:`sub`.
+    Errors are those of :func:`sub`, and TypeError for an ``input`` that is a number.
     """
+    expect_tensors("rsub", input)
     return sub(other, input, alpha=alpha)
 
 
@@ -241,6 +242,7 @@ def _as_tensor(number: Any, like: Any) -> Any:
 @method()
 def maximum(input: Any, other: Any, *, out: Any = None) -> Any:
     """The larger of each pair; NaN if either is NaN. Ties share the gradient equally."""
+    expect_tensors("maximum", input, other)
     output = _C.maximum(input, other)
     if needs_grad(input, other):
         record(output, maximum_backward, (input, other), (input, other))
@@ -255,6 +257,7 @@ def maximum_backward(node: Any, grad: Any) -> tuple:
 @method()
 def minimum(input: Any, other: Any, *, out: Any = None) -> Any:
     """The smaller of each pair; NaN if either is NaN. Ties share the gradient equally."""
+    expect_tensors("minimum", input, other)
     output = _C.minimum(input, other)
     if needs_grad(input, other):
         record(output, minimum_backward, (input, other), (input, other))
@@ -278,6 +281,7 @@ def _split_by(node: Any, grad: Any, input: Any, other: Any, lost: Any, won: Any)
 @method("atan2", "arctan2")
 def atan2(input: Any, other: Any, *, out: Any = None) -> Any:
     """The angle of the point (other, input), in radians from -pi to pi."""
+    expect_tensors("atan2", input, other)
     output = _C.atan2(input, other)
     if needs_grad(input, other):
         record(output, atan2_backward, (input, other), (input, other))

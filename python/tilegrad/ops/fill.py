@@ -191,12 +191,8 @@ def full(
     requires_grad: bool = False,
     out: Any = None,
 ) -> Tensor:
-    """A tensor filled with one number, whose kind decides the dtype unless one is given.
-
-    bool, int64 for integers, the default dtype for floats. Raises RuntimeError for a negative size,
-    a number of elements or bytes that overflows 64 bits, and an unknown device; MemoryError for
-    more memory than there is; TypeError for other arguments.
-    """
+    """A tensor filled with one number, whose kind decides the dtype unless one is given: bool,
+    int64 for integers, the default dtype for floats. Errors are those of :func:`empty`."""
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()
     if dtype is None and out is not None:
@@ -301,14 +297,16 @@ def arange(
 ) -> Tensor:
     """``start, start + step, ...`` below ``end``; one argument is the end.
 
-    int64 if all three are integers, else the default dtype. Raises RuntimeError for a zero step,
-    bounds that contradict its sign, and bounds that are not finite.
+    int64 if all three are integers, else the default dtype. Raises RuntimeError for a zero step and
+    bounds that contradict it or are not finite, ValueError for a step that is zero in ``out``.
     """
     if end is None:
         start, end = 0, start
     start, end, step = (x.item() if isinstance(x, Tensor) else x for x in (start, end, step))
     if dtype is None and out is not None:
         dtype = _out_dtype(out)
+        if not dtype.is_floating_point and step and int(step) == 0:
+            raise ValueError(f"arange: step must be nonzero, got {step} for {dtype}")
     if dtype is None:
         whole = all(isinstance(x, (int, np.integer)) for x in (start, end, step))
         dtype = _C.int64 if whole else _C.get_default_dtype()
@@ -328,8 +326,10 @@ def linspace(
     """``steps`` numbers from ``start`` to ``end``, both included, evenly spaced.
 
     (steps), of the default dtype unless given. Raises RuntimeError for a negative ``steps``,
-    TypeError or ValueError for what is not a number.
+    and for tensors with dimensions, TypeError or ValueError for what is not a number.
     """
+    if any(isinstance(x, Tensor) and x.ndim > 0 for x in (start, end)):
+        raise RuntimeError("linspace only supports 0-dimensional start and end tensors")
     if steps < 0:
         raise RuntimeError(f"linspace: number of steps must be non-negative, got {steps}")
     values = np.linspace(float(start), float(end), steps)

@@ -213,7 +213,9 @@ def gather(input: Any, dim: int, index: Any, *, sparse_grad: bool = False, out: 
         output = _C.gather(input, dim, index)
     if needs_grad(input):
         record(output, gather_backward, (input,), (input.shape, dim, index))
-    return output if out is None else put_out(out, output)
+    if out is None:
+        return output
+    return put_out(out, output, exact=True, apart_from=(input, index))
 
 
 def gather_backward(node: Any, grad: Any) -> Any:
@@ -223,14 +225,17 @@ def gather_backward(node: Any, grad: Any) -> Any:
 
 @method()
 @takes_tensors
-def take(input: Any, index: Any) -> Any:
+def take(input: Any, index: Any, *, out: Any = None) -> Any:
     """The elements of the flattened input at ``index`` (int64); the result has its shape."""
     if index.dtype is not _C.int64:
         raise RuntimeError(f"take(): Expected a long tensor for index, but got {index.dtype}")
     flat = reshape(input, (-1,))
     if flat.shape[0] == 0 and index.numel() > 0:
         raise IndexError("take(): tried to take from an empty tensor")
-    return _op_index(flat, (index,))
+    output = _op_index(flat, (index,))
+    if out is None:
+        return output
+    return put_out(out, output, exact=True, apart_from=(input, index))
 
 
 _op_index = index  # the name is an argument in the functions here
@@ -277,7 +282,7 @@ def masked_select(input: Any, mask: Any, *, out: Any = None) -> Any:
         raise RuntimeError("masked_select: expected BoolTensor for mask")
     input, mask = broadcast_tensors(input, mask)
     output = index(input, (mask,)) if mask.ndim else index(unsqueeze(input, 0), (mask[None],))
-    return output if out is None else put_out(out, output)
+    return output if out is None else put_out(out, output, apart_from=(input, mask))
 
 
 @method()

@@ -63,7 +63,7 @@ def cat(tensors: Sequence[Any], dim: int = 0, *, out: Any = None) -> Any:
     output = _C.cat(tensors, dim)
     if needs_grad(*tensors):
         record(output, cat_backward, tensors, (dim, [t.shape for t in tensors]))
-    return output if out is None else put_out(out, output)
+    return output if out is None else put_out(out, output, apart_from=tensors)
 
 
 def cat_backward(node: Any, grad: Any) -> tuple:

@@ -23,6 +23,7 @@ __all__ = [
     "adaptive_avg_pool1d",
     "avg_pool1d",
     "max_pool1d",
+    "max_pool1d_with_indices",
     "max_pool2d",
     "max_pool3d",
 ]
@@ -105,6 +106,66 @@ def adaptive_max_pool3d(input: Any, output_size: Any, return_indices: bool = Fal
     return _maximum(input, windows, return_indices)
 
 
+def max_pool1d_with_indices(
+    input: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> tuple:
+    """:func:`max_pool1d` of (N, C, L) or (C, L): always the maxima and their places."""
+    return max_pool1d(input, kernel_size, stride, padding, dilation, ceil_mode, True)
+
+
+def max_pool2d_with_indices(
+    input: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> tuple:
+    """:func:`max_pool2d` of (N, C, H, W) or (C, H, W): always the maxima and their places."""
+    return max_pool2d(input, kernel_size, stride, padding, dilation, ceil_mode, True)
+
+
+def max_pool3d_with_indices(
+    input: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> tuple:
+    """:func:`max_pool3d` of (N, C, D, H, W) or (C, D, H, W): always the maxima and their places."""
+    return max_pool3d(input, kernel_size, stride, padding, dilation, ceil_mode, True)
+
+
+def adaptive_max_pool1d_with_indices(
+    input: Any, output_size: Any, return_indices: bool = False
+) -> tuple:
+    """:func:`adaptive_max_pool1d`: always the maxima and their places (int64)."""
+    return adaptive_max_pool1d(input, output_size, True)
+
+
+def adaptive_max_pool2d_with_indices(
+    input: Any, output_size: Any, return_indices: bool = False
+) -> tuple:
+    """:func:`adaptive_max_pool2d`: always the maxima and their places (int64)."""
+    return adaptive_max_pool2d(input, output_size, True)
+
+
+def adaptive_max_pool3d_with_indices(
+    input: Any, output_size: Any, return_indices: bool = False
+) -> tuple:
+    """:func:`adaptive_max_pool3d`: always the maxima and their places (int64)."""
+    return adaptive_max_pool3d(input, output_size, True)
+
+
 def _windows(
     op: str,
     ndim: int,
@@ -126,6 +187,10 @@ def _adaptive(op: str, ndim: int, input: Any, output_size: Any) -> tuple:
     """The windows of an adaptive op, with the input's sizes for None."""
     if not isinstance(output_size, (tuple, list)):
         output_size = (output_size,) * ndim
+    elif ndim > 1 and input.ndim <= len(output_size):
+        raise ValueError(
+            f"{op}: Input dimension should be at least {len(output_size) + 1}, got {input.ndim}"
+        )
     if len(output_size) != ndim or input.ndim not in (ndim + 1, ndim + 2):
         raise RuntimeError(
             f"{op}: expected a {ndim + 1}D or {ndim + 2}D input and an output_size of {ndim} "

@@ -16,7 +16,7 @@ from .. import _C
 from ..autograd.graph import needs_grad, record
 from ..autograd.views import in_place
 from ..tensor import Tensor
-from ._register import method, takes_tensors
+from ._register import method, put_out, takes_tensors
 from .binary import zero_backward
 from .fill import _device, _dtype, _finish, _like, _shape, empty
 
@@ -311,7 +311,12 @@ def normal(
 
 @method()
 def multinomial(
-    input: Any, num_samples: int, replacement: bool = False, *, generator: Generator | None = None
+    input: Any,
+    num_samples: int,
+    replacement: bool = False,
+    *,
+    generator: Generator | None = None,
+    out: Any = None,
 ) -> Tensor:
     """``num_samples`` category indices per row of weights, (n) -> (num_samples), int64.
 
@@ -319,12 +324,19 @@ def multinomial(
     Raises RuntimeError for weights that are negative or not finite or sum to zero, and for more
     samples than categories without ``replacement``.
     """
-    return _C.multinomial(input, num_samples, replacement, _source(generator))
+    output = _C.multinomial(input, num_samples, replacement, _source(generator))
+    return output if out is None else put_out(out, output, exact=True)
 
 
 @method()
 @takes_tensors
-def bernoulli(input: Any, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
+def bernoulli(
+    input: Any,
+    p: float | None = None,
+    *,
+    generator: Generator | None = None,
+    out: Any = None,
+) -> Tensor:
     """1 with the probability that each element gives (or ``p``), else 0. The gradient is zero."""
     if p is None:
         output = _C.bernoulli(input, _source(generator))
@@ -333,7 +345,7 @@ def bernoulli(input: Any, p: float | None = None, *, generator: Generator | None
         _C.bernoulli_(output, p, _source(generator))
     if needs_grad(input):
         record(output, bernoulli_backward, (input,))
-    return output
+    return output if out is None else put_out(out, output, apart_from=(input,))
 
 
 def bernoulli_backward(node: Any, grad: Any) -> Any:

@@ -424,6 +424,8 @@ def norm(
 
 
 def _norm(input: Any, p: float, dim: Any, keepdim: bool) -> Any:
+    if input.dtype.itemsize == 2:  # a half is rounded once, at the end
+        return _C.to_dtype(_norm(input.detach().float(), p, dim, keepdim), input.dtype)
     if p == 2:
         return _C.sqrt(_C.sum_squares(input, dim, keepdim))
     if p == 1:

@@ -37,10 +37,11 @@ class ValuesIndices(NamedTuple):
     indices: Any
 
 
-def finish_selection(values: Any, indices: Any, out: Any) -> ValuesIndices:
+def finish_selection(values: Any, indices: Any, out: Any, apart_from: Any = ()) -> ValuesIndices:
     if out is None:
         return ValuesIndices(values, indices)
-    return ValuesIndices(put_out(out[0], values), put_out(out[1], indices))
+    pairs = zip(out, (values, indices), strict=True)
+    return ValuesIndices(*(put_out(to, x, apart_from=apart_from) for to, x in pairs))
 
 
 def record_selection(input: Any, values: Any, indices: Any, dim: int) -> None:

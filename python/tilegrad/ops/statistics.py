@@ -227,7 +227,9 @@ def aminmax(input: Any, *, dim: int | None = None, keepdim: bool = False, out: A
     if isinstance(dims, (tuple, list)) and dim is not None:
         raise TypeError(f"aminmax(): argument 'dim' must be int, not {type(dim).__name__}")
     found = MinMax(amin(input, dims, keepdim), amax(input, dims, keepdim))
-    return found if out is None else MinMax(put_out(out[0], found.min), put_out(out[1], found.max))
+    if out is None:
+        return found
+    return MinMax(*(put_out(to, x, exact=True) for to, x in zip(out, found, strict=True)))
 
 
 @method()

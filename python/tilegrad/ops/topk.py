@@ -63,7 +63,7 @@ def _select_at(
     record_selection(input, values, indices, dim)
     if input.ndim and not keepdim:
         values, indices = values.squeeze(dim), indices.squeeze(dim)
-    return finish_selection(values, indices, out)
+    return finish_selection(values, indices, out, (input,))
 
 
 @method()

@@ -18,6 +18,7 @@ from .._size import Size
 from ..autograd.graph import needs_grad, record
 from ..autograd.views import layout, same_memory_order
 from ._register import method, takes_tensors
+from ._reinterpret import view_dtype
 
 __all__ = [
     "as_strided",
@@ -58,7 +59,7 @@ def view(input: Any, *shape: Any) -> Any:
     allow a view.
     """
     if len(shape) == 1 and isinstance(shape[0], _C.dtype):
-        return _view_dtype(input, shape[0])
+        return view(input, input.shape) if shape[0] is input.dtype else view_dtype(input, shape[0])
     output = _C.view(input, _sizes(shape))
     if needs_grad(input):
         record(output, view_backward, (input,), (input.shape,))
@@ -68,12 +69,6 @@ def view(input: Any, *shape: Any) -> Any:
 def view_backward(node: Any, grad: Any) -> Any:
     (shape,) = node.saved
     return reshape(grad, shape)
-
-
-def _view_dtype(input: Any, dtype: Any) -> Any:
-    if dtype is input.dtype:
-        return view(input, input.shape)
-    raise NotImplementedError(f"view: cannot reinterpret {input.dtype} as {dtype}")
 
 
 @method()
@@ -285,8 +280,13 @@ def squeeze(input: Any, dim: Any = None) -> Any:
 def narrow(input: Any, dim: int, start: Any, length: int) -> Any:
     """The ``length`` entries from ``start`` along ``dim``.
 
-    Raises IndexError for a start outside the dimension, RuntimeError for a length beyond its end.
+    Raises IndexError for a start outside the dimension, RuntimeError for a length beyond its end,
+    for a tensor without dimensions and for a start that is a tensor but no 0-dimensional integer.
     """
+    if input.ndim == 0:
+        raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
+    if isinstance(start, _C.TensorBase) and (start.ndim or not _is_integer(start.dtype)):
+        raise RuntimeError("start must be an 0-dim integral Tensor.")
     size = input.shape[_dim(dim, input.ndim, "narrow")]
     start = int(start)
     if not -size <= start <= size:
@@ -303,6 +303,10 @@ def narrow(input: Any, dim: int, start: Any, length: int) -> Any:
             f"narrow: start ({start}) + length ({length}) exceeds dimension size ({size})."
         )
     return slice_dim(input, dim, start, length, 1)
+
+
+def _is_integer(dtype: Any) -> bool:
+    return not dtype.is_floating_point and dtype is not _C.boolean
 
 
 def slice_dim(input: Any, dim: int, start: int, length: int, step: int) -> Any:
@@ -416,29 +420,6 @@ def _scatter_layout(grad: Any, input_layout: tuple, output_layout: tuple) -> Any
         else:
             _C.copy_(window, grad)
         return _C.contiguous(_C.as_strided(buffer, shape, strides, origin - start))
-
-
-@method()
-def unfold(input: Any, dimension: int, size: int, step: int) -> Any:
-    """The windows of ``size`` entries along ``dimension``, ``step`` apart, as a view; the entries
-    of a window lie along a new last dimension."""
-    at = _dim(dimension, input.ndim, "unfold")
-    shape, strides = list(input.shape), list(_C.stride(input))
-    if not shape:
-        shape, strides = [1], [1]
-    if size < 0 or size > shape[at]:
-        raise RuntimeError(
-            f"unfold: maximum size for tensor at dimension {dimension} is {shape[at]} "
-            f"but size is {size}"
-        )
-    if step <= 0:
-        raise RuntimeError(f"unfold: step is {step} but must be > 0")
-    windows = (shape[at] - size) // step + 1
-    if input.ndim == 0:
-        return as_strided(input, (size,), (1,))
-    stride = strides[at]
-    shape[at], strides[at] = windows, stride * step
-    return as_strided(input, (*shape, size), (*strides, stride))
 
 
 def broadcast_to(input: Any, size: Any) -> Any:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from .. import _C
 from ..autograd.graph import needs_grad, record
 from ..tensor import Tensor
-from ._register import in_place_method, method, put_out, takes_tensors
+from ._register import expect_tensors, in_place_method, method, put_out, takes_tensors
 from .activation import _backward_op
 
 __all__ = [
@@ -37,6 +39,8 @@ def where(condition: Any, input: Any = None, other: Any = None, *, out: Any = No
     if input is None and other is None:
         return condition.nonzero(as_tuple=True)
     output = _C.where(condition, input, other)
+    if type(input) is float and type(other) is float:  # no tensor has a say in the dtype
+        output = _C.to_dtype(output, _C.get_default_dtype())
     if needs_grad(input, other):
         record(output, where_backward, (input, other), (condition,))
     return output if out is None else put_out(out, output)
@@ -158,12 +162,14 @@ clip = clamp
 @method()
 def clamp_min(input: Any, min: Any, *, out: Any = None) -> Any:
     """``clamp(input, min=min)``."""
+    expect_tensors("clamp_min", input)
     return clamp(input, min, out=out)
 
 
 @method()
 def clamp_max(input: Any, max: Any, *, out: Any = None) -> Any:
     """``clamp(input, max=max)``."""
+    expect_tensors("clamp_max", input)
     return clamp(input, None, max, out=out)
 
 
@@ -194,9 +200,10 @@ def lerp(input: Any, end: Any, weight: Any, *, out: Any = None) -> Any:
     if isinstance(weight, Tensor):
         output = where(weight.abs() < 0.5, input + weight * step, end - step * (1 - weight))
     elif math.fabs(weight) < 0.5:
-        output = input + weight * step
+        output = input.add(step, alpha=weight)  # rounded once where the processor can
     else:
-        output = end - step * (1 - weight)
+        share = float(np.float32(weight) - 1) if input.dtype is not _C.float64 else weight - 1
+        output = end.add(step, alpha=share)
     return output if out is None else put_out(out, output)
 
 
