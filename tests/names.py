@@ -16,11 +16,12 @@ import tilegrad as tg
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "names.md"
 ROOMS = (
-    "", "amp", "autograd", "backends", "compiler", "cuda", "datasets", "distributed", "distributions",
-    "fft", "func", "linalg", "multiprocessing", "nn", "nn.functional", "nn.init", "nn.parallel",
-    "nn.utils", "nn.utils.parametrizations", "nn.utils.parametrize", "nn.utils.rnn", "optim",
-    "optim.lr_scheduler", "optim.swa_utils", "random", "serialization", "signal.windows",
-    "special", "utils.checkpoint", "utils.data", "utils.dlpack", "utils.safetensors",
+    "", "amp", "autograd", "backends", "compiler", "cuda", "datasets", "distributed",
+    "distributions", "fft", "func", "linalg", "multiprocessing", "nn", "nn.functional", "nn.init",
+    "nn.parallel", "nn.utils", "nn.utils.parametrizations", "nn.utils.parametrize",
+    "nn.utils.rnn", "optim", "optim.lr_scheduler", "optim.swa_utils", "random", "serialization",
+    "signal.windows", "special", "utils.checkpoint", "utils.data", "utils.dlpack",
+    "utils.safetensors",
 )  # fmt: skip
 HEADER = """# Supported names
 
