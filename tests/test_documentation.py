@@ -61,7 +61,8 @@ def test_no_module_of_an_operation_leaks_into_the_top():
     wanted = {"autograd", "backends", "cuda", "nn", "ops", "optim", "utils"}
     asked_for = {  # imported when a test asked for them
         "accelerator", "amp", "compiler", "distributed", "distributions", "fft", "func", "hub",
-        "jit", "keras", "linalg", "masked", "multiprocessing", "random", "run", "serialization", "signal",
+        "jit", "keras", "linalg", "masked", "multiprocessing", "random", "run", "serialization",
+        "signal",
         "special", "storage", "testing", "version",
     }  # fmt: skip
     names = {name for name in found if name[0] != "_"}
