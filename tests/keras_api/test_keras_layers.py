@@ -32,7 +32,9 @@ CASES = {
     "conv2d_transpose": ("Conv2DTranspose", (5, 3), {"strides": 2, "padding": "same"}, IMAGES),
     "conv2d_transpose_wide": ("Conv2DTranspose", (5, 4), {"strides": 2}, IMAGES),
     "conv2d_transpose_one": ("Conv2DTranspose", (5, 3), {"padding": "same"}, IMAGES),
-    "conv2d_transpose_extra": ("Conv2DTranspose", (3, 3), {"strides": 2, "output_padding": 1}, IMAGES),
+    "conv2d_transpose_extra": (
+        "Conv2DTranspose", (3, 3), {"strides": 2, "output_padding": 1}, IMAGES
+    ),
     "conv3d_transpose": ("Conv3DTranspose", (2, 3), {"strides": 2, "padding": "same"}, VOLUMES),
     "max_pool1d": ("MaxPooling1D", (2,), {}, SEQUENCES),
     "max_pool2d": ("MaxPooling2D", (), {}, IMAGES),
@@ -120,16 +122,17 @@ def flat(x):
     return list(x) if isinstance(x, (list, tuple)) else [x]
 
 
+def waves(shape):
+    return np.cos(np.arange(np.prod(shape), dtype="float32")).reshape(shape)
+
+
 def run(layer, module, data, training):
     """Outputs, gradients of inputs and of weights, as arrays."""
     tensors = [module.from_numpy(x.copy()).requires_grad_() for x in flat(data)]
     given = tensors if isinstance(data, list) else tensors[0]
     kwargs = {"training": training} if training is not None else {}
     outputs = flat(layer(given, **kwargs))
-    total = sum(
-        (y * module.from_numpy(np.cos(np.arange(y.numel(), dtype="float32")).reshape(tuple(y.shape)))
-         ).sum() for y in outputs
-    )  # fmt: skip
+    total = sum((y * module.from_numpy(waves(tuple(y.shape)))).sum() for y in outputs)
     total.backward()
     weights = [w.value for w in layer.trainable_weights]
     return (

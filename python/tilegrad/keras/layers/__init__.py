@@ -10,8 +10,10 @@ from . import (
     attention,
     augmentation,
     bidirectional,
+    categories,
     convolution,
     core,
+    einsum_dense,
     merging,
     normalization,
     pooling,
@@ -28,6 +30,7 @@ from .activation import *  # noqa: F403
 from .attention import *  # noqa: F403
 from .augmentation import *  # noqa: F403
 from .bidirectional import *  # noqa: F403
+from .categories import *  # noqa: F403
 from .convolution import *  # noqa: F403
 from .convolution import (
     Convolution1D,
@@ -38,6 +41,7 @@ from .convolution import (
 )
 from .core import *  # noqa: F403
 from .core import Input
+from .einsum_dense import *  # noqa: F403
 from .input_spec import InputSpec
 from .layer import Layer
 from .merging import *  # noqa: F403
@@ -91,8 +95,10 @@ __all__ = [
     *attention.__all__,
     *augmentation.__all__,
     *bidirectional.__all__,
+    *categories.__all__,
     *convolution.__all__,
     *core.__all__,
+    *einsum_dense.__all__,
     *merging.__all__,
     *normalization.__all__,
     *pooling.__all__,

@@ -7,6 +7,7 @@ from typing import Any
 
 import tilegrad as tg
 
+from ..dtypes import convert_to_tensor
 from ..random import SeedGenerator
 from ..registry import own_module
 from .image_transform import FILL_MODES, affine
@@ -322,7 +323,7 @@ class RandomGrayscale(_Augmenting):
 
     def _augmented(self, images: Any) -> Any:
         chosen = self._uniform(len(images), 0, 1).reshape(-1, 1, 1, 1) < self.factor
-        weights = tg.tensor([0.2989, 0.587, 0.114]).to(images.dtype)
+        weights = convert_to_tensor([0.2989, 0.587, 0.114]).to(images.dtype)
         gray = (images * weights).sum(-1, keepdim=True).expand(images.shape)
         return tg.where(chosen, gray, images)
 

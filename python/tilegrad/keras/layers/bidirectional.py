@@ -55,6 +55,8 @@ class Bidirectional(Layer):
                 raise ValueError(
                     "Forward layer and backward layer should have different `go_backwards` value."
                 )
+        for half in (self.forward_layer, self.backward_layer):
+            half.zero_output_for_mask = True  # what is masked adds nothing to what is merged
         self.merge_mode = merge_mode
         self.return_sequences, self.return_state = layer.return_sequences, layer.return_state
         self.stateful = layer.stateful

@@ -117,7 +117,7 @@ class Layer(Tracking):
 
     # --- weights ------------------------------------------------------------------------------
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, *args: Any, **kwargs: Any) -> None:
         """Makes the weights; layers without any need none. Subclasses override it."""
         self.built = True
 

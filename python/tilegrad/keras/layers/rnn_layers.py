@@ -87,6 +87,9 @@ class _WithCell(RNN):
                 x = x * cell._drop(tg.ones_like(first), cell.dropout, "inputs", True).unsqueeze(1)
             weights = tuple(None if w is None else w.contiguous() for w in self._weights())
             made = run_kernel(self._kernel, x, states, weights, seen)
+            if made is not None and self.zero_output_for_mask and seen is not None:
+                shown = tg.where(seen.unsqueeze(-1), made[0], tg.zeros_like(made[0]))
+                return shown, *made[1:]
             if made is not None:
                 return made
         return super()._scan(sequences, states, mask, training)

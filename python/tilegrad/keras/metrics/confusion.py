@@ -78,7 +78,7 @@ class _Confusion(Metric):
                 y_true, y_pred = y_true.unsqueeze(0), y_pred.unsqueeze(0)
                 weight = None if weight is None else weight.unsqueeze(0)
                 axis = 1
-            edges = tg.tensor(cuts).to(self._dtype).reshape(-1, *[1] * (y_true.ndim - 1))
+            edges = convert_to_tensor(cuts).to(self._dtype).reshape(-1, *[1] * (y_true.ndim - 1))
             above = (y_pred > edges).to(self._dtype)
             is_true = (y_true > 0).to(self._dtype)
             ones = tg.ones_like(is_true) if weight is None else weight
@@ -260,7 +260,8 @@ def _even(count: int) -> list[float]:
 
 
 class PrecisionAtRecall(_AtConstraint):
-    """The best precision where recall reaches ``recall``. Raises ValueError for it outside [0, 1]."""
+    """The best precision where recall reaches ``recall``. Raises ValueError for it outside [0,
+    1]."""
 
     _argument = "recall"
 

@@ -29,9 +29,9 @@ __all__ = [
 class FBetaScore(Metric):
     """The weighted harmonic mean of precision and recall, of targets in one-hot form.
 
-    ``average``: None for one score per class, ``"micro"``, ``"macro"`` or ``"weighted"``; ``threshold``:
-    None for the largest prediction. Raises ValueError for other values and for ``beta`` that is not
-    positive.
+    ``average``: None for one score per class, ``"micro"``, ``"macro"`` or ``"weighted"``;
+    ``threshold``: None for the largest prediction. Raises ValueError for other values and for
+    ``beta`` that is not positive.
     """
 
     _direction = "up"
@@ -56,7 +56,8 @@ class FBetaScore(Metric):
             )
         if threshold is not None and not 0 < threshold <= 1:
             raise ValueError(
-                "Invalid `threshold` argument value. It should verify 0 < threshold <= 1. Received: "
+                "Invalid `threshold` argument value. It should verify 0 < threshold <= 1. "
+                "Received: "
                 f"threshold={threshold}"
             )
         self.average, self.beta, self.threshold = average, beta, threshold
