@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -32,11 +33,16 @@ def takes_tensors(function: Function) -> Function:
     """Turns the AttributeError of an argument that should have been a tensor into a TypeError.
 
     For functions that read a tensor's attributes themselves; where the first thing done with an
-    argument is a call of a kernel, the binding already complains.
+    argument is a call of a kernel, the binding already complains. ``axis`` is taken for ``dim``,
+    as NumPy has it.
     """
+    parameters = inspect.signature(function).parameters
+    takes_axis = "dim" in parameters and "axis" not in parameters
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
+        if kwargs and takes_axis:
+            _rename_axis(kwargs, function.__name__)
         try:
             return function(*args, **kwargs)
         except AttributeError as error:
@@ -51,6 +57,15 @@ def takes_tensors(function: Function) -> Function:
             ) from None
 
     return call  # type: ignore[return-value]
+
+
+def _rename_axis(kwargs: dict[str, Any], op: str) -> None:
+    """NumPy's names of arguments become PyTorch's. Raises TypeError if both are there."""
+    for theirs, name in (("axis", "dim"), ("keepdims", "keepdim")):
+        if theirs in kwargs:
+            if name in kwargs:
+                raise TypeError(f"{op}: got both {name!r} and {theirs!r}")
+            kwargs[name] = kwargs.pop(theirs)
 
 
 def rounded_once(function: Function) -> Function:

@@ -55,6 +55,7 @@ def sort_backward(node: Any, grad: Any) -> Any:
 
 
 @method()
+@takes_tensors
 def sort(
     input: Any, dim: int = -1, descending: bool = False, stable: bool = False, *, out: Any = None
 ) -> ValuesIndices:
@@ -65,6 +66,7 @@ def sort(
 
 
 @method()
+@takes_tensors
 def argsort(input: Any, dim: int = -1, descending: bool = False, stable: bool = False) -> Any:
     """The indices that sort the input along ``dim``."""
     return _C.sort(input, dim, descending)[1]
