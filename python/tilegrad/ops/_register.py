@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -36,7 +35,8 @@ def takes_tensors(function: Function) -> Function:
     argument is a call of a kernel, the binding already complains. ``axis`` is taken for ``dim``,
     as NumPy has it.
     """
-    parameters = inspect.signature(function).parameters
+    code = getattr(function, "__wrapped__", function).__code__
+    parameters = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     takes_axis = "dim" in parameters and "axis" not in parameters
 
     @functools.wraps(function)
