@@ -175,3 +175,14 @@ def test_datasets_take_type_arguments() -> None:
             assert getattr(module, name)[int].__origin__ is getattr(module, name)
         for name in ("Sampler", "DataLoader", "DistributedSampler"):
             assert getattr(module, name)[int].__origin__ is getattr(module, name)
+
+
+def test_modules_inside_companions_are_attributes() -> None:
+    fx = find_companion("fx")
+    assert fx.node is find_companion("fx.node") and isinstance(fx.node.Node, type)
+    utils = find_companion("_utils")
+    parts = [tg.arange(6.0).reshape(2, 3), tg.tensor(7.0), tg.ones(2)]
+    row = utils._flatten_dense_tensors(parts)
+    assert row.tolist() == [0, 1, 2, 3, 4, 5, 7, 1, 1]
+    for part, again in zip(parts, utils._unflatten_dense_tensors(row, parts), strict=True):
+        assert again.shape == part.shape and bool((again == part).all())

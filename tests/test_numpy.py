@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tilegrad as tg
+from support import check
 
 DTYPES = ["float32", "float64", "int64", "int32", "int16", "int8", "uint8", "bool"]
 
@@ -159,3 +160,35 @@ def test_numpy_functions_accept_tensors():
 def test_zero_dimensional_arrays():
     assert tg.from_numpy(np.array(2.5)).item() == 2.5
     assert tg.from_numpy(np.array(3)).numpy().shape == ()
+
+
+AXIS = {
+    "cat": lambda m, x: m.cat([x, x], axis=1),
+    "stack": lambda m, x: m.stack([x, x], axis=1),
+    "unsqueeze": lambda m, x: x.unsqueeze(axis=-1),
+    "squeeze": lambda m, x: x[:, :1].squeeze(axis=1),
+    "softmax": lambda m, x: m.softmax(x, axis=1),
+    "log_softmax": lambda m, x: x.log_softmax(axis=0),
+    "cumprod": lambda m, x: m.cumprod(x, axis=0),
+    "logcumsumexp": lambda m, x: m.logcumsumexp(x, axis=1),
+    "sort": lambda m, x: m.sort(x, axis=0, descending=True)[0],
+    "argsort": lambda m, x: x.argsort(axis=1),
+    "topk": lambda m, x: x.topk(2, axis=1)[0],
+    "median": lambda m, x: x.median(axis=1, keepdims=True)[0],
+    "nansum": lambda m, x: m.nansum(x, axis=1, keepdims=True),
+    "count_nonzero": lambda m, x: m.count_nonzero(x, axis=1),
+    "unbind": lambda m, x: m.unbind(x, axis=1)[2],
+    "chunk": lambda m, x: x.chunk(2, axis=1)[1],
+    "diff": lambda m, x: m.diff(x, axis=1),
+    "repeat_interleave": lambda m, x: x.repeat_interleave(2, axis=1),
+}
+
+
+@pytest.mark.parametrize("call", AXIS.values(), ids=AXIS)
+def test_axis_stands_for_dim(call):
+    check(call, np.random.default_rng(0).standard_normal((3, 4)))
+
+
+def test_axis_and_dim_together_raise():
+    with pytest.raises(TypeError, match="'dim' and 'axis'"):
+        tg.softmax(tg.ones(2, 2), dim=0, axis=1)

@@ -63,6 +63,19 @@ def _load_library(path: Any) -> None:
     raise OSError(f"ops.load_library: {path} is built for PyTorch, tilegrad cannot load it")
 
 
+def _flattened(tensors: Any) -> Any:
+    """All elements in one row."""
+    from .ops import cat
+
+    return cat([x.reshape(-1) for x in tensors])
+
+
+def _unflattened(flat: Any, tensors: Any) -> tuple:
+    """Views of the row in the shapes of ``tensors``."""
+    parts = flat.split([x.numel() for x in tensors])
+    return tuple(part.view(x.shape) for part, x in zip(parts, tensors, strict=True))
+
+
 class _Operators(ModuleType):
     """``torch.ops``: operators that C++ extensions of PyTorch register, so none."""
 
@@ -128,6 +141,10 @@ _FUNCTIONS: dict[str, dict[str, Any]] = {
     "onnx.symbolic_opset11": {},
     "onnx.operators": {},
     "ops": {},
+    "_utils": {
+        "_flatten_dense_tensors": _flattened,
+        "_unflatten_dense_tensors": _unflattened,
+    },
 }
 _made: dict[str, Any] = {}
 
@@ -145,6 +162,9 @@ def find_companion(path: str) -> Any:
         names[name] = _unmade(f"torch.{path}.{name}")
     module = (_Operators if path == "ops" else ModuleType)(f"torch.{path}", __doc__)
     module.__path__ = []  # it may have modules inside
+    for inner in _FUNCTIONS:
+        if inner.rpartition(".")[0] == path != "":
+            names[inner.rpartition(".")[2]] = find_companion(inner)
     module.__dict__.update(names)
     if path == "_C":
         ours = sys.modules[f"{__package__}._C"]

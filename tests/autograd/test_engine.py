@@ -430,3 +430,11 @@ def test_backward_inside_backward(m):
     x, y = leaf(m, 3.0), leaf(m, 5.0)
     (Inner.apply(x) * y).backward()
     assert x.grad.item() == 30.0 and y.grad.item() == 9.0
+
+
+def test_grad_takes_any_iterable_of_inputs():
+    for m in (tg, torch):
+        weights = m.nn.ParameterList([m.nn.Parameter(m.ones(2)), m.nn.Parameter(m.ones(3))])
+        for inputs in (weights, weights.parameters(), iter(list(weights))):
+            loss = (2 * weights[0]).sum() + (3 * weights[1]).sum()
+            assert [g.tolist() for g in m.autograd.grad(loss, inputs)] == [[2, 2], [3, 3, 3]]

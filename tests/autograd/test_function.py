@@ -428,3 +428,20 @@ def test_no_cycles():
 
 def test_cannot_be_instantiated():
     check_error(RuntimeError, "should not be instantiated", lambda: cube_of(tg)())
+
+
+def test_saved_variables_is_the_older_name_of_saved_tensors():
+    class Square(tg.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x * x
+
+        @staticmethod
+        def backward(ctx, grad):
+            (x,) = ctx.saved_variables
+            return 2 * x * grad
+
+    x = tg.tensor([3.0], requires_grad=True)
+    Square.apply(x).backward()
+    assert x.grad.tolist() == [6.0]

@@ -123,3 +123,13 @@ def test_state_moves_between_libraries():
     ours, theirs = pair(lambda nn: nn.ConvTranspose3d(2, 4, 3, groups=2))
     state = {k: torch.from_numpy(as_array(v).copy()) for k, v in ours.state_dict().items()}
     theirs.load_state_dict(state)
+
+
+def test_one_element_lists_stand_for_all_dimensions():
+    x = randn(2, 3, 9, 8, dtype=np.float32)
+    outputs = []
+    for m in (tg, torch):
+        m.manual_seed(0)
+        layer = m.nn.Conv2d(3, 4, 3, stride=[2], padding=(1,), dilation=[2])
+        outputs.append(layer(m.from_numpy(x)))
+    assert_same(*outputs, None, None, "Conv2d")

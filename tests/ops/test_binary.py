@@ -399,3 +399,9 @@ def test_large_results_go_past_the_caches(threads: int) -> None:
         np.testing.assert_array_equal(kept.numpy(), x + other)
     finally:
         tg.set_num_threads(before)
+
+
+def test_alpha_may_be_a_tensor_without_dimensions():
+    check(lambda m, x, y: m.add(x, y, alpha=m.tensor(0.5)), randn(3), randn(3, seed=1))
+    check(lambda m, x, y: m.sub(x, y, alpha=m.tensor(0.5)), randn(3), randn(3, seed=1))
+    check(lambda m, x, y: x.clone().add_(y, alpha=m.tensor(2)), randn(3), randn(3, seed=1))

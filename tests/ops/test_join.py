@@ -178,3 +178,8 @@ def test_gradients_that_lie_side_by_side_are_not_copied():
     assert rejoin(x.split([1, 2, 1], 2), 2, False).tolist() == x.tolist()
     assert rejoin([x[:, :2], x[:, :2]], 1, False) is None
     assert rejoin([x[0], x[0]], 0, True) is None
+
+
+def test_split_method_names_its_size():
+    check(lambda m, x: x.split(split_size=2, dim=1)[1], randn(3, 5))
+    check(lambda m, x: x.split(split_size=[1, 4], dim=-1)[1], randn(3, 5))

@@ -50,7 +50,8 @@ def __getattr__(name: str) -> Any:
 
 
 def _as_list(tensors: Any) -> list[Any]:
-    return list(tensors) if isinstance(tensors, (list, tuple)) else [tensors]
+    one = isinstance(tensors, _C.TensorBase) or not hasattr(tensors, "__iter__")
+    return [tensors] if one else list(tensors)
 
 
 def _root_gradients(op: str, tensors: list[Any], grads: Any) -> list[Any]:

@@ -58,6 +58,8 @@ class FunctionCtx:
             return self._to_save
         return self._node().saved
 
+    saved_variables = saved_tensors  # its name before PyTorch 0.4
+
     def mark_dirty(self, *tensors: Any) -> None:
         """Names the inputs that ``forward`` modified in place; all must be returned."""
         self._dirty = tensors

@@ -19,6 +19,8 @@ _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 def _sizes(op: str, name: str, value: Any, count: int) -> tuple[int, ...]:
     """A size per dimension from one number or several; ValueError for anything else."""
     values = (value,) * count if isinstance(value, int) else value
+    if name != "kernel_size" and isinstance(values, (tuple, list)) and len(values) == 1:
+        values = tuple(values) * count
     if (
         not isinstance(values, (tuple, list))
         or len(values) != count

@@ -35,11 +35,17 @@ def takes_tensors(function: Function) -> Function:
     """Turns the AttributeError of an argument that should have been a tensor into a TypeError.
 
     For functions that read a tensor's attributes themselves; where the first thing done with an
-    argument is a call of a kernel, the binding already complains.
+    argument is a call of a kernel, the binding already complains. ``axis`` is taken for ``dim``,
+    as NumPy has it.
     """
+    code = getattr(function, "__wrapped__", function).__code__
+    parameters = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    takes_axis = "dim" in parameters and "axis" not in parameters
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
+        if kwargs and takes_axis:
+            _rename_axis(kwargs, function.__name__)
         try:
             return function(*args, **kwargs)
         except AttributeError as error:
@@ -61,6 +67,15 @@ def expect_tensors(op: str, *operands: Any) -> None:
     for operand in operands:
         if not isinstance(operand, Tensor):
             raise TypeError(f"{op}(): expected a Tensor, got {type(operand).__name__}")
+
+
+def _rename_axis(kwargs: dict[str, Any], op: str) -> None:
+    """NumPy's names of arguments become PyTorch's. Raises TypeError if both are there."""
+    for theirs, name in (("axis", "dim"), ("keepdims", "keepdim")):
+        if theirs in kwargs:
+            if name in kwargs:
+                raise TypeError(f"{op}: got both {name!r} and {theirs!r}")
+            kwargs[name] = kwargs.pop(theirs)
 
 
 def rounded_once(function: Function) -> Function:

@@ -42,7 +42,11 @@ __all__ = [
 @method()
 def add(input: Any, other: Any, *, alpha: Any = 1, out: Any = None) -> Any:
     """``input + alpha * other``."""
-    output = _C.add(input, other) if alpha == 1 else _C.add_scaled(input, other, alpha)
+    if alpha == 1:
+        output = _C.add(input, other)
+    else:
+        alpha = _number(alpha)
+        output = _C.add_scaled(input, other, alpha)
     if needs_grad(input, other):
         record(output, add_backward, (input, other), (alpha,) if alpha != 1 else ())
     return output if out is None else put_out(out, output)
@@ -62,10 +66,16 @@ def sub(input: Any, other: Any, *, alpha: Any = 1, out: Any = None) -> Any:
     return output if out is None else put_out(out, output)
 
 
+def _number(alpha: Any) -> Any:
+    """A factor that was given as a tensor without dimensions, as the number that it holds."""
+    return alpha.item() if isinstance(alpha, _C.TensorBase) and alpha.ndim == 0 else alpha
+
+
 def _sub_scaled(kernel: Any, input: Any, other: Any, alpha: Any) -> Any:
     """``input - alpha * other`` by a kernel that adds."""
     if _is_boolean(input) or _is_boolean(other):
         raise RuntimeError("sub: not defined for bool operands; convert one of them")
+    alpha = _number(alpha)
     if not isinstance(alpha, (int, float, complex, np.number)):
         raise TypeError(f"sub: argument 'alpha': expected a number, got {type(alpha).__name__}")
     return kernel(input, other, -alpha)
@@ -325,7 +335,7 @@ def _add_raw(tensor: Any, other: Any, *, alpha: Any = 1) -> None:
     if alpha == 1:
         _C.add_(tensor, other)
     else:
-        _C.add_scaled_(tensor, other, alpha)
+        _C.add_scaled_(tensor, other, _number(alpha))
 
 
 def _sub_raw(tensor: Any, other: Any, *, alpha: Any = 1) -> None:

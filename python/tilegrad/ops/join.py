@@ -52,7 +52,7 @@ def _tensor_sequence(op: str, tensors: Any) -> tuple:
     return tuple(tensors)
 
 
-def cat(tensors: Sequence[Any], dim: int = 0, *, out: Any = None) -> Any:
+def cat(tensors: Sequence[Any], dim: int = 0, *, out: Any = None, axis: Any = None) -> Any:
     """The tensors one after another along ``dim``; their other sizes are equal.
 
     The result has the promoted dtype. Raises ValueError for an empty list, TypeError for what is
@@ -60,6 +60,7 @@ def cat(tensors: Sequence[Any], dim: int = 0, *, out: Any = None) -> Any:
     tensors, IndexError for a dimension out of range.
     """
     tensors = _tensor_sequence("cat", tensors)
+    dim = dim if axis is None else axis
     output = _C.cat(tensors, dim)
     if needs_grad(*tensors):
         record(output, cat_backward, tensors, (dim, [t.shape for t in tensors]))
@@ -81,7 +82,7 @@ def cat_backward(node: Any, grad: Any) -> tuple:
 concat = concatenate = cat
 
 
-def stack(tensors: Sequence[Any], dim: int = 0, *, out: Any = None) -> Any:
+def stack(tensors: Sequence[Any], dim: int = 0, *, out: Any = None, axis: Any = None) -> Any:
     """The tensors, all of one shape, along a new dimension at ``dim``.
 
     n tensors (A, B) give (n, A, B), of the promoted dtype. Raises RuntimeError for no tensors and
@@ -89,6 +90,7 @@ def stack(tensors: Sequence[Any], dim: int = 0, *, out: Any = None) -> Any:
     dimension out of range.
     """
     tensors = _tensor_sequence("stack", tensors)
+    dim = dim if axis is None else axis
     output = _C.stack(tensors, dim)
     if needs_grad(*tensors):
         record(output, stack_backward, tensors, (dim,))
@@ -180,6 +182,7 @@ def _listed(op: str, tensors: Sequence[Any]) -> tuple:
 
 
 @method()
+@takes_tensors
 def unbind(input: Any, dim: int = 0) -> tuple:
     """The slices along ``dim`` without that dimension, as views."""
     outputs = _C.unbind(input, dim)
@@ -213,7 +216,6 @@ def split_backward(node: Any, *grads: Any) -> Any:
     return _joined(grads, shapes, dim, False)
 
 
-@method()
 @takes_tensors
 def split(tensor: Any, split_size_or_sections: Any, dim: int = 0) -> tuple:
     """Views of a fixed length along ``dim`` (the last may be shorter), or of the lengths listed."""
@@ -232,6 +234,12 @@ def split(tensor: Any, split_size_or_sections: Any, dim: int = 0) -> tuple:
         )
     starts = range(0, size, step) if step else ()
     return _split(tensor, [min(step, size - start) for start in starts] or [0], dim)
+
+
+@method("split")
+def _split_method(self: Any, split_size: Any, dim: int = 0) -> tuple:
+    """See :func:`tilegrad.split`."""
+    return split(self, split_size, dim)
 
 
 @method()

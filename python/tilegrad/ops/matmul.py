@@ -11,7 +11,19 @@ from ..tensor import Tensor
 from ._register import method, operator, put_out, takes_tensors
 from .activation import _relu_grad
 
-__all__ = ["addmm", "baddbmm", "bmm", "dot", "inner", "linear", "matmul", "mm", "mv", "outer"]
+__all__ = [
+    "addmm",
+    "baddbmm",
+    "bmm",
+    "dot",
+    "inner",
+    "linear",
+    "matmul",
+    "mm",
+    "mv",
+    "outer",
+    "spmm",
+]
 
 
 @method()
@@ -172,6 +184,9 @@ def mm(input: Any, mat2: Any, *, out: Any = None) -> Any:
     """The product of two matrices, (n, k) @ (k, m)."""
     _expect_dims("mm", input=(input, 2), mat2=(mat2, 2))
     return matmul(input, mat2, out=out)
+
+
+spmm = mm  # what graph networks call for matrices that they may also have sparse
 
 
 @method()

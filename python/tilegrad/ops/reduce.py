@@ -262,6 +262,7 @@ def all(
 
 
 @method()
+@takes_tensors
 def count_nonzero(input: Any, dim: Any = None) -> Any:
     """How many elements are not zero, as int64."""
     return _C.sum(_C.to_dtype(input, _C.boolean), dim, False, None)

@@ -56,6 +56,7 @@ def sort_backward(node: Any, grad: Any) -> Any:
 
 
 @method()
+@takes_tensors
 def sort(
     input: Any, dim: int = -1, descending: bool = False, stable: bool = False, *, out: Any = None
 ) -> ValuesIndices:
@@ -66,6 +67,7 @@ def sort(
 
 
 @method()
+@takes_tensors
 def argsort(input: Any, dim: int = -1, descending: bool = False, stable: bool = False) -> Any:
     """The indices that sort the input along ``dim``."""
     return _C.sort(input, dim, descending)[1]

@@ -258,18 +258,18 @@ def expand_as(input: Any, other: Any) -> Any:
 
 
 @method()
-def unsqueeze(input: Any, dim: int) -> Any:
+def unsqueeze(input: Any, dim: Any = None, *, axis: Any = None) -> Any:
     """Inserts a dimension of size 1 at position ``dim``."""
-    output = _C.unsqueeze(input, dim)
+    output = _C.unsqueeze(input, dim if axis is None else axis)
     if needs_grad(input):
         record(output, view_backward, (input,), (input.shape,))
     return output
 
 
 @method()
-def squeeze(input: Any, dim: Any = None) -> Any:
+def squeeze(input: Any, dim: Any = None, *, axis: Any = None) -> Any:
     """Removes the dimensions of size 1: all, or those of ``dim`` (an int or a tuple)."""
-    output = _C.squeeze(input, dim)
+    output = _C.squeeze(input, dim if axis is None else axis)
     if needs_grad(input):
         record(output, view_backward, (input,), (input.shape,))
     return output
