@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .. import _C
+from .. import _C, _autocast
 from ..autograd.graph import needs_grad, record
 from ..tensor import Tensor
 from ._register import takes_tensors
@@ -217,8 +217,17 @@ def run_layers(
     return input, *(x[0].unsqueeze(0) if len(x) == 1 else stack(x) for x in finals)
 
 
+def _in_autocast(cell: str, function: Any, *args: Any) -> Any:
+    """In mixed precision the plain cells compute in the small dtype; the gated ones, whose states
+    are sums over all steps, in float32. Those are PyTorch's dtypes on the CPU."""
+    change = _autocast.lower if cell.startswith("rnn") else _autocast.raised
+    return change(function, *args)
+
+
 def _run(cell: str, args: tuple, single_state: bool) -> tuple:
     """Both forms of the functions below: one input of steps, or packed rows with batch sizes."""
+    if _autocast.enabled and _autocast.is_on():
+        return _in_autocast(cell, _run, cell, args, single_state)
     packed = isinstance(args[1], Tensor) and not (single_state and not isinstance(args[2], Tensor))
     if packed:
         data, batch_sizes, hx, *rest = args
@@ -301,6 +310,8 @@ def lstm_cell(
 
     Returns the next (h, c). Raises RuntimeError for shapes and dtypes that do not match.
     """
+    if _autocast.enabled and _autocast.is_on():
+        return _in_autocast("lstm", lstm_cell, input, hx, w_ih, w_hh, b_ih, b_hh)
     h, c = hx
     _expect_matrices("lstm_cell", input=input, h=h, c=c)
     _, h, c = _layer("lstm", input, h, c, (w_ih, w_hh, b_ih, b_hh, None), None, False)
@@ -311,6 +322,8 @@ def _single_state_cell(cell: str) -> Any:
     def function(
         input: Any, hx: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None
     ) -> Any:
+        if _autocast.enabled and _autocast.is_on():
+            return _in_autocast(cell, function, input, hx, w_ih, w_hh, b_ih, b_hh)
         _expect_matrices(function.__name__, input=input, hx=hx)
         return _layer(cell, input, hx, None, (w_ih, w_hh, b_ih, b_hh, None), None, False)[1]
 
