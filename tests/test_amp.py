@@ -225,3 +225,29 @@ def test_functions_of_users():
         y = Product.apply(a, b)
         y.sum().backward()
     assert y.dtype is tg.float32 and a.grad.tolist() == [[2.0] * 3] * 2
+
+
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "RNNCell", "GRUCell", "LSTMCell"])
+def test_recurrent_layers_give_the_dtypes_of_pytorch(kind):
+    x = randn(4, 5, 6, dtype=np.float32)
+    x = x if kind in ("RNN", "GRU") else x[0]
+    results = []
+    for m in (tg, torch):
+        layer, first = getattr(m.nn, kind)(6, 3), m.nn.Linear(6, 6)
+        with m.autocast("cpu", dtype=m.bfloat16):
+            for given in (m.from_numpy(x), first(m.from_numpy(x))):
+                y = layer(given)
+                y = y if isinstance(y, tuple) else (y,)
+                results.append([str(z.dtype).split(".")[1] for z in y])
+    assert results[:2] == results[2:]
+
+
+def test_lstm_after_a_small_layer():
+    layer, first = tg.nn.LSTM(6, 3), tg.nn.Linear(6, 6)
+    with tg.autocast("cpu", dtype=tg.bfloat16):
+        y, (h, _) = layer(first(tg.ones(2, 4, 6)))
+        z, _ = layer(tg.ones(2, 4, 6))
+    assert y.dtype is h.dtype is tg.bfloat16
+    assert z.dtype is tg.float32
+    y.float().sum().backward()
+    assert all(p.grad.dtype is tg.float32 for p in layer.parameters())

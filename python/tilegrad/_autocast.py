@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from . import _C
 
-__all__ = ["current", "full_precision", "is_on", "lower", "switch"]
+__all__ = ["current", "full_precision", "is_on", "lower", "raised", "switch"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -77,6 +77,11 @@ def _run(function: Callable[..., Any], dtype: Any, args: tuple, kwargs: dict[str
 def lower(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Calls the function with its tensors in the small dtype; float64 and integers stay."""
     return _run(function, _state.dtype, args, kwargs)
+
+
+def raised(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Calls the function with its small tensors in float32."""
+    return _run(function, _C.float32, args, kwargs)
 
 
 def full_precision(function: Function) -> Function:

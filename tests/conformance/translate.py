@@ -7,8 +7,10 @@ answered by tilegrad: which is our promise.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -21,10 +23,28 @@ class Untranslatable(Exception):
     """A value that has no counterpart here: sparse tensors, and the like."""
 
 
+_seen: dict[Any, Any] | None = None  # what has been translated within shared_memory()
+
+
+@contextlib.contextmanager
+def shared_memory() -> Iterator[None]:
+    """Within it, one tensor stays one tensor, and views of one storage stay so."""
+    global _seen
+    _seen = {}
+    try:
+        yield
+    finally:
+        _seen = None
+
+
 def to_ours(value: Any) -> Any:
     """``value`` with every tensor, dtype and container of PyTorch's replaced by ours."""
     if isinstance(value, torch.Tensor):
-        return tensor_to_ours(value)
+        if _seen is None:
+            return tensor_to_ours(value)
+        if id(value) not in _seen:
+            _seen[id(value)] = (value, tensor_to_ours(value))
+        return _seen[id(value)][1]
     if isinstance(value, torch.Size):
         return tg.Size(value)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
@@ -62,7 +82,7 @@ def tensor_to_ours(value: torch.Tensor) -> tg.Tensor:
     if plain.dtype is torch.bfloat16:
         made = tg.from_numpy(plain.float().numpy().copy(order="K")).to(tg.bfloat16)
     else:
-        memory = whole_storage(plain).numpy().copy()
+        memory = memory_of(plain)
         if memory.size == plain.numel() and plain.is_contiguous():
             made = tg.from_numpy(memory.reshape(tuple(plain.shape)))
         else:
@@ -71,6 +91,18 @@ def tensor_to_ours(value: torch.Tensor) -> tg.Tensor:
     if isinstance(value, torch.nn.Parameter):
         return tg.nn.Parameter(made, value.requires_grad)
     return made.requires_grad_() if value.requires_grad else made
+
+
+def memory_of(value: torch.Tensor) -> np.ndarray:
+    """A copy of a tensor's storage, the same one for all its views within shared_memory()."""
+    if _seen is None:
+        return whole_storage(value).numpy().copy()
+    key = (value.untyped_storage().data_ptr(), value.dtype)
+    if value.numel() == 0:
+        return whole_storage(value).numpy().copy()
+    if key not in _seen:
+        _seen[key] = whole_storage(value).numpy().copy()
+    return _seen[key]
 
 
 def whole_storage(value: torch.Tensor) -> torch.Tensor:
@@ -87,6 +119,9 @@ def object_to_ours(value: Any) -> Any:
         return made.train(value.training)
     if isinstance(value, types.FunctionType) and value.__name__ == "<lambda>":
         return rerouted(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        options = {x.name: to_ours(getattr(value, x.name)) for x in dataclasses.fields(value)}
+        return getattr(tg.nn, type(value).__name__)(**options)
     name = getattr(value, "__name__", None)
     for room in (tg.nn.functional, tg.nn, tg):
         if name is not None and hasattr(room, name):

@@ -6,6 +6,7 @@ import math
 import warnings
 from typing import Any
 
+from .. import _autocast
 from ..ops import recurrent as ops
 from . import init
 from .linear import new_parameter
@@ -168,7 +169,7 @@ class RNNBase(Module):
 
     def _check_input(self, input: Any) -> None:
         weight = getattr(self, self._names[0][0])
-        if input.dtype != weight.dtype:
+        if input.dtype != weight.dtype and not (_autocast.enabled and _autocast.is_on()):
             raise ValueError(
                 f"RNN input dtype ({input.dtype}) does not match weight dtype ({weight.dtype}). "
                 f"Convert input: input.to({weight.dtype}), or convert model: "

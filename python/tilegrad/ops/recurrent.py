@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .. import _C
+from .. import _C, _autocast
 from ..autograd.graph import needs_grad, record
 from ..tensor import Tensor
 from ._register import takes_tensors
@@ -172,6 +172,17 @@ def _step(cell: str, gates: Any, state: list, product: Any, weight_hr: Any) -> l
     return [tanh(gates + product) if cell == "rnn_tanh" else relu(gates + product)]
 
 
+def _in_autocast(cell: str, hx: Any, function: Any, *args: Any) -> Any:
+    """In mixed precision the plain cells compute in the small dtype; the gated ones, whose states
+    are sums over all steps, in float32, with results of the states' dtype. Those are PyTorch's
+    dtypes on the CPU."""
+    if cell.startswith("rnn"):
+        return _autocast.lower(function, *args)
+    result = _autocast.raised(function, *args)
+    dtype = (hx if isinstance(hx, Tensor) else hx[0]).dtype
+    return tuple(x.to(dtype) for x in result) if isinstance(result, tuple) else result.to(dtype)
+
+
 def run_layers(
     cell: str,
     input: Any,
@@ -188,6 +199,9 @@ def run_layers(
 
     ``states`` is (h_0,), or (h_0, c_0) for LSTM, each (layers * directions, batch, hidden).
     """
+    if _autocast.enabled and _autocast.is_on():
+        rest = (params, has_biases, num_layers, dropout, train, bidirectional)
+        return _in_autocast(cell, states, run_layers, cell, input, batch_sizes, states, *rest)
     directions = 2 if bidirectional else 1
     per_layer = len(params) // (num_layers * directions)
     finals: list[list[Any]] = [[] for _ in states]
@@ -301,6 +315,8 @@ def lstm_cell(
 
     Returns the next (h, c). Raises RuntimeError for shapes and dtypes that do not match.
     """
+    if _autocast.enabled and _autocast.is_on():
+        return _in_autocast("lstm", hx, lstm_cell, input, hx, w_ih, w_hh, b_ih, b_hh)
     h, c = hx
     _expect_matrices("lstm_cell", input=input, h=h, c=c)
     _, h, c = _layer("lstm", input, h, c, (w_ih, w_hh, b_ih, b_hh, None), None, False)
@@ -311,6 +327,8 @@ def _single_state_cell(cell: str) -> Any:
     def function(
         input: Any, hx: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None
     ) -> Any:
+        if _autocast.enabled and _autocast.is_on():
+            return _in_autocast(cell, hx, function, input, hx, w_ih, w_hh, b_ih, b_hh)
         _expect_matrices(function.__name__, input=input, hx=hx)
         return _layer(cell, input, hx, None, (w_ih, w_hh, b_ih, b_hh, None), None, False)[1]
 
