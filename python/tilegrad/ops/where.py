@@ -193,7 +193,7 @@ def lerp(input: Any, end: Any, weight: Any, *, out: Any = None) -> Any:
     step = end - input
     if isinstance(weight, Tensor):
         output = where(weight.abs() < 0.5, input + weight * step, end - step * (1 - weight))
-    elif math.fabs(weight) < 0.5:
+    elif abs(weight) < 0.5:
         output = input + weight * step
     else:
         output = end - step * (1 - weight)
