@@ -95,7 +95,14 @@ def test_options(options):
     tg.set_printoptions(**options)
     torch.set_printoptions(**options)
     try:
-        for array in [*ARRAYS[:-8], *COMPLEX, randn(5, 9, dtype=np.float32), np.arange(20)]:
+        for array in [
+            *ARRAYS[:-8],
+            COMPLEX[1],
+            COMPLEX[3],
+            COMPLEX[-1],
+            randn(5, 9, dtype=np.float32),
+            np.arange(20),
+        ]:
             same(array)
     finally:
         tg.set_printoptions(profile="default")

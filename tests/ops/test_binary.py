@@ -309,7 +309,7 @@ def test_complaints(name: str) -> None:
         rf"{name}: the shapes \(2, 3\) and \(4,\) cannot be broadcast",
         lambda: function(x, tg.ones(4, dtype=tg.int64)),
     )
-    for wrong in (None, "1", [1, 2, 3], object(), 1j, np.ones(3)):
+    for wrong in (None, "1", [1, 2, 3], object(), b"1", np.ones(3)):
         check_error(TypeError, "", lambda: function(x, wrong))
         check_error(TypeError, "", lambda: function(wrong, x))
     check_error(RuntimeError, "shape", lambda: function(x, x, out=tg.ones(5, dtype=tg.float64)))

@@ -362,12 +362,11 @@ def test_whole_modules_load_once_they_are_trusted():
     assert loaded(x).tolist() == layer(x).tolist()
 
 
-def test_dtypes_that_do_not_exist_are_named():
-    for tensor in (torch.ones(1, dtype=torch.complex32), torch.ones(1).to_sparse()):
-        file = io.BytesIO()
-        torch.save(tensor, file)
-        with pytest.raises(pickle.UnpicklingError, match=r"Complex|sparse"):
-            tg.load(file)
+def test_tensors_that_do_not_exist_are_named():
+    file = io.BytesIO()
+    torch.save(torch.ones(1).to_sparse(), file)
+    with pytest.raises(pickle.UnpicklingError, match="sparse"):
+        tg.load(file)
 
 
 @pytest.mark.parametrize("dtype", ["complex64", "complex128"])

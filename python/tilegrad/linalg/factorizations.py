@@ -116,10 +116,9 @@ def cholesky_backward(node: Any, grad: Any) -> Any:
 
     (lower,) = node.saved
     inner = tril(lower.mH @ grad)
-    inner = inner - diag_embed(inner.diagonal(0, -2, -1)) / 2
+    inner = (inner + tril(inner, -1).mH) / 2
     left = solve_triangular(lower.mH, inner, upper=True)
-    whole = solve_triangular(lower, left, upper=False, left=False)
-    return (whole + whole.mH) / 2
+    return solve_triangular(lower, left, upper=False, left=False)
 
 
 def cholesky_ex(
@@ -264,7 +263,7 @@ def svd_backward(node: Any, grad_U: Any, grad_S: Any, grad_Vh: Any) -> Any:
         grad_U = None if grad_U is None else grad_U[..., :k]
         grad_Vh = None if grad_Vh is None else grad_Vh[..., :k, :]
     row, column = S.unsqueeze(-2), S.unsqueeze(-1)
-    inner = U.new_zeros(()) if grad_S is None else diag_embed(grad_S)
+    inner = U.new_zeros(()) if grad_S is None else diag_embed(grad_S).to(U.dtype)
     gaps = (row - column) * (row + column)
     gaps = gaps + eye(k, dtype=S.dtype, device=S.device)
     result = 0
@@ -352,7 +351,8 @@ def _lu_in_place(a: np.ndarray, pivot: bool) -> tuple[np.ndarray, np.ndarray]:
     pivots = np.tile(np.arange(1, steps + 1, dtype=np.int32), (len(flat), 1))
     for k in range(steps):
         if pivot:
-            chosen = k + np.abs(flat[:, k:, k]).argmax(1)
+            column = flat[:, k:, k]  # LAPACK compares the sums of both parts
+            chosen = k + (np.abs(column.real) + np.abs(column.imag)).argmax(1)
             pivots[:, k] = chosen + 1
             swapped = flat[batch, chosen].copy()
             flat[batch, chosen] = flat[:, k]

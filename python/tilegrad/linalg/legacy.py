@@ -100,6 +100,8 @@ def logdet(input: Any) -> Any:
     """The logarithm of the determinant, NaN for a negative one; see
     :func:`tilegrad.linalg.slogdet`."""
     sign, size = solvers.slogdet(input)
+    if sign.dtype.is_complex:
+        return sign.log() + size
     return where(sign < 0, math.nan, size)
 
 
@@ -126,7 +128,7 @@ def svd(input: Any, some: bool = True, compute_uv: bool = True, *, out: Any = No
         )
     else:
         U, S, Vh = factorizations.svd(input, full_matrices=not some)
-        results = (U, S, Vh.mT)
+        results = (U, S, Vh.mH)
     if out is not None:
         results = tuple(put_out(to, x) for to, x in zip(out, results, strict=True))
     return SVD(*results)

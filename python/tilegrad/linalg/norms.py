@@ -396,11 +396,12 @@ def vander(x: Any, N: int | None = None) -> Any:
 
 
 def vecdot(x: Any, y: Any, *, dim: int = -1, out: Any = None) -> Any:
-    """The sum of products along ``dim``. Shapes broadcast; RuntimeError where they do not."""
+    """The sum along ``dim`` of ``x``, conjugated, times ``y``. Shapes broadcast; RuntimeError
+    where they do not."""
     for given in (x, y):
         if not isinstance(given, Tensor):
             raise TypeError(f"linalg.vecdot: expected a Tensor, got {type(given).__name__}")
-    output = (x * y).sum(dim)
+    output = (x.conj() * y).sum(dim)
     return output if out is None else put_out(out, output)
 
 

@@ -24,6 +24,7 @@ from ._register import (
     takes_tensors,
 )
 from .binary import add, atan2, div, mul, pow
+from .complex import is_complex
 from .fill import as_tensor
 from .unary import abs, log, log1p
 from .view import broadcast_tensors
@@ -189,14 +190,15 @@ def heaviside(input: Any, values: Any, *, out: Any = None) -> Any:
 
 @method()
 def float_power(input: Any, exponent: Any, *, out: Any = None) -> Any:
-    """``input ** exponent`` in float64. One of them is a tensor, else TypeError."""
+    """``input ** exponent`` in float64, or complex128. One of them is a tensor, else TypeError."""
     given = (input, exponent)
     if not any(isinstance(x, Tensor) for x in given):
         raise TypeError(
             f"float_power: expected a Tensor, got {type(input).__name__} and "
             f"{type(exponent).__name__}"
         )
-    base, power = (x.to(_C.float64) if isinstance(x, Tensor) else x for x in given)
+    dtype = _C.complex128 if any(map(is_complex, given)) else _C.float64
+    base, power = (x.to(dtype) if isinstance(x, Tensor) else x for x in given)
     return finish(base**power, out)
 
 

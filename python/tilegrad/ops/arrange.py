@@ -264,7 +264,7 @@ def logspace(
     with np.errstate(all="ignore"):
         values = np.power(float(base), np.linspace(low, high, steps))
     dtype = _C.get_default_dtype() if dtype is None else dtype
-    if not dtype.is_floating_point:
+    if not (dtype.is_floating_point or dtype.is_complex):
         values = np.trunc(values)
     made = _C.to_dtype(_C.from_numpy(values), dtype)
     made = made if device is None else made.to(device)

@@ -90,7 +90,8 @@ def view_as_complex_backward(node: Any, grad: Any) -> Any:
 
 @method("_real_part")
 def real(input: Any) -> Any:
-    """The real parts, a view; of a real tensor the tensor itself."""
+    """The real parts, a view; of a real tensor the tensor itself. Raises TypeError for what is not
+    one."""
     if not _tensor("real", input).dtype.is_complex:
         return input
     return view_as_real(input).select(-1, 0)
@@ -174,7 +175,8 @@ def polar(abs: Any, angle: Any, *, out: Any = None) -> Any:
 
 @method()
 def conj(input: Any) -> Any:
-    """The complex conjugate; of a real tensor the tensor itself."""
+    """The complex conjugate; of a real tensor the tensor itself. Raises TypeError for what is not
+    one."""
     if not _tensor("conj", input).dtype.is_complex:
         return input
     output = _C.conj(input)
@@ -226,7 +228,7 @@ Tensor.mH = property(lambda self: conj(self.mT), doc="Each matrix transposed and
 @takes_tensors
 def angle(input: Any, *, out: Any = None) -> Any:
     """The angle in radians, from -pi to pi, of complex numbers; of real ones 0, for negative ones
-    pi, for NaN NaN, with a gradient of 0."""
+    pi, for NaN NaN, with a gradient of 0. Raises TypeError for what is not a tensor."""
     if input.dtype.is_complex:
         output = atan2(imag(input), real(input))
         return output if out is None else put_out(out, output)
@@ -269,7 +271,8 @@ def sgn_backward(node: Any, grad: Any) -> Any:
 @method()
 @takes_tensors
 def isreal(input: Any) -> Any:
-    """Whether the imaginary part is 0: everywhere for real tensors."""
+    """Whether the imaginary part is 0: everywhere for real tensors. Raises TypeError for what is
+    not a tensor."""
     if input.dtype.is_complex:
         return _C.eq(imag(input.detach()), 0)
     return _C.full(input.shape, True, _C.boolean, input.device)

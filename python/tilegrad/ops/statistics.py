@@ -398,7 +398,7 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
         center = mean(x, 1, True)
         norm = max(count - correction, 0)
         deviations = x - center
-        product = deviations @ deviations.T
+        product = deviations @ deviations.conj().T
     else:
         weight = reshape(weight, (-1,))
         total = weight.sum()
@@ -411,7 +411,7 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
             norm = total - correction * (weight * aweights).sum() / total
         norm = norm.clamp(min=0)
         deviations = x - center
-        product = (deviations * weight) @ deviations.T
+        product = (deviations * weight) @ deviations.conj().T
     return (product / norm).squeeze()
 
 

@@ -199,10 +199,11 @@ def lerp(input: Any, end: Any, weight: Any, *, out: Any = None) -> Any:
     step = end - input
     if isinstance(weight, Tensor):
         output = where(weight.abs() < 0.5, input + weight * step, end - step * (1 - weight))
-    elif math.fabs(weight) < 0.5:
+    elif abs(weight) < 0.5:
         output = input.add(step, alpha=weight)  # rounded once where the processor can
     else:
-        share = float(np.float32(weight) - 1) if input.dtype is not _C.float64 else weight - 1
+        single = input.dtype is not _C.float64 and not isinstance(weight, complex)
+        share = float(np.float32(weight) - 1) if single else weight - 1
         output = end.add(step, alpha=share)
     return output if out is None else put_out(out, output)
 
