@@ -165,7 +165,7 @@ ERRORS = {
     "var size": (RuntimeError, "3 elements not 4", lambda: bn(z(2, 3), z(3), z(4))),
     "weight size": (RuntimeError, "weight", lambda: bn(z(2, 3), z(3), z(3), z(2))),
     "bias size": (RuntimeError, "bias", lambda: bn(z(2, 3), z(3), z(3), z(3), z(4))),
-    "one dim": (RuntimeError, "2 dimensions", lambda: bn(z(3), z(3), z(3))),
+    "one dim": (IndexError, "2 dimensions", lambda: bn(z(3), z(3), z(3))),
     "integers": (
         NotImplementedError, "int64",
         lambda: bn(z(2, 3, dtype=tg.int64), None, None, training=True)),
