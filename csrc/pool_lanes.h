@@ -15,7 +15,7 @@ static constexpr std::int64_t kLanePlanesBytes = 256 * 1024;  // both planes sta
 template <class T>
 static bool fits_lanes(const Pool& p) {
   const std::int64_t bytes = (p.in_size() + p.out_size()) * kLanes<T> * 2 * sizeof(T);
-  const bool rows_are_better = p.width.stride <= 2 && p.width.in >= 4 * kLanes<T>;
+  const bool rows_are_better = p.width.stride <= 2 && p.width.out >= 16;  // they fill registers
   return 2 * p.planes >= kLanes<T> && bytes <= kLanePlanesBytes && has_ranges<T>(p) &&
          (p.width.adaptive || !rows_are_better);
 }
