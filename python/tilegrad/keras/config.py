@@ -8,12 +8,14 @@ from typing import Any
 __all__ = [
     "backend",
     "disable_interactive_logging",
+    "dtype_policy",
     "enable_interactive_logging",
     "epsilon",
     "floatx",
     "image_data_format",
     "is_interactive_logging_enabled",
     "set_backend",
+    "set_dtype_policy",
     "set_epsilon",
     "set_floatx",
     "set_image_data_format",
@@ -105,6 +107,20 @@ def enable_interactive_logging() -> None:
 def disable_interactive_logging() -> None:
     """Sends progress to Python's logging."""
     settings.interactive_logging = False
+
+
+def dtype_policy() -> Any:
+    """The dtypes of layers that are given none."""
+    from . import dtypes
+
+    return dtypes.dtype_policy()
+
+
+def set_dtype_policy(policy: Any) -> None:
+    """Sets :func:`dtype_policy`, by name or as an object. Raises ValueError for an unknown name."""
+    from . import dtypes
+
+    dtypes.set_dtype_policy(policy)
 
 
 def next_seed() -> int:

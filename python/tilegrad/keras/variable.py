@@ -174,7 +174,9 @@ def _restored(value: Any, trainable: bool, name: str, path: str) -> Variable:
 
 
 def _detached(value: Any) -> Any:
-    return value.detach() if isinstance(value, tg.Tensor) else value
+    if isinstance(value, (int, float)):
+        return value
+    return convert_to_tensor(value).detach()
 
 
 def standardize_shape(shape: Any) -> tuple[int, ...]:

@@ -300,7 +300,7 @@ class _Lookup(_OfWords):
         if self.invert:
             size = len(self._words)
             flat = [self._words[i] if 0 <= i < size else self.oov_token for i in values.reshape(-1)]
-            made = np.array(flat).reshape(values.shape)
+            made: Any = np.array(flat).reshape(values.shape)
             return made if made.dtype.kind in "US" else tg.from_numpy(made)
         return self._encoded([self._place(word) for word in values.reshape(-1).tolist()], values)
 
@@ -333,8 +333,8 @@ def _flat_items(data: Any) -> Iterable[Any]:
         yield from values.tolist()
     else:
         for item in data:
-            batch = item[0] if isinstance(item, tuple) else item
-            if isinstance(batch, (np.ndarray, tg.Tensor)) and getattr(batch, "ndim", 0):
+            batch: Any = item[0] if isinstance(item, tuple) else item
+            if isinstance(batch, (np.ndarray, tg.Tensor)) and batch.ndim > 0:
                 yield from convert_to_numpy(batch).tolist()
             else:
                 yield batch
