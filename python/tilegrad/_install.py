@@ -26,9 +26,10 @@ _ROOMS = {"keras": "tilegrad.keras"}  # names that stand for a part of tilegrad
 def install_as(name: str = "torch", at_once: bool = True) -> None:
     """Answers imports of ``name``, usually torch or keras, with tilegrad or ``tilegrad.keras``.
 
-    Unless ``at_once``, nothing is imported before the program asks for it. Child processes that ``multiprocessing`` starts do the same. A name that tilegrad lacks raises
-    AttributeError or ImportError where it is used. Raises RuntimeError if another module of that
-    name has been imported already, ValueError for what is not a module's name.
+    Unless ``at_once``, nothing is imported before the program asks for it. Child processes that
+    ``multiprocessing`` starts do the same. A name that tilegrad lacks raises AttributeError or
+    ImportError where it is used. Raises RuntimeError if another module of that name has been
+    imported already, ValueError for what is not a module's name.
     """
     if not isinstance(name, str) or not name.isidentifier() or name == _OURS:
         raise ValueError(f"install_as: expected the name of a module, got {name!r}")

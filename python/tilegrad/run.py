@@ -1,9 +1,8 @@
 """``python -m tilegrad.run program.py ...``: runs a PyTorch or Keras program on tilegrad.
 
-Like ``python program.py ...`` and ``python -m module ...``, but ``import torch`` gives tilegrad, and
-``import keras`` gives ``tilegrad.keras``.
-The program sees its own arguments, is the module ``__main__``, finds its neighbours first, and ends
-with its own exit status.
+Like ``python program.py ...`` and ``python -m module ...``, but ``import torch`` gives tilegrad,
+and ``import keras`` gives ``tilegrad.keras``. The program sees its own arguments, is the module
+``__main__``, finds its neighbours first, and ends with its own exit status.
 """
 
 from __future__ import annotations

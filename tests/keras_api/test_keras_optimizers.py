@@ -39,6 +39,9 @@ CASES = {
     "adamax": ("Adamax", {}),
     "nadam": ("Nadam", {}),
     "lion": ("Lion", {}),
+    "ftrl": ("Ftrl", {"l1_regularization_strength": 0.01, "beta": 0.1, "learning_rate": 0.1}),
+    "lamb": ("Lamb", {}),
+    "adafactor": ("Adafactor", {}),
     "clipnorm": ("SGD", {"clipnorm": 0.05}),
     "global_clipnorm": ("Adam", {"global_clipnorm": 0.05}),
     "clipvalue": ("RMSprop", {"clipvalue": 0.01}),
@@ -94,6 +97,22 @@ def test_momentum_under_a_schedule(options):
         rate = keras.optimizers.schedules.ExponentialDecay(0.1, 2, 0.5)
         trained(keras, model, keras.optimizers.SGD(rate, **options))
     close(pair[0].get_weights(), pair[1].get_weights())
+
+
+def test_schedule_free_steps():
+    """Against the formulas: Keras 3.15 with PyTorch below reads a value it has just overwritten."""
+    start, rate, beta_1, beta_2 = array(5), 0.1, 0.9, 0.99
+    variable = ours.Variable(start)
+    optimizer = ours.optimizers.ScheduleFreeAdamW(rate, beta_1, beta_2, epsilon=1e-8)
+    z, x, v, y = start.copy(), start.copy(), np.zeros(5), start.copy()
+    for step in range(1, 5):
+        gradient = array(5, seed=step)
+        optimizer.apply([ours.ops.convert_to_tensor(gradient)], [variable])
+        v = beta_2 * v + (1 - beta_2) * gradient**2
+        z = z - rate * gradient / (np.sqrt(v / (1 - beta_2**step)) + 1e-8)
+        x = x * (1 - 1 / step) + z / step
+        y = (1 - beta_1) * z + beta_1 * x
+        np.testing.assert_allclose(variable.numpy(), y, rtol=1e-4, atol=1e-5)
 
 
 def test_the_learning_rate_can_be_set():

@@ -36,10 +36,17 @@ def own(*objects: Any) -> None:
 
 
 def own_module(names: dict[str, Any]) -> None:
-    """Makes all public classes of a module known, given its ``globals()``."""
+    """Makes all public classes of a module known, given its ``globals()``.
+
+    Losses and metrics share names, so each is also known by its module."""
     for name in names["__all__"]:
         if inspect.isclass(names.get(name)):
             _own.setdefault(names[name].__name__, names[name])
+            _own[f"{_room(names[name])}>{names[name].__name__}"] = names[name]
+
+
+def _room(cls: Any) -> str:
+    return cls.__module__.replace("tilegrad.keras", "keras")
 
 
 def register_keras_serializable(package: str = "Custom", name: str | None = None) -> Callable:
@@ -154,7 +161,7 @@ def _serialize_function(obj: Any) -> dict[str, Any]:
 def _serialize_instance(obj: Any) -> dict[str, Any]:
     config = serialize_keras_object(obj.get_config())
     made: dict[str, Any] = {
-        "module": type(obj).__module__.replace("tilegrad.keras", "keras"),
+        "module": _room(type(obj)),
         "class_name": type(obj).__name__,
         "config": config,
         "registered_name": get_registered_name(type(obj)),
@@ -208,7 +215,9 @@ def deserialize_keras_object(
 
 
 def _deserialize_instance(config: dict, custom_objects: Any, safe_mode: bool) -> Any:
-    cls = _find(config.get("registered_name"), config["class_name"], custom_objects)
+    cls = _own.get(f"{config.get('module')}>{config['class_name']}")
+    if cls is None:
+        cls = _find(config.get("registered_name"), config["class_name"], custom_objects)
     if not hasattr(cls, "from_config"):
         raise TypeError(f"deserialize_keras_object: {cls} has no from_config() method")
     inner = config.get("config") or {}

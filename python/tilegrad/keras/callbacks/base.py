@@ -224,7 +224,7 @@ class CallbackList:
             callbacks = [callbacks]
         self.callbacks: list[Any] = list(callbacks or [])
         for callback in self.callbacks:
-            if not hasattr(callback, "set_model"):
+            if isinstance(callback, type) or not hasattr(callback, "set_model"):
                 raise TypeError(
                     "callbacks: expected instances of keras.callbacks.Callback, got "
                     f"{callback!r}" + (" (a class: call it)" if isinstance(callback, type) else "")

@@ -46,7 +46,15 @@ class _Monitoring(Callback):
             if metric.name == name and getattr(metric, "_direction", None):
                 return metric._direction == "up"
         words = ("acc", "auc", "precision", "recall", "iou", "f1", "fbeta", "r2", "similarity")
-        return name.endswith("acc") or any(word in name for word in words)
+        if any(word in name for word in words):
+            return True
+        known = any(metric.name == name for metric in self.model.metrics)
+        if not known and not any(word in name for word in ("loss", "error", "entropy")):
+            raise ValueError(
+                f"{type(self).__name__} callback received monitor={self.monitor}, but it cannot be "
+                "known whether that is to be small or large. Pass `mode='max'` or `mode='min'`."
+            )
+        return False
 
     def _improves(self, value: Any, reference: Any) -> bool:
         if reference is None:

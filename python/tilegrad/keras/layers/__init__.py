@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from ..registry import deserialize_keras_object, serialize_keras_object
 from . import (
     activation,
+    attention,
+    augmentation,
+    bidirectional,
+    categories,
     convolution,
     core,
+    einsum_dense,
     merging,
     normalization,
     pooling,
+    preprocessing,
     regularization,
     reshaping,
+    rnn,
+    rnn_cells,
+    rnn_layers,
     transposed_convolution,
     wrapper,
 )
 from .activation import *  # noqa: F403
+from .attention import *  # noqa: F403
+from .augmentation import *  # noqa: F403
+from .bidirectional import *  # noqa: F403
+from .categories import *  # noqa: F403
 from .convolution import *  # noqa: F403
 from .convolution import (
     Convolution1D,
@@ -25,6 +41,7 @@ from .convolution import (
 )
 from .core import *  # noqa: F403
 from .core import Input
+from .einsum_dense import *  # noqa: F403
 from .input_spec import InputSpec
 from .layer import Layer
 from .merging import *  # noqa: F403
@@ -54,8 +71,12 @@ from .pooling import (
     MaxPool2D,
     MaxPool3D,
 )
+from .preprocessing import *  # noqa: F403
 from .regularization import *  # noqa: F403
 from .reshaping import *  # noqa: F403
+from .rnn import *  # noqa: F403
+from .rnn_cells import *  # noqa: F403
+from .rnn_layers import *  # noqa: F403
 from .transposed_convolution import *  # noqa: F403
 from .transposed_convolution import (
     Convolution1DTranspose,
@@ -68,14 +89,35 @@ __all__ = [
     "Input",
     "InputSpec",
     "Layer",
+    "deserialize",
+    "serialize",
     *activation.__all__,
+    *attention.__all__,
+    *augmentation.__all__,
+    *bidirectional.__all__,
+    *categories.__all__,
     *convolution.__all__,
     *core.__all__,
+    *einsum_dense.__all__,
     *merging.__all__,
     *normalization.__all__,
     *pooling.__all__,
+    *preprocessing.__all__,
     *regularization.__all__,
     *reshaping.__all__,
+    *rnn.__all__,
+    *rnn_cells.__all__,
+    *rnn_layers.__all__,
     *transposed_convolution.__all__,
     *wrapper.__all__,
 ]
+
+
+def serialize(layer: Layer) -> Any:
+    """The configuration that :func:`deserialize` takes."""
+    return serialize_keras_object(layer)
+
+
+def deserialize(config: Any, custom_objects: Any = None) -> Any:
+    """The layer of a configuration. Raises TypeError for an unknown class."""
+    return deserialize_keras_object(config, custom_objects)

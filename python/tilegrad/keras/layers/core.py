@@ -7,10 +7,10 @@ from typing import Any
 import tilegrad as tg
 
 from ...nn import functional as F
-from ...ops.matmul import linear_relu
 from .. import activations, constraints, initializers, regularizers
 from ..registry import own_module, serialize_keras_object
 from ..symbolic import KerasTensor, Node, context
+from .dense_function import dense, dense_relu
 from .input_spec import InputSpec
 from .layer import Layer
 
@@ -116,13 +116,13 @@ class Dense(Weighted):
         self.bias = self._weight("bias", (self.units,)) if self.use_bias else None
         self.input_spec = InputSpec(min_ndim=2, axes={-1: size})
         relu = self.activation is activations.relu
-        self.__dict__["_function"] = linear_relu if relu else F.linear
+        self.__dict__["_function"] = dense_relu if relu else dense
         self.__dict__["_rest"] = (
             None if relu or self.activation is activations.linear else self.activation
         )
 
     def call(self, inputs: Any, training: Any = None) -> Any:
-        outputs = self._function(inputs, self.kernel.t(), self.bias)
+        outputs = self._function(inputs, self.kernel, self.bias)
         return outputs if self._rest is None else self._rest(outputs)
 
     def compute_output_shape(self, input_shape: Any) -> tuple:

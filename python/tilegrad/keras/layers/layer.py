@@ -117,7 +117,7 @@ class Layer(Tracking):
 
     # --- weights ------------------------------------------------------------------------------
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, *args: Any, **kwargs: Any) -> None:
         """Makes the weights; layers without any need none. Subclasses override it."""
         self.built = True
 
@@ -187,7 +187,8 @@ class Layer(Tracking):
                 f"In layer '{type(self).__name__}', you forgot to call `super().__init__()` as the "
                 "first statement in the `__init__()` method. Go add it!"
             )
-        if kwargs or len(args) != 1 or type(args[0]) is not tg.Tensor:
+        plain = len(args) == 1 and type(args[0]) is tg.Tensor
+        if not plain or (kwargs and not (len(kwargs) == 1 and "training" in kwargs)):
             if any_symbolic((args, kwargs)):
                 return self._call_symbolically(args, kwargs)
             args = tuple([self._converted(x, True) for x in args])
@@ -389,15 +390,16 @@ class Layer(Tracking):
         that does not is remade from the arguments it was made with."""
         base: dict[str, Any] = {"name": self.name, "trainable": self.trainable}
         base["dtype"] = self._policy.name
-        if self.activity_regularizer is not None and self._accepts("activity_regularizer"):
+        if self._accepts("activity_regularizer"):
             base["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
         if "tilegrad.keras" in type(self).__module__ or type(self).get_config is not _plain_config:
             return base
         return {**base, **_arguments_of(self)}
 
     def _accepts(self, name: str) -> bool:
-        parameters = inspect.signature(type(self).__init__).parameters
-        return name in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        if getattr(self, name) is None:
+            return name in inspect.signature(type(self).__init__).parameters
+        return type(self).__init__ is not Layer.__init__
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:

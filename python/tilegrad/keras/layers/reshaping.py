@@ -145,7 +145,7 @@ class _Around(Layer):
     def get_config(self) -> dict[str, Any]:
         value = self.pairs[0] if self.rank == 1 else self.pairs
         config = {**super().get_config(), self._what: value}
-        if self.rank > 1:
+        if self.rank > 1 or self._what == "padding":
             config["data_format"] = self.data_format
         return config
 

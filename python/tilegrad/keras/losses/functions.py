@@ -248,6 +248,8 @@ def sparse_categorical_crossentropy(
     if ignore_class is not None:
         valid = y_true != ignore_class
         y_true = tg.where(valid, y_true, tg.zeros_like(y_true))
+    if from_logits and y_pred.ndim == 2 and axis == 1 and valid is None:
+        return F.cross_entropy(y_pred, y_true, reduction="none")
     logs = _logarithms(y_pred, from_logits, axis)
     if axis == 1 or axis == y_pred.ndim - 1 == 1:
         loss = F.nll_loss(logs, y_true, reduction="none")
@@ -341,12 +343,12 @@ def _total(x: Any, axis: Any) -> Any:
 def tversky(
     y_true: Any, y_pred: Any, alpha: float = 0.5, beta: float = 0.5, axis: Any = None
 ) -> Any:
-    """One minus the overlap over itself, ``alpha`` times the false positives and ``beta`` times the
-    false negatives (Salehi et al., 2017)."""
+    """One minus the overlap over itself, ``alpha`` times what only the targets hold and ``beta``
+    times what only the predictions hold (Salehi et al., 2017)."""
     y_true, y_pred = _pair(y_true, y_pred, aligned=False)
     both = _total(y_true * y_pred, axis)
-    positives = _total((1 - y_true) * y_pred, axis)
-    negatives = _total(y_true * (1 - y_pred), axis)
+    positives = _total((1 - y_pred) * y_true, axis)  # Keras weighs them in this order
+    negatives = _total(y_pred * (1 - y_true), axis)
     return 1 - both / (both + positives * alpha + negatives * beta + settings.epsilon)
 
 
@@ -365,17 +367,19 @@ def circle(
     labels = convert_to_tensor(y_true).reshape(-1)
     others = y_pred if ref_embeddings is None else convert_to_tensor(ref_embeddings)
     other_labels = labels if ref_labels is None else convert_to_tensor(ref_labels).reshape(-1)
-    similar = y_pred @ others.t()
+    similar = (y_pred @ others.t()).clamp(max=1.0)
     same = labels.unsqueeze(1) == other_labels.unsqueeze(0)
     different = ~same
     if remove_diagonal:
         same = same & ~tg.eye(*same.shape, dtype=tg.bool)
-    weight_same = (1 + margin - similar).clamp(min=0).detach()
-    weight_different = (similar + margin).clamp(min=0).detach()
+    weight_same = (1 + margin - similar).clamp(min=0)
+    weight_different = (similar + margin).clamp(min=0)
     low = tg.full_like(similar, -tg.inf)
     near = tg.where(same, -gamma * weight_same * (similar - (1 - margin)), low)
     far = tg.where(different, gamma * weight_different * (similar - margin), low)
-    return F.softplus(_log_total(near) + _log_total(far))
+    loss = F.softplus(_log_total(near) + _log_total(far))
+    loss._keras_mask = loss > 0  # samples without pairs do not count
+    return loss
 
 
 def _log_total(x: Any) -> Any:

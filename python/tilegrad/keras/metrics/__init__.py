@@ -10,8 +10,10 @@ from ..losses.functions import *  # noqa: F403
 from ..registry import serialize_keras_object
 from ..resolve import resolve
 from . import accuracy as _accuracy
+from . import confusion as _confusion
 from . import means as _means
 from . import metric as _metric
+from . import scores as _scores
 from .accuracy import *  # noqa: F403
 from .accuracy import (
     binary_accuracy,
@@ -20,14 +22,19 @@ from .accuracy import (
     sparse_top_k_categorical_accuracy,
     top_k_categorical_accuracy,
 )
+from .confusion import *  # noqa: F403
 from .means import *  # noqa: F403
 from .metric import *  # noqa: F403
+from .scores import *  # noqa: F403
+from .scores import concordance_correlation, pearson_correlation
 
-_ROOMS = (_metric, _accuracy, _means)
+_ROOMS = (_metric, _accuracy, _means, _confusion, _scores)
 _CLASSES = {name: getattr(room, name) for room in _ROOMS for name in room.__all__}
 _FUNCTIONS: dict[str, Any] = {
     **{name: getattr(_losses.functions, name) for name in _losses.functions.__all__},
     "binary_accuracy": binary_accuracy,
+    "concordance_correlation": concordance_correlation,
+    "pearson_correlation": pearson_correlation,
     "categorical_accuracy": categorical_accuracy,
     "sparse_categorical_accuracy": sparse_categorical_accuracy,
     "sparse_top_k_categorical_accuracy": sparse_top_k_categorical_accuracy,

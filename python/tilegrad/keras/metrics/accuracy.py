@@ -26,9 +26,9 @@ def _float(x: Any) -> Any:
 
 
 def accuracy(y_true: Any, y_pred: Any) -> Any:
-    """Whether targets equal predictions, averaged over the last axis."""
+    """Whether targets equal predictions."""
     y_true, y_pred = same_rank(convert_to_tensor(y_true), convert_to_tensor(y_pred))
-    return _float(y_true.to(y_pred.dtype) == y_pred).mean(-1)
+    return _float(y_true.to(y_pred.dtype) == y_pred)
 
 
 def binary_accuracy(y_true: Any, y_pred: Any, threshold: float = 0.5) -> Any:

@@ -94,26 +94,30 @@ class Metric:
         return f"<{type(self).__name__} name={self.name}>"
 
 
-def _weighted(values: Any, weight: Any, dtype: Any, mask: Any = None) -> tuple[Any, Any]:
-    """Values and weights of equal shape; a weight with fewer axes belongs to means over the
-    rest."""
+def _weighted(
+    values: Any, weight: Any, dtype: Any, mask: Any = None, reduce: Any = tg.mean
+) -> tuple[Any, Any]:
+    """One value per sample, and the weights; what a weight has no axis for is reduced first."""
     values = convert_to_tensor(values)
     if values.dtype is not dtype:
         values = values.to(dtype)
     if mask is not None:
         mask = mask.to(dtype)
         weight = mask if weight is None else _product(convert_to_tensor(weight).to(dtype), mask)
-    if weight is None:
-        return values, None
     if isinstance(weight, (int, float)) and values.ndim == 0:
         return values, weight
-    weight = convert_to_tensor(weight).to(dtype)
-    if weight.ndim and weight.shape[0] == 1 and values.ndim == 0:
-        values = values.reshape(1)
-    values, weight = same_rank(values, weight)
-    if values.ndim > weight.ndim:
-        values = tg.mean(values, dim=tuple(range(weight.ndim, values.ndim)))
-    return values * weight, weight.expand(values.shape)
+    if weight is not None:
+        weight = convert_to_tensor(weight).to(dtype)
+        values, weight = same_rank(values, weight)
+        if values.ndim > weight.ndim:
+            values = reduce(values, dim=tuple(range(weight.ndim, values.ndim)))
+        axes = tuple(range(1, weight.ndim))
+        weight = weight.expand(values.shape)
+        values = values * weight
+        weight = reduce(weight, dim=axes) if axes else weight
+    if values.ndim > 1:
+        values = reduce(values, dim=tuple(range(1, values.ndim)))
+    return values, weight
 
 
 def _product(weight: Any, mask: Any) -> Any:
@@ -132,7 +136,7 @@ class Sum(Metric):
 
     def update_state(self, values: Any, sample_weight: Any = None) -> None:
         with tg.no_grad():
-            values, _ = _weighted(values, sample_weight, self._dtype)
+            values, _ = _weighted(values, sample_weight, self._dtype, None, tg.sum)
             if isinstance(sample_weight, (int, float)) and values.ndim == 0:
                 values = values * sample_weight
             self.total.add_(values.detach().sum())
@@ -156,7 +160,7 @@ class _Mean(Metric):
             values = values.detach()
             if weight is None:
                 self.total.add_(values.sum() if values.ndim else values)
-                self.count.add_(values.numel())
+                self.count.add_(values.shape[0] if values.ndim else 1)
             elif plain and values.ndim == 0:  # the usual case in `fit`: a loss and a batch size
                 self.total.add_(values, alpha=weight)
                 self.count.add_(weight)
@@ -182,13 +186,14 @@ class MeanMetricWrapper(_Mean):
     def __init__(self, fn: Any, name: str | None = None, dtype: Any = None, **kwargs: Any) -> None:
         super().__init__(name or getattr(fn, "__name__", None) or "mean_metric_wrapper", dtype)
         self._fn = fn
+        self._plain = getattr(fn, "__wrapped__", fn)
         self._fn_kwargs = kwargs
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         mask = getattr(y_pred, "_keras_mask", None) if context.masks else None
         with tg.no_grad():
             y_pred = convert_to_tensor(y_pred)
-            values = self._fn(convert_to_tensor(y_true), y_pred.detach(), **self._fn_kwargs)
+            values = self._plain(convert_to_tensor(y_true), y_pred.detach(), **self._fn_kwargs)
         if mask is not None and values.ndim < mask.ndim:
             mask = None
         self._update(values, sample_weight, mask)

@@ -12,7 +12,7 @@ from ..layers.core import InputLayer
 from ..layers.layer import Layer
 from ..layers.signature import shape_of
 from ..registry import deserialize_keras_object, own
-from ..symbolic import KerasTensor, Node, is_keras_tensor
+from ..symbolic import KerasTensor, Node, Operation, is_keras_tensor
 from .model import Model
 
 __all__ = ["Functional", "Graph"]
@@ -357,4 +357,4 @@ def _cut_out(inputs: Any, flat: list[KerasTensor], outputs: Any) -> tuple[list, 
     return fresh, tree.pack_sequence_as(outputs, part.run(fresh))
 
 
-own(Functional)
+own(Functional, Operation)

@@ -142,6 +142,7 @@ class Evaluator:
         ``compile``."""
         self._require_compiled("train_on_batch")
         batch = one_batch(x, y, sample_weight, class_weight)
+        self.reset_metrics()
         self.__dict__["_trained"] = self.__dict__["_penalized"] = None
         return as_returned(self._in_order(numbers(self.train_step(batch))), return_dict)
 
@@ -150,6 +151,7 @@ class Evaluator:
     ) -> Any:
         """The loss and the metrics on one batch. Raises ValueError before ``compile``."""
         self._require_compiled("test_on_batch")
+        self.reset_metrics()
         with tg.no_grad():
             logs = numbers(self.test_step(one_batch(x, y, sample_weight)))
         return as_returned(self._in_order(logs), return_dict)

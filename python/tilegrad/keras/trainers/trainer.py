@@ -354,6 +354,7 @@ class Trainer(Evaluator):
         self.__dict__["_trained"] = self.__dict__["_penalized"] = None
         self.__dict__["_callbacks"] = listed
         listed.on_train_begin()
+        initial_epoch = max(initial_epoch, self.__dict__.pop("_initial_epoch", 0))
         logs: dict[str, float] = {}
         try:
             feed = Feed(source, steps)
