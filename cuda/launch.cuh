@@ -1,4 +1,4 @@
-// Launching kernels, and walking strided operands on the device.
+// Launching kernels, and turning a dtype into a type.
 #pragma once
 
 #include <algorithm>
@@ -67,38 +67,6 @@ static void for_each_index(std::int64_t size, const Body& body) {
   launch(index_kernel<Body>, {blocks_for(size), kBlock}, size, body);
 }
 
-// Calls body(pointers) for every element of the loop, one pointer per operand. The branch is the
-// same for all threads; one dimension, as contiguous operands arrive, needs no division.
-template <int kOperands, class Body>
-static __global__ void __launch_bounds__(kBlock)
-    element_kernel(const StridedLoop<kOperands> loop, std::int64_t size, const Body body) {
-  const std::int64_t step = static_cast<std::int64_t>(gridDim.x) * kBlock;
-  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * kBlock + threadIdx.x; i < size;
-       i += step) {
-    char* pointers[kOperands];
-#pragma unroll
-    for (int k = 0; k < kOperands; ++k)
-      pointers[k] = loop.data[k] + (loop.ndim == 1 ? i * loop.strides[k][0] : 0);
-    if (loop.ndim > 1) {
-      std::int64_t rest = i;  // position, dimension by dimension, innermost first
-      for (int d = 0; d < loop.ndim; ++d) {
-        const std::int64_t index = rest % loop.shape[d];
-        rest /= loop.shape[d];
-#pragma unroll
-        for (int k = 0; k < kOperands; ++k) pointers[k] += index * loop.strides[k][d];
-      }
-    }
-    body(pointers);
-  }
-}
-
-template <int kOperands, class Body>
-static void for_each_element(const StridedLoop<kOperands>& loop, const Body& body) {
-  const std::int64_t size = loop.size();
-  if (size <= 0) return;
-  launch(element_kernel<kOperands, Body>, {blocks_for(size), kBlock}, loop, size, body);
-}
-
 template <class T>
 struct Type {
   using type = T;
@@ -125,6 +93,12 @@ static void visit(DType dtype, const Function& function) {
     default:
       return function(Type<float>{});
   }
+}
+
+template <class Function>
+static void visit_floating(DType dtype, const Function& function) {
+  if (dtype == DType::float64) return function(Type<double>{});
+  function(Type<float>{});
 }
 
 }  // namespace tilegrad::cuda

@@ -18,4 +18,4 @@ struct ArgReduce {
 
 }  // namespace tilegrad
 
-TILEGRAD_CPU_KERNEL(arg_reduce, ArgReduce)
+TILEGRAD_KERNEL(arg_reduce, ArgReduce)

@@ -41,6 +41,6 @@ struct BatchNorm {
 
 }  // namespace tilegrad
 
-TILEGRAD_CPU_KERNEL(batchnorm_train, BatchNorm)     // mean, rstd, running_* and y from x
-TILEGRAD_CPU_KERNEL(batchnorm_forward, BatchNorm)   // y from x, mean, rstd
-TILEGRAD_CPU_KERNEL(batchnorm_backward, BatchNorm)  // grad_* from x, grad_y, mean, rstd
+TILEGRAD_KERNEL(batchnorm_train, BatchNorm)     // mean, rstd, running_* and y from x
+TILEGRAD_KERNEL(batchnorm_forward, BatchNorm)   // y from x, mean, rstd
+TILEGRAD_KERNEL(batchnorm_backward, BatchNorm)  // grad_* from x, grad_y, mean, rstd

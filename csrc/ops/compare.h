@@ -18,4 +18,4 @@ struct Compare {
 
 }  // namespace tilegrad
 
-TILEGRAD_CPU_KERNEL(compare, Compare)
+TILEGRAD_KERNEL(compare, Compare)

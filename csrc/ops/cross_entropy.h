@@ -63,6 +63,6 @@ struct CrossEntropySoft {
 
 }  // namespace tilegrad
 
-TILEGRAD_CPU_KERNEL(cross_entropy_soft, CrossEntropySoft)
-TILEGRAD_CPU_KERNEL(cross_entropy, CrossEntropy)
-TILEGRAD_CPU_KERNEL(cross_entropy_backward, CrossEntropyBackward)
+TILEGRAD_KERNEL(cross_entropy_soft, CrossEntropySoft)
+TILEGRAD_KERNEL(cross_entropy, CrossEntropy)
+TILEGRAD_KERNEL(cross_entropy_backward, CrossEntropyBackward)

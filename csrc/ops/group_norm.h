@@ -34,5 +34,5 @@ struct GroupNorm {
 
 }  // namespace tilegrad
 
-TILEGRAD_CPU_KERNEL(group_norm, GroupNorm)           // y, mean, rstd from x
-TILEGRAD_CPU_KERNEL(group_norm_backward, GroupNorm)  // grad_* from x, grad_y, mean, rstd
+TILEGRAD_KERNEL(group_norm, GroupNorm)           // y, mean, rstd from x
+TILEGRAD_KERNEL(group_norm_backward, GroupNorm)  // grad_* from x, grad_y, mean, rstd

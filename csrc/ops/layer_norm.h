@@ -30,5 +30,5 @@ struct LayerNorm {
 
 }  // namespace tilegrad
 
-TILEGRAD_CPU_KERNEL(layer_norm, LayerNorm)           // y, mean, rstd from x
-TILEGRAD_CPU_KERNEL(layer_norm_backward, LayerNorm)  // grad_* from x, grad_y, mean, rstd
+TILEGRAD_KERNEL(layer_norm, LayerNorm)           // y, mean, rstd from x
+TILEGRAD_KERNEL(layer_norm_backward, LayerNorm)  // grad_* from x, grad_y, mean, rstd

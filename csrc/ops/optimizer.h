@@ -99,13 +99,13 @@ struct AsgdStep {
 
 }  // namespace tilegrad
 
-TILEGRAD_CPU_KERNEL(sgd_step, SgdStep)
-TILEGRAD_CPU_KERNEL(adam_step, AdamStep)
-TILEGRAD_CPU_KERNEL(rmsprop_step, RmspropStep)
-TILEGRAD_CPU_KERNEL(adagrad_step, AdagradStep)
-TILEGRAD_CPU_KERNEL(adadelta_step, AdadeltaStep)
-TILEGRAD_CPU_KERNEL(adamax_step, AdamaxStep)
-TILEGRAD_CPU_KERNEL(nadam_step, NadamStep)
-TILEGRAD_CPU_KERNEL(radam_step, RadamStep)
-TILEGRAD_CPU_KERNEL(rprop_step, RpropStep)
-TILEGRAD_CPU_KERNEL(asgd_step, AsgdStep)
+TILEGRAD_KERNEL(sgd_step, SgdStep)
+TILEGRAD_KERNEL(adam_step, AdamStep)
+TILEGRAD_KERNEL(rmsprop_step, RmspropStep)
+TILEGRAD_KERNEL(adagrad_step, AdagradStep)
+TILEGRAD_KERNEL(adadelta_step, AdadeltaStep)
+TILEGRAD_KERNEL(adamax_step, AdamaxStep)
+TILEGRAD_KERNEL(nadam_step, NadamStep)
+TILEGRAD_KERNEL(radam_step, RadamStep)
+TILEGRAD_KERNEL(rprop_step, RpropStep)
+TILEGRAD_KERNEL(asgd_step, AsgdStep)

@@ -50,4 +50,4 @@ struct Reduce {
 
 }  // namespace tilegrad
 
-TILEGRAD_CPU_KERNEL(reduce, Reduce)
+TILEGRAD_KERNEL(reduce, Reduce)

@@ -26,5 +26,5 @@ struct SoftmaxBackward {
 
 }  // namespace tilegrad
 
-TILEGRAD_CPU_KERNEL(softmax, Softmax)
-TILEGRAD_CPU_KERNEL(softmax_backward, SoftmaxBackward)
+TILEGRAD_KERNEL(softmax, Softmax)
+TILEGRAD_KERNEL(softmax_backward, SoftmaxBackward)

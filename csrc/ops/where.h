@@ -13,4 +13,4 @@ struct Where {
 
 }  // namespace tilegrad
 
-TILEGRAD_CPU_KERNEL(where, Where)
+TILEGRAD_KERNEL(where, Where)

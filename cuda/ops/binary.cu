@@ -1,8 +1,8 @@
 // Two-operand arithmetic. One kernel per dtype: the switch over the operation is the same for all
-// threads, and next to reading and writing memory it costs nothing.
+// threads, and next to reading and writing memory it costs nothing. 3 * sizeof(T) bytes an element.
 #include "ops/binary.h"
 
-#include "launch.cuh"
+#include "elementwise.cuh"
 
 namespace tilegrad::cuda {
 namespace {
@@ -124,23 +124,48 @@ __device__ T operation(BinaryOp op, T x, T other, T alpha) {
 }
 
 template <class T>
-struct BinaryElement {
+struct BinaryOperation {
   BinaryOp op;
   T alpha;
-  __device__ void operator()(char* const* pointers) const {
-    *reinterpret_cast<T*>(pointers[0]) = operation(op, *reinterpret_cast<const T*>(pointers[1]),
-                                                   *reinterpret_cast<const T*>(pointers[2]), alpha);
-  }
+  __device__ T operator()(T x, T other) const { return operation(op, x, other, alpha); }
 };
+
+// The operations of a training step, each a kernel of its own: in one kernel with all others they
+// would share the registers of pow.
+template <class T, BinaryOp op>
+struct LightOperation {
+  T alpha;
+  __device__ T operator()(T x, T other) const { return operation(op, x, other, alpha); }
+};
+
+template <class T>
+void run_light(const Binary& args, T alpha) {
+  const auto run = [&](auto f) { map_elements<T, T, T>(args.loop, f); };
+  switch (args.op) {
+    case BinaryOp::add:
+      return run(LightOperation<T, BinaryOp::add>{alpha});
+    case BinaryOp::sub:
+      return run(LightOperation<T, BinaryOp::sub>{alpha});
+    case BinaryOp::mul:
+      return run(LightOperation<T, BinaryOp::mul>{alpha});
+    case BinaryOp::div:
+      return run(LightOperation<T, BinaryOp::div>{alpha});
+    case BinaryOp::add_scaled:
+      return run(LightOperation<T, BinaryOp::add_scaled>{alpha});
+    default:
+      return map_elements<T, T, T>(args.loop, BinaryOperation<T>{args.op, alpha});
+  }
+}
 
 }  // namespace
 
 void binary(const Binary& args) {
   visit(args.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
-    const T alpha =
-        std::is_floating_point_v<T> ? static_cast<T>(args.alpha) : static_cast<T>(args.whole_alpha);
-    for_each_element(args.loop, BinaryElement<T>{args.op, alpha});
+    if constexpr (std::is_floating_point_v<T>) run_light(args, static_cast<T>(args.alpha));
+    else
+      map_elements<T, T, T>(args.loop,
+                            BinaryOperation<T>{args.op, static_cast<T>(args.whole_alpha)});
   });
 }
 

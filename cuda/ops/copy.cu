@@ -1,12 +1,12 @@
 // copy: dtype conversion and any strides.
 //
-// One kernel for each dtype that is written; the switch over the one that is read is the same for
-// all threads, and next to the memory traffic it costs nothing. One element per thread and step:
-// sizeof(To) + sizeof(From) bytes, no arithmetic to speak of.
+// Copies within a dtype and between float32 and the halves have kernels of their own. For the rest
+// there is one kernel per dtype that is written, and the switch over the one that is read is the
+// same for all threads. sizeof(To) + sizeof(From) bytes an element, no arithmetic to speak of.
 #include "ops/copy.h"
 
+#include "elementwise.cuh"
 #include "half.h"
-#include "launch.cuh"
 
 namespace tilegrad::cuda {
 namespace {
@@ -62,30 +62,38 @@ struct ConvertElement {
   }
 };
 
-template <class T>
-struct CopyElement {
-  __device__ void operator()(char* const* pointers) const {
-    *reinterpret_cast<T*>(pointers[0]) = *reinterpret_cast<const T*>(pointers[1]);
-  }
+// Between two types that are known: the copies of mixed precision, and those within a dtype.
+template <class To, class From>
+struct ConvertKnown {
+  __device__ To operator()(From x) const { return convert<To>(x); }
 };
+template <class To, class From>
+void copy_known(const Copy& args) {
+  map_elements<To, From>(args.loop, ConvertKnown<To, From>{});
+}
 
-void copy_elements(std::size_t size, const StridedLoop<2>& loop) {
-  switch (size) {
+void copy_elements(const Copy& args) {
+  switch (size_of(args.to)) {
     case 1:
-      return for_each_element(loop, CopyElement<std::uint8_t>{});
+      return copy_known<std::uint8_t, std::uint8_t>(args);
     case 2:
-      return for_each_element(loop, CopyElement<std::uint16_t>{});
+      return copy_known<std::uint16_t, std::uint16_t>(args);
     case 4:
-      return for_each_element(loop, CopyElement<std::uint32_t>{});
+      return copy_known<std::uint32_t, std::uint32_t>(args);
     default:
-      return for_each_element(loop, CopyElement<std::uint64_t>{});
+      return copy_known<std::uint64_t, std::uint64_t>(args);
   }
 }
 
 }  // namespace
 
 void copy(const Copy& args) {
-  if (args.to == args.from) return copy_elements(size_of(args.to), args.loop);
+  if (args.to == args.from) return copy_elements(args);
+  const auto is_pair = [&](DType to, DType from) { return args.to == to && args.from == from; };
+  if (is_pair(DType::float32, DType::bfloat16)) return copy_known<float, BFloat16>(args);
+  if (is_pair(DType::bfloat16, DType::float32)) return copy_known<BFloat16, float>(args);
+  if (is_pair(DType::float32, DType::float16)) return copy_known<float, Half>(args);
+  if (is_pair(DType::float16, DType::float32)) return copy_known<Half, float>(args);
   if (args.to == DType::float16)
     return for_each_element(args.loop, ConvertElement<Half>{args.from});
   if (args.to == DType::bfloat16)

@@ -1,9 +1,9 @@
-// fill and arange.
+// fill and arange: sizeof(T) bytes written per element.
 #include "ops/fill.h"
 
 #include <cstring>
 
-#include "launch.cuh"
+#include "elementwise.cuh"
 
 namespace tilegrad::cuda {
 namespace {
@@ -11,16 +11,14 @@ namespace {
 template <class T>
 struct FillElement {
   T value;
-  __device__ void operator()(char* const* pointers) const {
-    *reinterpret_cast<T*>(pointers[0]) = value;
-  }
+  __device__ T operator()() const { return value; }
 };
 
 template <class T>
 void fill_all(const Fill& args) {
   FillElement<T> body;
   std::memcpy(&body.value, args.value, sizeof(T));
-  for_each_element(args.loop, body);
+  map_elements<T>(args.loop, body);
 }
 
 template <class T>

@@ -149,7 +149,7 @@ __global__ void __launch_bounds__(kBlock) row_sums_kernel(const Matmul args) {
   T sum{0};
   for (std::int64_t p = threadIdx.x % kWarp; p < args.inner; p += kWarp)
     sum += x[p * args.x_column_stride];
-  sum = warp_sum(sum);
+  sum = warp_reduce(sum, Add{});
   if (threadIdx.x % kWarp == 0) static_cast<T*>(args.x_sums)[row] = sum;
 }
 

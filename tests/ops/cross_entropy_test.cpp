@@ -78,13 +78,14 @@ void check(Problem p, double tolerance) {
       weight.values.get(), kIgnored,     p.smoothing,     p.rows,         p.classes};
   for_each_isa([&](Isa isa) {
     Array<T> row_losses(p.rows), lse(p.rows), grad_x(p.x.size, T{-7});
-    T loss = 0, total = 0, grad = 2;
+    Array<T> loss(1), total(1), grad(1, T{2});
     run_on(isa, cross_entropy_kernel,
-           CrossEntropy{in, row_losses.data(), lse.data(), &loss, &total, nullptr});
+           CrossEntropy{in, row_losses.data(), lse.data(), loss.data(), total.data(), nullptr});
     expect_close(row_losses, losses, p.rows, tolerance, tolerance);
-    EXPECT_NEAR(static_cast<double>(loss), expected, tolerance * std::max(1.0, std::abs(expected)));
+    EXPECT_NEAR(static_cast<double>(loss[0]), expected,
+                tolerance * std::max(1.0, std::abs(expected)));
     run_on(isa, cross_entropy_backward_kernel,
-           CrossEntropyBackward{in, grad_x.data(), &grad, lse.data(), &total});
+           CrossEntropyBackward{in, grad_x.data(), grad.data(), lse.data(), total.data()});
     for (std::int64_t i = 0; i < p.x.size; ++i)
       ASSERT_NEAR(static_cast<double>(grad_x[i]), 2 * slope[i], 3e-7) << i;
   });

@@ -121,7 +121,10 @@ TEST(GroupNorm, AgreesWithPlainLoops) {
 }
 
 TEST(GroupNorm, AgreesWithPlainLoopsPastTheCaches) {
-  for (const Sizes& s : kLarge) check<float>(s, true, 1e-5);
+  for (const Sizes& s : kLarge) {
+    check<float>(s, true, 1e-5);
+    if (testing_cuda()) return;  // the caches are the processor's; one large case will do
+  }
 }
 
 TEST(GroupNorm, IsTheSameForEveryNumberOfThreads) {

@@ -127,7 +127,10 @@ TEST(LayerNorm, AgreesWithPlainLoops) {
 }
 
 TEST(LayerNorm, AgreesWithPlainLoopsPastTheCaches) {
-  for (const Sizes& s : kLarge) check<float>(s, {true, true, true}, 1e-5);
+  for (const Sizes& s : kLarge) {
+    check<float>(s, {true, true, true}, 1e-5);
+    if (testing_cuda()) return;  // the caches are the processor's; one large case will do
+  }
 }
 
 // A mean that is large beside the deviations must not swallow them.

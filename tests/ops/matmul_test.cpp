@@ -2,7 +2,6 @@
 #include "ops/matmul.h"
 
 #include <limits>
-#include <vector>
 
 #include "half.h"
 #include "kernel_testing.h"
@@ -94,21 +93,22 @@ TEST(Matmul, BFloat16) {
   for (const Case& c : kCases) {
     SCOPED_TRACE(::testing::Message() << c.rows << " x " << c.inner << " x " << c.columns);
     const auto rounded = [](const Array<float>& values) {
-      std::vector<BFloat16> halves;
-      for (std::int64_t i = 0; i < values.size; ++i) halves.emplace_back(values[i]);
+      Array<BFloat16> halves(values.size);
+      for (std::int64_t i = 0; i < values.size; ++i) halves[i] = BFloat16(values[i]);
       return halves;
     };
-    const std::vector<BFloat16> x = rounded(Array<float>::random(c.rows * c.inner, 21)),
-                                other = rounded(Array<float>::random(c.inner * c.columns, 22));
+    Array<BFloat16> x = rounded(Array<float>::random(c.rows * c.inner, 21));
+    Array<BFloat16> other = rounded(Array<float>::random(c.inner * c.columns, 22));
     Array<float> bias = Array<float>::random(c.columns, 23);
-    std::vector<BFloat16> y(static_cast<std::size_t>(c.rows * c.columns));
+    Array<BFloat16> y(c.rows * c.columns);
     Matmul args = arguments<float>(c, nullptr, nullptr, bias.data(), nullptr);
     args.dtype = DType::bfloat16;
     args.x = x.data();
     args.other = other.data();
     args.y = y.data();
     for_each_isa([&](Isa isa) {
-      std::fill(y.begin(), y.end(), BFloat16(-1.0f));
+      y = Array<BFloat16>(y.size, BFloat16(-1.0f));
+      args.y = y.data();
       run_on(isa, matmul_kernel, args);
       for (std::int64_t i = 0; i < c.rows; ++i)
         for (std::int64_t j = 0; j < c.columns; ++j) {

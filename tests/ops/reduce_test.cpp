@@ -135,11 +135,11 @@ TEST(Reduce, NanWinsInEveryPosition) {
       Array<float> x = Array<float>::random(size, 3);
       x[position] = std::numeric_limits<float>::quiet_NaN();
       for (ReduceOp op : {ReduceOp::amax, ReduceOp::amin}) {
-        float y = 0;
-        run_on(
-            isa, reduce_kernel,
-            Reduce{op, DType::float32, &y, x.data(), nullptr, 1, Case{1, size, 1, true}.shape()});
-        EXPECT_TRUE(std::isnan(y)) << position;
+        Array<float> y(1);
+        run_on(isa, reduce_kernel,
+               Reduce{op, DType::float32, y.data(), x.data(), nullptr, 1,
+                      Case{1, size, 1, true}.shape()});
+        EXPECT_TRUE(std::isnan(y[0])) << position;
       }
     }
   });

@@ -96,7 +96,7 @@ namespace emulation {
 cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel,
                    const std::function<void()>& body);
 
-inline constexpr std::size_t kMostParameterBytes = 4096;
+inline constexpr std::size_t kMostParameterBytes = 32764;
 
 }  // namespace emulation
 

@@ -1,0 +1,237 @@
+// Cross-entropy: the loss of each row and, where wanted, its gradient in the same kernel.
+//
+// A warp takes a row of up to 1024 classes, a block a longer one. With the gradient memory sees
+// 2 * sizeof(T) bytes per score. The totals over rows and classes are small folds before and after
+// (reduce.cuh), in double. 256 threads at up to 40 registers.
+#include "ops/cross_entropy.h"
+
+#include <limits>
+
+#include "reduce.cuh"
+#include "rows.cuh"
+
+namespace tilegrad::cuda {
+namespace {
+
+// A sum of doubles that ends in one element.
+struct DoubleSum {
+  using Accumulator = double;
+  __device__ double identity() const { return 0; }
+  __device__ double operator()(double a, double b) const { return a + b; }
+};
+
+// total = the weights of the targets.
+template <class T>
+struct TargetWeights : DoubleSum {
+  CrossEntropyRows in;
+  T* total;
+  __device__ double lift(std::int64_t row, std::int64_t) const {
+    const std::int64_t target = in.target[row];
+    if (target == in.ignore_index) return 0;
+    return in.weight ? static_cast<double>(static_cast<const T*>(in.weight)[target]) : 1.0;
+  }
+  __device__ void store(std::int64_t, double sum) const { *total = static_cast<T>(sum); }
+};
+
+// total = the weights of all classes.
+template <class T>
+struct ClassWeights : DoubleSum {
+  const T* weight;
+  T* total;
+  __device__ double lift(std::int64_t c, std::int64_t) const {
+    return weight ? static_cast<double>(weight[c]) : 1.0;
+  }
+  __device__ void store(std::int64_t, double sum) const { *total = static_cast<T>(sum); }
+};
+
+// loss = the sum of the rows' losses, divided by `rows` or, where there is one, by *total.
+template <class T>
+struct LossSum : DoubleSum {
+  const T* losses;
+  const T* total;
+  double rows;
+  T* loss;
+  __device__ double lift(std::int64_t row, std::int64_t) const {
+    return static_cast<double>(losses[row]);
+  }
+  __device__ void store(std::int64_t, double sum) const {
+    *loss = static_cast<T>(sum / (total ? static_cast<double>(*total) : rows));
+  }
+};
+
+// exp(x) / sum are the probabilities of a row; x - most does not overflow.
+template <class T>
+struct Normalizer {
+  T most, sum;
+};
+template <int kThreads, class T>
+__device__ Normalizer<T> normalizer_of(const T* x, std::int64_t classes) {
+  const T most = fold_row<kThreads>(
+      classes, -std::numeric_limits<T>::infinity(), [=](std::int64_t c) { return x[c]; }, Larger{});
+  return {most, sum_row<kThreads, T>(classes, [=](std::int64_t c) { return exp(x[c] - most); })};
+}
+
+// Row n of the gradient, times `factor`, where power(c) are exponentials and p = power / sum:
+//   (1 - s) * w[t] * (p[c] - [c == t])  +  s / classes * (p[c] * sum(w) - w[c])
+template <int kThreads, class T, class Power>
+__device__ void write_gradient(const CrossEntropyRows& in, T* grad_x, T factor, std::int64_t target,
+                               T weight_sum, T sum, const Power& power) {
+  const T* weight = static_cast<const T*>(in.weight);
+  const T smoothing = static_cast<T>(in.label_smoothing);
+  const T hard = factor * (1 - smoothing) * (weight ? weight[target] : T{1});
+  const T soft = smoothing == 0 ? T{0} : factor * smoothing / static_cast<T>(in.classes);
+  const T slope = (hard + soft * weight_sum) / sum;
+  write_row<kThreads>(in.classes, [&](std::int64_t c) {
+    const T even = soft == 0 ? T{0} : soft * (weight ? weight[c] : T{1});
+    grad_x[c] = power(c) * slope - even - (c == target ? hard : T{0});
+  });
+}
+
+template <int kThreads, class T>
+__global__ void __launch_bounds__(kBlock)
+    forward_kernel(const CrossEntropy args, const T* weight_sum) {
+  const CrossEntropyRows& in = args.in;
+  const std::int64_t n = own_row<kThreads>();
+  if (n >= in.rows) return;
+  const bool writes = threadIdx.x % kThreads == 0;
+  const T* x = static_cast<const T*>(in.x) + n * in.classes;
+  const T* weight = static_cast<const T*>(in.weight);
+  T* grad_x = args.grad_x ? static_cast<T*>(args.grad_x) + n * in.classes : nullptr;
+  T *losses = static_cast<T*>(args.losses), *lses = static_cast<T*>(args.lse);
+  const std::int64_t target = in.target[n];
+  if (target == in.ignore_index) {
+    if (grad_x) write_row<kThreads>(in.classes, [&](std::int64_t c) { grad_x[c] = T{0}; });
+    if (writes) losses[n] = lses[n] = T{0};
+    return;
+  }
+  T lse = 0;
+  if (!in.normalized) {
+    const Normalizer<T> row = normalizer_of<kThreads>(x, in.classes);
+    lse = row.most + log(row.sum);
+    const T scale = in.reduction == Reduction::mean ? T{1} / *static_cast<T*>(args.total) : T{1};
+    if (grad_x)
+      write_gradient<kThreads>(in, grad_x, scale, target, *weight_sum, row.sum,
+                               [=](std::int64_t c) { return exp(x[c] - row.most); });
+  }
+  const T smoothing = static_cast<T>(in.label_smoothing);
+  T loss = (1 - smoothing) * (weight ? weight[target] : T{1}) * (lse - x[target]);
+  if (smoothing != 0)
+    loss += smoothing / static_cast<T>(in.classes) *
+            sum_row<kThreads, T>(in.classes, [=](std::int64_t c) {
+              return (weight ? weight[c] : T{1}) * (lse - x[c]);
+            });
+  if (!writes) return;
+  losses[n] = loss;
+  lses[n] = lse;
+}
+
+template <int kThreads, class T>
+__global__ void __launch_bounds__(kBlock)
+    backward_kernel(const CrossEntropyBackward args, const T* weight_sum) {
+  const CrossEntropyRows& in = args.in;
+  const std::int64_t n = own_row<kThreads>();
+  if (n >= in.rows) return;
+  T* grad_x = static_cast<T*>(args.grad_x) + n * in.classes;
+  const std::int64_t target = in.target[n];
+  if (target == in.ignore_index)
+    return write_row<kThreads>(in.classes, [&](std::int64_t c) { grad_x[c] = T{0}; });
+  const T* x = static_cast<const T*>(in.x) + n * in.classes;
+  const T* grad = static_cast<const T*>(args.grad);
+  const T lse = static_cast<const T*>(args.lse)[n];
+  T factor = in.reduction == Reduction::none ? grad[n] : *grad;
+  if (in.reduction == Reduction::mean) factor *= T{1} / *static_cast<const T*>(args.total);
+  // Log-probabilities have a gradient at the target only, and where labels are smoothed.
+  const bool normalized = in.normalized;
+  write_gradient<kThreads>(in, grad_x, factor, target, *weight_sum, T{1},
+                           [=](std::int64_t c) { return normalized ? T{0} : exp(x[c] - lse); });
+}
+
+// Class probabilities as targets: the gradient is factor * (p[c] * sum(q) - q[c]).
+template <int kThreads, class T>
+__global__ void __launch_bounds__(kBlock) soft_kernel(const CrossEntropySoft args, T factor) {
+  const std::int64_t n = own_row<kThreads>(), classes = args.classes;
+  if (n >= args.rows) return;
+  const T* x = static_cast<const T*>(args.x) + n * classes;
+  const T* target = static_cast<const T*>(args.target) + n * classes;
+  const T* weight = static_cast<const T*>(args.weight);
+  const T kept = static_cast<T>(1 - args.label_smoothing);
+  const T spread = static_cast<T>(args.label_smoothing) / static_cast<T>(classes);
+  const auto share = [=](std::int64_t c) {
+    return (target[c] * kept + spread) * (weight ? weight[c] : T{1});
+  };
+  const Normalizer<T> row = normalizer_of<kThreads>(x, classes);
+  const T lse = row.most + log(row.sum);
+  const Pair<T> sums = sum_row<kThreads, Pair<T>>(
+      classes, [=](std::int64_t c) { return Pair<T>{share(c), share(c) * (lse - x[c])}; });
+  if (threadIdx.x % kThreads == 0) static_cast<T*>(args.losses)[n] = sums.second;
+  if (args.grad_x == nullptr) return;
+  T* grad_x = static_cast<T*>(args.grad_x) + n * classes;
+  const T slope = factor * sums.first / row.sum;
+  write_row<kThreads>(classes, [&](std::int64_t c) {
+    grad_x[c] = exp(x[c] - row.most) * slope - share(c) * factor;
+  });
+}
+
+template <class T>
+void sum_class_weights(const CrossEntropyRows& in, T* sum) {
+  reduce_by(ClassWeights<T>{{}, static_cast<const T*>(in.weight), sum}, line_shape(in.classes));
+}
+
+template <class T>
+void forward(const CrossEntropy& args) {
+  const CrossEntropyRows& in = args.in;
+  const Scratch weight_sum(sizeof(T));
+  T* classes = static_cast<T*>(weight_sum.data);
+  T* total = static_cast<T*>(args.total);
+  if (args.grad_x) sum_class_weights(in, classes);
+  reduce_by(TargetWeights<T>{{}, in, total}, line_shape(in.rows));
+  launch_rows(in.rows, in.classes, forward_kernel<kWarp, T>, forward_kernel<kBlock, T>, args,
+              classes);
+  const bool mean = in.reduction == Reduction::mean;
+  reduce_by(LossSum<T>{{},
+                       static_cast<const T*>(args.losses),
+                       mean ? total : nullptr,
+                       1.0,
+                       static_cast<T*>(args.loss)},
+            line_shape(in.rows));
+}
+
+template <class T>
+void backward(const CrossEntropyBackward& args) {
+  const Scratch weight_sum(sizeof(T));
+  T* classes = static_cast<T*>(weight_sum.data);
+  sum_class_weights(args.in, classes);
+  launch_rows(args.in.rows, args.in.classes, backward_kernel<kWarp, T>, backward_kernel<kBlock, T>,
+              args, classes);
+}
+
+template <class T>
+void soft(const CrossEntropySoft& args) {
+  const bool mean = args.reduction == Reduction::mean;
+  const T factor = mean ? T{1} / static_cast<T>(args.rows) : T{1};
+  launch_rows(args.rows, args.classes, soft_kernel<kWarp, T>, soft_kernel<kBlock, T>, args, factor);
+  const double rows = args.classes > 0 ? static_cast<double>(args.rows)
+                                       : std::numeric_limits<double>::quiet_NaN();  // as in PyTorch
+  reduce_by(LossSum<T>{{},
+                       static_cast<const T*>(args.losses),
+                       nullptr,
+                       mean ? rows : 1.0,
+                       static_cast<T*>(args.loss)},
+            line_shape(args.rows));
+}
+
+}  // namespace
+
+void cross_entropy(const CrossEntropy& args) {
+  args.in.dtype == DType::float32 ? forward<float>(args) : forward<double>(args);
+}
+
+void cross_entropy_backward(const CrossEntropyBackward& args) {
+  args.in.dtype == DType::float32 ? backward<float>(args) : backward<double>(args);
+}
+
+void cross_entropy_soft(const CrossEntropySoft& args) {
+  args.dtype == DType::float32 ? soft<float>(args) : soft<double>(args);
+}
+
+}  // namespace tilegrad::cuda

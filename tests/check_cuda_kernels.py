@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+"""Compiles the CUDA kernels for the release architectures and looks at what ptxas says.
+
+No kernel may spill registers, none but those listed below may use local memory, and no tensor-core
+pipeline may be serialized (ptxas warning C7510): each of these costs several times the run time,
+and none of them shows in any result. Needs nvcc, no card.
+
+    python tests/check_cuda_kernels.py --architectures 80 90a --table
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
+FLAGS = ["-std=c++20", "-O3", "--expt-relaxed-constexpr", "-Xptxas", "-v", "-cubin"]
+FLAGS += [f"-I{ROOT / 'cuda'}", f"-I{ROOT / 'csrc'}", "-DTILEGRAD_WITH_CUDA"]
+
+# Functions whose reduction of huge arguments keeps a table of digits in local memory; only such
+# arguments reach it.
+MAY_USE_LOCAL_MEMORY = re.compile(r"(sin|cos|tan)_of")
+
+
+class Kernel(NamedTuple):
+    """What ptxas reports of one kernel."""
+
+    source: str
+    architecture: str
+    name: str  # mangled
+    registers: int
+    shared_bytes: int
+    stack_bytes: int
+    spilled_bytes: int
+
+
+def parse(source: str, architecture: str, text: str) -> list[Kernel]:
+    """The kernels in the output of ``ptxas -v``."""
+    found = []
+    for block in re.split(r"Compiling entry function ", text)[1:]:
+        name = re.match(r"'(\S+)'", block)
+        stack = re.search(
+            r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", block
+        )
+        used = re.search(r"Used (\d+) registers", block)
+        shared = re.search(r"(\d+) bytes smem", block)
+        if not (name and stack and used):
+            raise ValueError(f"{source}: cannot read this output of ptxas:\n{block}")
+        found.append(
+            Kernel(
+                source,
+                architecture,
+                name[1],
+                int(used[1]),
+                int(shared[1]) if shared else 0,
+                int(stack[1]),
+                int(stack[2]) + int(stack[3]),
+            )
+        )
+    return found
+
+
+def compile_one(nvcc: str, source: Path, architecture: str) -> tuple[list[Kernel], list[str]]:
+    """The kernels of a source file, and what is wrong with them."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [nvcc, *FLAGS, f"-arch=sm_{architecture}", str(source), "-o", f"{folder}/cubin"]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+    text, where = result.stdout + result.stderr, f"{source.relative_to(ROOT)}, sm_{architecture}"
+    if result.returncode != 0:
+        return [], [f"{where}: does not compile:\n{text}"]
+    kernels = parse(source.name, architecture, text)
+    return kernels, complaints_about(kernels, text, where)
+
+
+def complaints_about(kernels: list[Kernel], text: str, where: str) -> list[str]:
+    """One line for each fault."""
+    complaints = [
+        f"{where}: {line.strip()}"
+        for line in text.splitlines()
+        if "C7510" in line or "arning" in line
+    ]
+    for kernel in kernels:
+        if kernel.spilled_bytes:
+            complaints.append(f"{where}: {kernel.name} spills {kernel.spilled_bytes} bytes")
+        elif kernel.stack_bytes and not MAY_USE_LOCAL_MEMORY.search(kernel.name):
+            complaints.append(f"{where}: {kernel.name} has {kernel.stack_bytes} bytes local memory")
+    return complaints
+
+
+def main() -> int:
+    """Returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--nvcc", default="nvcc")
+    parser.add_argument("--architectures", nargs="+", default=["80", "90a"])
+    parser.add_argument("--stems", nargs="*", help="files of cuda/ops; default: all")
+    parser.add_argument("--table", action="store_true", help="print registers and shared memory")
+    options = parser.parse_args()
+    sources = sorted((ROOT / "cuda" / "ops").glob("*.cu"))
+    if options.stems:
+        sources = [path for path in sources if path.stem in options.stems]
+    jobs = [(options.nvcc, path, name) for path in sources for name in options.architectures]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = list(pool.map(lambda job: compile_one(*job), jobs))
+    kernels = [kernel for found, _ in results for kernel in found]
+    complaints = [line for _, lines in results for line in lines]
+    if options.table:
+        for k in sorted(kernels):
+            print(f"{k.source:20} sm_{k.architecture:4} {k.registers:4} registers "
+                  f"{k.shared_bytes:6} bytes shared  {k.name}")  # fmt: skip
+    print(*complaints, sep="\n")
+    print(f"{len(kernels)} kernels in {len(jobs)} compilations, {len(complaints)} complaints")
+    return 1 if complaints or not kernels else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
