@@ -132,7 +132,7 @@ static void multiply_in_place(const Product<T>& m) {
   if (full < m.columns)  // the last columns are padded: a tile must not read past them
     pack_panels<static_cast<int>(width)>(last, m.other + full, m.columns - full, m.inner, 1,
                                          m.other_step);
-  const Int together = m.rows == 1 ? kSideBySide : 2 * kSideBySide;  // sums of y move as often
+  const Int together = m.rows == 1 ? kSideBySide : 2 * kSideBySide;  // more of y moves each time
   const Int columns = std::max(columns_per_task(m.rows, m.inner, width), kLongRun);
   parallel_for(m.columns, columns, [&](Int begin, Int end) {
     for (Int p = 0; p < m.inner; p += together)
