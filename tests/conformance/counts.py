@@ -29,7 +29,7 @@ CHECKS = {
 }
 TITLES = {
     "operator": "operators: values and gradients of every float32 sample (`op_db`)",
-    "complex": "operators: values and gradients of every complex64 sample (`op_db`)",
+    "complex": "operators: values and gradients of the first eight complex64 samples (`op_db`)",
     "error": "operators: exceptions for the error inputs (`op_db`)",
     "form": "operators: methods, in-place methods, aliases (`op_db`)",
     "module": "modules: forward and backward (`module_db`)",

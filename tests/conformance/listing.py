@@ -3,7 +3,7 @@
 One line is ``<kind> <entry>  # <reason>``; the kinds are
 
     operator   value and gradient of every float32 sample of an entry of PyTorch's ``op_db``
-    complex    the same of every complex64 sample, where PyTorch takes complex numbers
+    complex    the same of the first complex64 samples, where PyTorch takes complex numbers
     error      its error inputs: the same type of exception
     form       its other forms: method, in-place method, aliases
     module     forward and backward of every sample of an entry of ``module_db``

@@ -95,18 +95,17 @@ def cholesky(A: Any, *, upper: bool = False, out: Any = None) -> Any:
     not positive definite, RuntimeError for one that is not square.
     """
     check_square("linalg.cholesky", "A", A)
-    if upper:
-        output = cholesky(A.mH).mH
-        return output if out is None else put_out(out, output)
+    matrix = A.detach()
     try:
-        output = call("linalg.cholesky", np.linalg.cholesky, A)
+        lower = call("linalg.cholesky", np.linalg.cholesky, matrix.mH if upper else matrix)
     except LinAlgError:
         raise LinAlgError(
             "linalg.cholesky: The factorization could not be completed because the input is not "
             "positive-definite"
         ) from None
+    output = lower.mH if upper else lower
     if needs_grad(A):
-        record(output, cholesky_backward, (A,), (output,))
+        record(output, cholesky_backward, (A,), (output, upper))
     return output if out is None else put_out(out, output)
 
 
@@ -114,7 +113,9 @@ def cholesky(A: Any, *, upper: bool = False, out: Any = None) -> Any:
 def cholesky_backward(node: Any, grad: Any) -> Any:
     from .solvers import solve_triangular
 
-    (lower,) = node.saved
+    lower, upper = node.saved
+    if upper:
+        lower, grad = lower.mH, grad.mH
     inner = tril(lower.mH @ grad)
     inner = (inner + tril(inner, -1).mH) / 2
     left = solve_triangular(lower.mH, inner, upper=True)

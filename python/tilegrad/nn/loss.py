@@ -204,9 +204,12 @@ class SmoothL1Loss(_Loss):
 
 
 class HuberLoss(_Loss):
-    """Half the squared difference below ``delta``, linear above (Huber, 1964)."""
+    """Half the squared difference below ``delta``, linear above (Huber, 1964). TypeError for a
+    ``delta`` that is no real number."""
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
+        if not isinstance(delta, (float, int)):
+            raise TypeError(f"delta must be a float or int, got: {type(delta)}")
         super().__init__(reduction=reduction)
         self.delta = delta
 

@@ -74,6 +74,8 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Any:
         )
     _check_fill_value("masked_fill", value)
     if isinstance(value, Tensor):
+        if value.dtype.is_complex and not input.dtype.is_complex:
+            raise RuntimeError(f"value cannot be converted to type {input.dtype} without overflow")
         if value.dtype is not input.dtype:
             value = value.to(input.dtype)
     else:
