@@ -169,6 +169,13 @@ def test_compiler_marks_change_nothing() -> None:
     tg.compiler.cudagraph_mark_step_begin()
 
 
+def test_final_takes_a_type() -> None:
+    class Layer(tg.nn.Module):
+        size: tg.jit.Final[int]
+
+    assert Layer.__annotations__["size"] == "tg.jit.Final[int]" and tg.jit.Final[int]
+
+
 def test_datasets_take_type_arguments() -> None:
     for module in (tg.utils.data, torch.utils.data):
         for name in ("Dataset", "IterableDataset", "Subset", "ConcatDataset", "StackDataset"):

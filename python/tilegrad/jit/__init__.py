@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from ..nn.module import Module
 
@@ -30,8 +30,6 @@ __all__ = [
     "unused",
     "wait",
 ]
-
-Final = Any
 
 
 class ScriptModule(Module):
