@@ -40,5 +40,5 @@ struct ActivationBackward {
 
 }  // namespace tilegrad
 
-TILEGRAD_CPU_KERNEL(activation_forward, Activation)
-TILEGRAD_CPU_KERNEL(activation_backward, ActivationBackward)
+TILEGRAD_KERNEL(activation_forward, Activation)
+TILEGRAD_KERNEL(activation_backward, ActivationBackward)

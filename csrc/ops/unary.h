@@ -36,4 +36,4 @@ struct Unary {
 
 }  // namespace tilegrad
 
-TILEGRAD_CPU_KERNEL(unary, Unary)
+TILEGRAD_KERNEL(unary, Unary)

@@ -3,7 +3,7 @@
 //
 // The tensors travel as kernel parameters. A block takes 4096 elements of one tensor, which it
 // finds by bisection. Memory sees parameter, gradient and states once each way: for Adam 7 *
-// sizeof(T) bytes an element. 256 threads at up to 40 registers, four elements of each array on
+// sizeof(T) bytes an element. 256 threads at up to 48 registers, two elements of each array on
 // their way.
 #include "ops/optimizer.h"
 
@@ -56,7 +56,7 @@ __global__ void __launch_bounds__(kBlock) step_kernel(const Batch batch, const R
   const std::int64_t first =
       static_cast<std::int64_t>(blockIdx.x - batch.first_block[low]) * kElements;
   const std::int64_t end = min(first + kElements, entry.size);
-#pragma unroll 4
+#pragma unroll 2  // more would spill the registers of the longer rules
   for (std::int64_t i = first + threadIdx.x; i < end; i += kBlock) rule(Element<T>{entry, i});
 }
 

@@ -84,26 +84,29 @@ struct AccurateCase {
   const char* name;
   UnaryOp op;
   double (*exact)(double);
-  double low, high;  // where to look closely
-  double units;      // the promised error
+  double low, high;   // where to look closely
+  double units;       // the promised error
+  double cuda_units;  // of CUDA's function, from its programming guide: beyond correct rounding
+  double promised(Isa isa) const { return isa == kCuda ? cuda_units + 0.5 : units; }
 };
-#define TILEGRAD_ACCURATE(name, low, high, units) \
-  {#name, UnaryOp::name, [](double v) { return std::name(v); }, low, high, units}
+#define TILEGRAD_ACCURATE(name, low, high, units, cuda_units) \
+  {#name, UnaryOp::name, [](double v) { return std::name(v); }, low, high, units, cuda_units}
 const AccurateCase kAccurate[] = {
-    TILEGRAD_ACCURATE(exp2, -130, 128, 1.1),     TILEGRAD_ACCURATE(expm1, -2, 2, 0.52),
-    TILEGRAD_ACCURATE(log, 0.5, 2, 0.52),        TILEGRAD_ACCURATE(log2, 0.5, 2, 0.52),
-    TILEGRAD_ACCURATE(log10, 0.5, 2, 0.52),      TILEGRAD_ACCURATE(log1p, -0.9, 2, 0.52),
-    TILEGRAD_ACCURATE(sin, -100, 100, 0.52),     TILEGRAD_ACCURATE(cos, -100, 100, 0.52),
-    TILEGRAD_ACCURATE(tan, -100, 100, 0.52),     TILEGRAD_ACCURATE(asin, -1, 1, 0.52),
-    TILEGRAD_ACCURATE(acos, -1, 1, 0.52),        TILEGRAD_ACCURATE(atan, -8, 8, 0.52),
-    TILEGRAD_ACCURATE(sinh, -3, 3, 0.52),        TILEGRAD_ACCURATE(cosh, -3, 3, 0.52),
-    TILEGRAD_ACCURATE(asinh, -3, 3, 0.52),       TILEGRAD_ACCURATE(acosh, 1, 3, 0.52),
-    TILEGRAD_ACCURATE(atanh, -0.99, 0.99, 0.52), TILEGRAD_ACCURATE(erfc, -4, 10, 0.52),
+    TILEGRAD_ACCURATE(exp2, -130, 128, 1.1, 2),     TILEGRAD_ACCURATE(expm1, -2, 2, 0.52, 1),
+    TILEGRAD_ACCURATE(log, 0.5, 2, 0.52, 1),        TILEGRAD_ACCURATE(log2, 0.5, 2, 0.52, 1),
+    TILEGRAD_ACCURATE(log10, 0.5, 2, 0.52, 2),      TILEGRAD_ACCURATE(log1p, -0.9, 2, 0.52, 1),
+    TILEGRAD_ACCURATE(sin, -100, 100, 0.52, 2),     TILEGRAD_ACCURATE(cos, -100, 100, 0.52, 2),
+    TILEGRAD_ACCURATE(tan, -100, 100, 0.52, 4),     TILEGRAD_ACCURATE(asin, -1, 1, 0.52, 2),
+    TILEGRAD_ACCURATE(acos, -1, 1, 0.52, 2),        TILEGRAD_ACCURATE(atan, -8, 8, 0.52, 2),
+    TILEGRAD_ACCURATE(sinh, -3, 3, 0.52, 3),        TILEGRAD_ACCURATE(cosh, -3, 3, 0.52, 2),
+    TILEGRAD_ACCURATE(asinh, -3, 3, 0.52, 3),       TILEGRAD_ACCURATE(acosh, 1, 3, 0.52, 4),
+    TILEGRAD_ACCURATE(atanh, -0.99, 0.99, 0.52, 3), TILEGRAD_ACCURATE(erfc, -4, 10, 0.52, 4),
 };
 #undef TILEGRAD_ACCURATE
 
 // NaN where the exact result is NaN, the sign of zeros, and the promised error everywhere else.
-void expect_accurate(const AccurateCase& c, const Array<float>& x, const Array<float>& y) {
+void expect_accurate(const AccurateCase& c, const Array<float>& x, const Array<float>& y,
+                     double units) {
   double worst = 0;
   for (std::int64_t i = 0; i < x.size; ++i) {
     const double exact = c.exact(static_cast<double>(x[i]));
@@ -117,7 +120,7 @@ void expect_accurate(const AccurateCase& c, const Array<float>& x, const Array<f
     const double unit = std::nextafter(size, INFINITY) - size;
     worst = std::max(worst, std::abs(static_cast<double>(y[i]) - exact) / unit);
   }
-  EXPECT_LE(worst, c.units);
+  EXPECT_LE(worst, units);
 }
 
 TEST(Unary, Float32FunctionsAreAccurateForEveryArgument) {
@@ -126,8 +129,8 @@ TEST(Unary, Float32FunctionsAreAccurateForEveryArgument) {
     SCOPED_TRACE(c.name);
     Array<float> near = grid(c.low, c.high, 100'003);
     for_each_isa([&](Isa isa) {
-      expect_accurate(c, every, apply(isa, c.op, every));
-      expect_accurate(c, near, apply(isa, c.op, near));
+      expect_accurate(c, every, apply(isa, c.op, every), c.promised(isa));
+      expect_accurate(c, near, apply(isa, c.op, near), c.promised(isa));
     });
   }
 }
@@ -140,7 +143,7 @@ TEST(Unary, ZerosInfinitiesAndDenormals) {
   for (std::int64_t i = 0; i < x.size; ++i) x[i] = edges[i % 14];
   for (const AccurateCase& c : kAccurate) {
     SCOPED_TRACE(c.name);
-    for_each_isa([&](Isa isa) { expect_accurate(c, x, apply(isa, c.op, x)); });
+    for_each_isa([&](Isa isa) { expect_accurate(c, x, apply(isa, c.op, x), c.promised(isa)); });
   }
 }
 
