@@ -52,12 +52,15 @@ def dense_relu_backward(node: Any, grad: Any) -> tuple:
 
 
 def _gradients(node: Any, grad: Any, input: Any, kernel: Any) -> tuple:
-    shape = input.shape
+    shape, grad_input = input.shape, None
     if grad.ndim != 2:  # the products see one batch of rows
         grad = grad.reshape(-1, kernel.shape[1])
         input = input.reshape(-1, kernel.shape[0])
+    if node.needs(0):
+        grad_input = matmul(grad, kernel.t())
+        grad_input = grad_input if len(shape) == 2 else grad_input.reshape(shape)
     return (
-        matmul(grad, kernel.t()).reshape(shape) if node.needs(0) else None,
+        grad_input,
         _grad_kernel(input, grad) if node.needs(1) else None,
         grad.sum(0) if node.needs(2) else None,
     )

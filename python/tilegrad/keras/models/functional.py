@@ -7,12 +7,13 @@ from typing import Any
 import tilegrad as tg
 
 from .. import tree
+from ..config import settings
 from ..dtypes import convert_to_tensor, dtype_of
 from ..layers.core import InputLayer
 from ..layers.layer import Layer
 from ..layers.signature import shape_of
 from ..registry import deserialize_keras_object, own
-from ..symbolic import KerasTensor, Node, Operation, is_keras_tensor
+from ..symbolic import KerasTensor, Node, Operation, context, is_keras_tensor
 from .model import Model
 
 __all__ = ["Functional", "Graph"]
@@ -102,7 +103,8 @@ class Graph:
                 slots.setdefault(id(x), len(slots))
             into = [slots[id(x)] for x in node.output_tensors]
             one = into[0] if is_keras_tensor(node.outputs) else None
-            self._steps.append((node.operation, single, where, one, into))
+            direct = single and one is not None and _is_plain(node.operation)
+            self._steps.append((node.operation, single, where, one, into, direct))
         self._count = len(slots)
         self._results = [slots[id(x)] for x in self.outputs]
 
@@ -116,7 +118,16 @@ class Graph:
     def run(self, values: list[Any]) -> list[Any]:
         """The outputs for tensors in the place of the inputs."""
         held: list[Any] = [*values, *[None] * (self._count - len(values))]
-        for operation, single, where, one, into in self._steps:
+        training = context.training
+        whole = context.masks or any(isinstance(x, KerasTensor) for x in values)
+        for operation, single, where, one, into, direct in self._steps:
+            if direct and not whole and operation._hooks is None:
+                # What __call__ would do beside is done: the graph was checked when it was made.
+                if operation._call_info.takes_training:
+                    held[into[0]] = operation.call(held[where], training=training)
+                else:
+                    held[into[0]] = operation.call(held[where])
+                continue
             if single:
                 made = operation(held[where])
             else:
@@ -130,6 +141,21 @@ class Graph:
                 for index, value in zip(into, tree.flatten(made), strict=True):
                     held[index] = value
         return [held[index] for index in self._results]
+
+
+def _is_plain(operation: Any) -> bool:
+    """Whether calling the layer is no more than its ``call``: one of ours, without penalties on
+    activities, and of the same dtype as its inputs."""
+    return (
+        isinstance(operation, Layer)
+        and not isinstance(operation, Model)
+        and type(operation).__module__.startswith("tilegrad.keras.layers.")
+        and type(operation).__call__ is Layer.__call__
+        and operation.activity_regularizer is None
+        and not operation._makes_masks
+        and operation._policy.name == "float32" == settings.floatx
+        and all(x.dtype == "float32" for x in operation._inbound_nodes[0].input_tensors)
+    )
 
 
 class _Slot:

@@ -150,7 +150,7 @@ class Arrays(Source):
         for start in range(0, count, size):
             rows = order[start : start + size]
             if flat:
-                yield tuple([part[rows] for part in used])
+                yield tuple([tg.index_select(part, 0, rows) for part in used])
             else:
                 yield _mapped(lambda x, rows=rows: _rows(x, rows), used)
 
@@ -167,7 +167,7 @@ def _length(x: Any) -> Any:
 
 
 def _rows(x: Any, rows: Any) -> Any:
-    return x[rows.numpy()] if isinstance(x, np.ndarray) else x[rows]
+    return x[rows.numpy()] if isinstance(x, np.ndarray) else tg.index_select(x, 0, rows)
 
 
 def _mapped(function: Any, parts: tuple) -> tuple:
