@@ -12,9 +12,10 @@ from typing import Any
 from .. import _C
 from ..autograd.graph import needs_grad, record
 from ..tensor import Tensor
+from ._dims import numpy_names, with_kept_dims
 from ._register import method, put_out
 from .binary import maximum, minimum
-from .reduce import numpy_names, sum, with_kept_dims
+from .reduce import sum
 
 __all__ = ["argmax", "argmin", "max", "min"]
 

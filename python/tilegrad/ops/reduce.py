@@ -16,6 +16,7 @@ from typing import Any
 
 from .. import _C
 from ..autograd.graph import needs_grad, record
+from ._dims import count_reduced, numpy_names, with_kept_dims
 from ._register import method, put_out, takes_tensors
 from .view import reshape
 
@@ -35,40 +36,6 @@ __all__ = [
     "var",
     "var_mean",
 ]
-
-
-def numpy_names(op: str, dim: Any, keepdim: bool, names: dict) -> tuple[Any, bool]:
-    """(dim, keepdim) where the caller wrote ``axis`` or ``keepdims``; TypeError for other names."""
-    for name, value in names.items():
-        if name == "axis" and dim is None:
-            dim = value
-        elif name == "keepdims" and not keepdim:
-            keepdim = value
-        else:
-            raise TypeError(f"{op}() got an unexpected keyword argument '{name}'")
-    return dim, keepdim
-
-
-def dims_of(dim: Any, ndim: int) -> tuple[int, ...]:
-    """The reduced dimensions, counted from the front, of an argument that was checked before."""
-    if dim is None:
-        return tuple(range(ndim))
-    if isinstance(dim, (tuple, list)):
-        return tuple(d % builtins.max(ndim, 1) for d in dim) or tuple(range(ndim))
-    return (dim % builtins.max(ndim, 1),)
-
-
-def with_kept_dims(tensor: Any, shape: Any, dim: Any, keepdim: bool) -> Any:
-    """A result of a reduction of ``shape`` with its reduced dimensions back, as size 1."""
-    if keepdim:
-        return tensor
-    dims = dims_of(dim, len(shape))
-    return reshape(tensor, [1 if d in dims else size for d, size in enumerate(shape)])
-
-
-def _count(shape: Any, dim: Any) -> int:
-    """How many elements go into one result."""
-    return math.prod(shape[d] for d in dims_of(dim, len(shape)) if d < len(shape))
 
 
 @method()
@@ -134,7 +101,7 @@ def mean(
 def mean_backward(node: Any, grad: Any) -> Any:
     shape, dim, keepdim = node.saved
     grad = with_kept_dims(grad, shape, dim, keepdim)
-    count = _count(shape, dim)
+    count = count_reduced(shape, dim)
     return (grad / count if count else grad).expand(shape)
 
 
@@ -345,7 +312,7 @@ def var_mean(
 def var_backward(node: Any, grad: Any) -> Any:
     input, dim, keepdim, correction = node.saved
     grad = with_kept_dims(grad, input.shape, dim, keepdim)
-    degrees = _count(input.shape, dim) - correction
+    degrees = count_reduced(input.shape, dim) - correction
     factor = 2 / degrees if degrees else math.inf
     return grad * factor * (input - mean(input, dim, True))
 
@@ -381,7 +348,7 @@ def std_backward(node: Any, grad: Any) -> Any:
     # A constant input has no slope; 0 is the choice that keeps training alive.
     grad = where(deviation == 0, 0.0, grad / (2 * deviation))
     grad = with_kept_dims(grad, input.shape, dim, keepdim)
-    degrees = _count(input.shape, dim) - correction
+    degrees = count_reduced(input.shape, dim) - correction
     factor = 2 / degrees if degrees else math.inf
     return grad * factor * (input - mean(input, dim, True))
 
