@@ -66,7 +66,7 @@ install-for-tests: .venv-test/made googletest
 
 test: install-for-tests
 	.venv-test/bin/ctest --test-dir build/test --output-on-failure
-	.venv-test/bin/python -m pytest
+	PYTHONHASHSEED=0 .venv-test/bin/python -m pytest -n auto
 
 bench: install-for-tests
 	.venv-test/bin/python benchmarks/suite.py $(BENCH)
