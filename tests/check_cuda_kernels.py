@@ -27,6 +27,8 @@ FLAGS += [f"-I{ROOT / 'cuda'}", f"-I{ROOT / 'csrc'}", "-DTILEGRAD_WITH_CUDA"]
 # Functions whose reduction of huge arguments keeps a table of digits in local memory; only such
 # arguments reach it.
 MAY_USE_LOCAL_MEMORY = re.compile(r"(sin|cos|tan)_of")
+# A float64 square root is a call, around which values are saved; float64 is there for checks.
+MAY_SPILL = re.compile(r"sqrt_ofIdE")
 
 
 class Kernel(NamedTuple):
@@ -87,6 +89,8 @@ def complaints_about(kernels: list[Kernel], text: str, where: str) -> list[str]:
         if "C7510" in line or "arning" in line
     ]
     for kernel in kernels:
+        if MAY_SPILL.search(kernel.name):
+            continue
         if kernel.spilled_bytes:
             complaints.append(f"{where}: {kernel.name} spills {kernel.spilled_bytes} bytes")
         elif kernel.stack_bytes and not MAY_USE_LOCAL_MEMORY.search(kernel.name):

@@ -70,6 +70,12 @@ void unary_floats(const Unary& args) {
 // --- integers: one kernel per dtype; they wrap around, in unsigned arithmetic ---
 
 template <class T>
+__device__ bool is_negative(T x) {
+  if constexpr (std::is_unsigned_v<T>) return false;
+  else return x < T{0};
+}
+
+template <class T>
 struct WholeOperation {
   UnaryOp op;
   __device__ T operator()(T x) const {
@@ -78,9 +84,9 @@ struct WholeOperation {
       case UnaryOp::neg:
         return static_cast<T>(0 - wide);
       case UnaryOp::abs:
-        return x < T{0} ? static_cast<T>(0 - wide) : x;
+        return is_negative(x) ? static_cast<T>(0 - wide) : x;
       case UnaryOp::sign:
-        return static_cast<T>((x > T{0}) - (x < T{0}));
+        return static_cast<T>((x != T{0}) - 2 * is_negative(x));
       case UnaryOp::square:
         return static_cast<T>(wide * wide);
       default:  // bitwise_not
