@@ -27,8 +27,9 @@ FLAGS += [f"-I{ROOT / 'cuda'}", f"-I{ROOT / 'csrc'}", "-DTILEGRAD_WITH_CUDA"]
 # Functions whose reduction of huge arguments keeps a table of digits in local memory; only such
 # arguments reach it.
 MAY_USE_LOCAL_MEMORY = re.compile(r"(sin|cos|tan)_of")
-# A float64 square root is a call, around which values are saved; float64 is there for checks.
-MAY_SPILL = re.compile(r"sqrt_ofIdE")
+# Kernels of float64, which is there for checks: around a division or a root, a call on the card,
+# values are saved. In mangled names a template's argument double is a d.
+MAY_SPILL = re.compile(r"I(Li\d+E)?d[EJN]")
 
 
 class Kernel(NamedTuple):

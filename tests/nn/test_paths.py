@@ -14,8 +14,6 @@ from support import as_array, check_error, randn
 # What torch.nn has and we have not; the reason stands beside it.
 MISSING = {
     "CrossMapLRN2d",  # an old form of LocalResponseNorm
-    "LinearCrossEntropyLoss",  # new in 2.13; Linear and CrossEntropyLoss do it
-    "LinearCrossEntropyOptions",
 }
 
 
