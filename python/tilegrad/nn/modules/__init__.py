@@ -28,6 +28,7 @@ _PLACES = {
     "instancenorm": ("normalization", "lazy"),
     "lazy": ("lazy",),
     "linear": ("linear", "lazy"),
+    "linear_cross_entropy_options": ("linear_cross_entropy",),
     "loss": ("loss", "margin_loss"),
     "module": ("module", "state"),
     "normalization": ("normalization",),
