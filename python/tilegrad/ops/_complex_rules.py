@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import _C
 from ..tensor import Tensor, as_array
+from ._register import takes_tensors
 
 __all__: list[str] = []
 
@@ -375,4 +376,10 @@ RULES = {
     "normal_": _normal_in_place,
 }
 
-_C._register_complex_rules(RULES)
+# A rule may get a number where it expects a tensor.
+_C._register_complex_rules(
+    {
+        name: takes_tensors(rule) if hasattr(rule, "__code__") else rule
+        for name, rule in RULES.items()
+    }
+)

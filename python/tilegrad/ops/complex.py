@@ -150,6 +150,7 @@ def _written(op: str, output: Any, out: Any) -> Any:
     return output if out is None else put_out(out, output)
 
 
+@takes_tensors
 def complex(real: Any, imag: Any, *, out: Any = None) -> Any:
     """``real + 1j * imag`` of two tensors of one dtype, float32 or float64; shapes broadcast.
 
@@ -163,6 +164,7 @@ def complex(real: Any, imag: Any, *, out: Any = None) -> Any:
     return _written("complex", view_as_complex(stack(broadcast_tensors(real, imag), -1)), out)
 
 
+@takes_tensors
 def polar(abs: Any, angle: Any, *, out: Any = None) -> Any:
     """``abs * exp(1j * angle)``, with the angle in radians. Dtypes and errors are those of
     :func:`complex`."""

@@ -18,7 +18,7 @@ from .. import _C
 from ..autograd.conjugation import wirtinger
 from ..autograd.graph import needs_grad, record
 from ..tensor import Tensor, as_array
-from ._register import method
+from ._register import method, takes_tensors
 from .complex import complex, imag, real, view_as_complex, view_as_real
 
 __all__ = ["istft", "stft"]
@@ -147,6 +147,7 @@ def _is_complex(x: Any) -> bool:
 
 
 @method()
+@takes_tensors
 def stft(
     input: Any,
     n_fft: int,
@@ -247,6 +248,7 @@ def _check_pieces(said: str, length: int, n_fft: int, hop: int, win: int) -> Non
 
 
 @method()
+@takes_tensors
 def istft(
     input: Any,
     n_fft: int,
