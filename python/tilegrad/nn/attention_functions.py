@@ -7,6 +7,7 @@ import warnings
 from typing import Any
 
 from .. import _C
+from ..ops._register import takes_tensors
 from ..ops.attention import scaled_dot_product_attention
 from ..ops.dropout import dropout
 from ..ops.fill import zeros
@@ -17,6 +18,7 @@ from ..ops.softmax import softmax
 __all__ = ["multi_head_attention_forward"]
 
 
+@takes_tensors
 def multi_head_attention_forward(
     query: Any,
     key: Any,
