@@ -125,9 +125,10 @@ TILEGRAD_INLINE Vec<float> magnitude_of(Vec<float> x) {
 }
 
 // x * P(X <= x) = max(x, 0) - |x| * P(X > |x|): accurate on the left, too, where the result is
-// small. NaN for both infinities (their product with 0), as in PyTorch.
+// small. NaN for minus infinity (its product with 0), as in PyTorch; plus infinity, whose tail
+// is 0 as well, is held to the largest number, so that it stays what it is.
 TILEGRAD_INLINE Vec<float> gelu_value(Vec<float> x) {
-  const Vec<float> z = magnitude_of(x);
+  const Vec<float> z = larger(-x, smaller(splat(3.40282347e38f), x));
   return larger(Vec<float>{}, x) - z * normal_tail(z, bell(x));
 }
 TILEGRAD_INLINE Vec<float> gelu_slope(Vec<float> x) {
