@@ -169,6 +169,16 @@ void batchnorm_train(const BatchNorm& args) {
   });
 }
 
+void batchnorm_rstd(const BatchNorm& args) {
+  visit_floating(args.dtype, [&](auto t) {
+    using T = typename decltype(t)::type;
+    const auto* variance = static_cast<const T*>(args.running_var);
+    auto* rstd = static_cast<T*>(args.rstd);
+    const T eps = static_cast<T>(args.eps);
+    for (std::int64_t c = 0; c < args.channels; ++c) rstd[c] = T{1} / std::sqrt(variance[c] + eps);
+  });
+}
+
 void batchnorm_forward(const BatchNorm& args) {
   visit_floating(args.dtype, [&](auto t) {
     using T = typename decltype(t)::type;

@@ -24,7 +24,7 @@ struct BatchNorm {
   void* mean = nullptr;
   void* rstd = nullptr;  // 1 / sqrt(variance + eps)
 
-  // batchnorm_train: blended into, with the unbiased variance, unless null.
+  // batchnorm_train: blended into, with the unbiased variance, unless null. batchnorm_rstd: read.
   void* running_mean = nullptr;
   void* running_var = nullptr;
   double momentum = 0;  // the share of the new value
@@ -42,5 +42,6 @@ struct BatchNorm {
 }  // namespace tilegrad
 
 TILEGRAD_KERNEL(batchnorm_train, BatchNorm)     // mean, rstd, running_* and y from x
+TILEGRAD_KERNEL(batchnorm_rstd, BatchNorm)      // rstd from running_var and eps
 TILEGRAD_KERNEL(batchnorm_forward, BatchNorm)   // y from x, mean, rstd
 TILEGRAD_KERNEL(batchnorm_backward, BatchNorm)  // grad_* from x, grad_y, mean, rstd

@@ -89,6 +89,14 @@ struct InputGradient {
 };
 
 template <class T>
+struct RunningRstd {
+  const T* variance;
+  T* rstd;
+  T eps;
+  __device__ void operator()(std::int64_t c) const { rstd[c] = T{1} / sqrt(variance[c] + eps); }
+};
+
+template <class T>
 void forward(const BatchNorm& args) {
   const ChannelIndex index(args.batch, args.channels, args.length);
   for_each_index(args.batch * args.channels * args.length,
@@ -129,6 +137,15 @@ void backward(const BatchNorm& args) {
 
 void batchnorm_train(const BatchNorm& args) {
   visit_floating(args.dtype, [&](auto type) { train<typename decltype(type)::type>(args); });
+}
+
+void batchnorm_rstd(const BatchNorm& args) {
+  visit_floating(args.dtype, [&](auto type) {
+    using T = typename decltype(type)::type;
+    for_each_index(args.channels,
+                   RunningRstd<T>{static_cast<const T*>(args.running_var),
+                                  static_cast<T*>(args.rstd), static_cast<T>(args.eps)});
+  });
 }
 
 void batchnorm_forward(const BatchNorm& args) {

@@ -118,6 +118,24 @@ py::tuple batch_norm_train(const Tensor& x, const OptionalTensor& running_mean,
   return py::make_tuple(std::move(y), std::move(mean), std::move(rstd));
 }
 
+// 1 / sqrt(running_var + eps); of halves in float32, as only the output is rounded.
+Tensor batch_norm_rstd(const Tensor& running_var, double eps) {
+  const Tensor variance = contiguous(running_var);
+  TILEGRAD_CHECK(variance.ndim() == 1, runtime,
+                 "batch_norm: argument 'running_var': expected shape (channels), got ",
+                 variance.shape.str());
+  TILEGRAD_CHECK(variance.dtype == DType::float32 || variance.dtype == DType::float64,
+                 not_implemented, "batch_norm: argument 'running_var': expected a floating dtype, ",
+                 "got ", info(variance.dtype).name);
+  Tensor rstd = empty(variance.shape, variance.dtype, variance.device());
+  BatchNorm args{.dtype = variance.dtype, .batch = 1, .channels = variance.shape[0], .length = 1};
+  args.eps = eps;
+  args.running_var = variance.bytes();
+  args.rstd = rstd.bytes();
+  if (args.channels > 0) run(batchnorm_rstd_kernel, variance.device(), args, args.channels);
+  return rstd;
+}
+
 Tensor batch_norm(const Tensor& x, const Tensor& mean, const Tensor& rstd,
                   const OptionalTensor& weight, const OptionalTensor& bias, bool relu,
                   const OptionalTensor& residual) {
@@ -194,6 +212,7 @@ void bind_batchnorm(py::module_& module) {
              py::arg("eps"), py::arg("relu"), py::arg("residual"));
   module.def("batch_norm", &batch_norm, py::arg("input"), py::arg("mean"), py::arg("rstd"),
              py::arg("weight"), py::arg("bias"), py::arg("relu"), py::arg("residual"));
+  module.def("batch_norm_rstd", &batch_norm_rstd, py::arg("running_var"), py::arg("eps"));
   module.def("batch_norm_backward", &batch_norm_backward, py::arg("grad"), py::arg("input"),
              py::arg("mean"), py::arg("rstd"), py::arg("weight"), py::arg("training"),
              py::arg("wants_grad_input"), py::arg("output"), py::arg("wants_grad_residual"));

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import tilegrad as tg
-from support import assert_same, check, check_error, randn
+from support import assert_same, check, randn
 
 F = tg.nn.functional
 
@@ -179,10 +179,39 @@ def test_refused(make, act):
     assert type(errors[0]) is type(errors[1]), errors
 
 
-def test_antialias_is_refused():
-    x = tg.zeros(1, 1, 4, 4)
-    check_error(
-        NotImplementedError,
-        "antialias",
-        lambda: F.interpolate(x, 2, mode="bilinear", antialias=True),
-    )
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["float64", "float32"])
+def test_antialias(mode, dtype):
+    x = randn(2, 3, 13, 11, dtype=dtype)
+    tolerance = {"rtol": 1e-5, "atol": 1e-5} if dtype is np.float32 else {"atol": 1e-12}
+    options = [{"size": size} for size in [(4, 3), (5, 17), (20, 2), (1, 1), (13, 11)]]
+    options += [{"scale_factor": factor} for factor in [0.5, 0.31, 2, (0.7, 1.3)]]
+    for option in options:
+        for align in (None, False, True):
+            check(
+                lambda m, x, o=option, a=align: m.nn.functional.interpolate(
+                    x, **o, mode=mode, align_corners=a, antialias=True
+                ),
+                x,
+                **tolerance,
+            )
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic"])
+def test_interpolate_channels_last(mode):
+    """The memory order is kept, and so are the values."""
+    x = tg.randn(2, 5, 6, 7)
+    last = x.to(memory_format=tg.channels_last)
+    y = F.interpolate(last, (9, 4), mode=mode)
+    assert y.is_contiguous(memory_format=tg.channels_last)
+    assert bool(tg.allclose(y, F.interpolate(x, (9, 4), mode=mode), atol=1e-6))
+
+
+def test_second_derivatives_of_interpolate():
+    results = []
+    for m in (tg, torch):
+        x = m.tensor(randn(1, 2, 4, 5), requires_grad=True)
+        y = m.nn.functional.interpolate(x, (6, 3), mode="bicubic") ** 3
+        (grad,) = m.autograd.grad(y.sum(), x, create_graph=True)
+        results.append(m.autograd.grad((grad**2).sum(), x)[0].numpy())
+    np.testing.assert_allclose(results[0], results[1], rtol=1e-10)

@@ -117,6 +117,31 @@ void check(const Sizes& s, bool fused, double tolerance) {
   for_each_isa([&](Isa isa) { expected.run(isa, tolerance); });
 }
 
+template <class T>
+void check_running_rstd(std::int64_t channels, double tolerance) {
+  Array<T> variance = Array<T>::random(channels, 6), rstd(channels);
+  Array<double> expected(channels);
+  for (std::int64_t c = 0; c < channels; ++c) {
+    variance[c] *= variance[c];
+    expected[c] = 1 / std::sqrt(static_cast<double>(variance[c]) + 1e-5);
+  }
+  for_each_isa([&](Isa isa) {
+    BatchNorm args{.dtype = DTypeOf<T>::value, .batch = 1, .channels = channels, .length = 1};
+    args.eps = 1e-5;
+    args.running_var = variance.data();
+    args.rstd = rstd.data();
+    run_on(isa, batchnorm_rstd_kernel, args);
+    expect_close(rstd, expected, channels, tolerance, 0);
+  });
+}
+
+TEST(BatchNorm, RstdOfRunningVariance) {
+  for (std::int64_t channels : {1, 3, 64, 77}) {
+    check_running_rstd<float>(channels, 1e-6);
+    check_running_rstd<double>(channels, 1e-15);
+  }
+}
+
 TEST(BatchNorm, AgreesWithPlainLoops) {
   for (const Sizes& s : kSizes)
     for (bool fused : {false, true}) {

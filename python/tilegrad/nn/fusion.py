@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .. import _autocast
+from .. import _C, _autocast
 from ..autograd.graph import needs_grad
 from ..ops.batchnorm import batch_norm_relu
 from ..ops.conv2d import conv2d_inference
@@ -76,8 +76,7 @@ def _norm_of(layer: Any, input: Any, norm: Any) -> tuple | None:
         return None
     if input.dtype.itemsize == 2:  # halves: only the output is rounded
         return None
-    rstd = (norm.running_var.detach() + norm.eps) ** -0.5
-    return norm.running_mean, rstd, norm.weight, norm.bias
+    return norm.running_mean, _C.batch_norm_rstd(norm.running_var, norm.eps), norm.weight, norm.bias
 
 
 def _convolve(chain: list[Any], at: int, input: Any) -> tuple[Any, int]:

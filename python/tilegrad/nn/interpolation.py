@@ -1,26 +1,26 @@
 """Resizing of signals, images and volumes: interpolate.
 
 Every mode but 'area' and 'nearest' in whole steps is a weighted sum of a few elements along one
-dimension after the other, so the gradient comes from selecting, scaling and adding.
+dimension after the other.
 """
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from .. import _C
 from ..ops._register import takes_tensors
-from ..ops.fill import from_numpy
 from ..ops.pool import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
     adaptive_avg_pool3d,
     repeat_in_blocks,
 )
+from ..ops.resample import Table, Tables, resample
 
 __all__ = ["interpolate"]
 
@@ -45,11 +45,12 @@ def interpolate(
     'linear' (3 dimensions), 'bilinear' and 'bicubic' (4), 'trilinear' (5) or 'area' (the average of
     what an output element covers). ``align_corners`` places first and last elements upon each
     other; otherwise the edges of the images meet. ``recompute_scale_factor``: sample at the ratio
-    of the rounded sizes. The cubic is that of Keys, "Cubic Convolution Interpolation for Digital
-    Image Processing" (1981), with a = -0.75.
+    of the rounded sizes. ``antialias``: a filter that widens where the image shrinks, of bilinear
+    and bicubic. The cubic is that of Keys, "Cubic Convolution Interpolation for Digital
+    Image Processing" (1981), with a = -0.75, or -0.5 under ``antialias``.
 
     Raises ValueError for sizes and options that contradict each other, NotImplementedError for
-    other numbers of dimensions, modes, dtypes and ``antialias``, RuntimeError for empty images.
+    other numbers of dimensions, modes and dtypes, RuntimeError for empty images.
     """
     dims = input.ndim - 2
     if mode not in _MODES or dims not in (1, 2, 3):
@@ -63,13 +64,11 @@ def interpolate(
             "linear | bilinear | bicubic | trilinear"
         )
     size, scales = _sizes(input, size, scale_factor, recompute_scale_factor)
-    if antialias:
-        if mode not in ("bilinear", "bicubic") or dims != 2:
-            raise ValueError(
-                "Anti-alias option is restricted to bilinear and bicubic modes and requires a 4-D "
-                "tensor as input"
-            )
-        raise NotImplementedError("interpolate: antialias=True is not supported")
+    if antialias and (mode not in ("bilinear", "bicubic") or dims != 2):
+        raise ValueError(
+            "Anti-alias option is restricted to bilinear and bicubic modes and requires a 4-D "
+            "tensor as input"
+        )
     if input.ndim != _DIMS.get(mode, input.ndim):
         raise NotImplementedError(
             f"Got {input.ndim}D input, but {mode} mode needs {_DIMS[mode]}D input"
@@ -87,10 +86,12 @@ def interpolate(
     if mode.startswith("nearest") and steps is not None:
         return repeat_in_blocks(input, steps) if max(steps) > 1 else input
     output = input
-    if not mode.startswith("nearest") and input.dtype not in (_C.float32, _C.float64):
+    if input.dtype not in (_C.float32, _C.float64):
         output = input.float()  # halves are rounded once, at the end
     for d in reversed(range(dims)):
-        output = _resample(output, d + 2, size[d], scales[d], mode, bool(align_corners))
+        output = _resample(
+            output, d + 2, size[d], scales[d], mode, bool(align_corners), bool(antialias)
+        )
     return output.to(input.dtype)
 
 
@@ -133,57 +134,91 @@ def _area(input: Any, size: tuple) -> Any:
 
 
 def _resample(
-    input: Any, dim: int, size: int, factor: float | None, mode: str, align_corners: bool
+    input: Any, dim: int, size: int, factor: float | None, mode: str, align: bool, antialias: bool
 ) -> Any:
     """Along one dimension."""
-    old = input.shape[dim]
     number = np.float64 if input.dtype is _C.float64 else np.float32  # as PyTorch
-    total: Any = None
-    for index, weight in _taps(old, size, factor, mode, align_corners, number):
-        part = input.index_select(dim, _tensor(index, input))
-        if weight is not None:
-            part = part * _tensor(weight, input).reshape(-1, *(1,) * (input.ndim - dim - 1))
-        total = part if total is None else total + part
-    return total
+    key = (input.shape[dim], size, factor, mode, align, antialias, number)
+    return resample(input, dim, _tables(*key))
 
 
-def _tensor(values: np.ndarray, like: Any) -> Any:
-    return from_numpy(values).to(like.device)
+@functools.lru_cache(maxsize=64)
+def _tables(
+    old: int,
+    size: int,
+    factor: float | None,
+    mode: str,
+    align_corners: bool,
+    antialias: bool,
+    number: Any,
+) -> Tables:
+    if antialias:
+        return Tables(_smooth_table(old, size, factor, mode, align_corners, number))
+    index, weight = _taps(old, size, factor, mode, align_corners, number)
+    taps = index.shape[1]
+    begin = np.arange(0, size * taps + 1, taps)
+    return Tables(Table(old, begin, index.reshape(-1), weight.reshape(-1)))
 
 
 def _taps(
     old: int, size: int, factor: float | None, mode: str, align_corners: bool, number: Any
-) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-    """(positions, weights) of each element in the weighted sum; no weights where it is one."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """(positions, weights) of the elements in each weighted sum, both (size, taps)."""
     if mode.startswith("nearest"):
         ratio = np.float32(old / size if factor is None else 1 / factor)
         middle = np.float32(0.5 if mode == "nearest-exact" else 0)
         position = np.floor((np.arange(size, dtype=np.float32) + middle) * ratio)
-        yield np.minimum(position.astype(np.int64), old - 1), None
-        return
-    target = np.arange(size).astype(number)
-    if align_corners:
-        source = target * number((old - 1) / (size - 1) if size > 1 else 0)
-    else:
-        ratio = number(old / size if factor is None else 1 / factor)
+        index = np.minimum(position.astype(np.int64), old - 1)
+        return index[:, None], np.ones((size, 1), number)
+    target, ratio = np.arange(size).astype(number), _ratio(old, size, factor, align_corners, number)
+    source = target * ratio
+    if not align_corners:
         source = (target + number(0.5)) * ratio - number(0.5)
     if mode != "bicubic":
         source = np.maximum(source, number(0))
     floor = np.floor(source)
-    share, first = (source - floor).astype(number), floor.astype(np.int64)
+    share, first = (source - floor).astype(number)[:, None], floor.astype(np.int64)[:, None]
     if mode == "bicubic":
-        for offset in range(-1, 3):
-            distance = np.abs(share - number(offset))
-            yield np.clip(first + offset, 0, old - 1), _cubic(distance).astype(number)
-    else:
-        first = np.minimum(first, old - 1)
-        yield first, number(1) - share
-        yield np.minimum(first + 1, old - 1), share
+        offsets = np.arange(-1, 3)
+        weight = _cubic(np.abs(share - offsets.astype(number)), -0.75).astype(number)
+        return np.clip(first + offsets, 0, old - 1), weight
+    first = np.minimum(first, old - 1)
+    index = np.concatenate([first, np.minimum(first + 1, old - 1)], 1)
+    return index, np.concatenate([number(1) - share, share], 1)
 
 
-def _cubic(x: np.ndarray) -> np.ndarray:
-    """Keys' kernel at distances from 0 to 2."""
-    a = -0.75
+def _ratio(old: int, size: int, factor: float | None, align_corners: bool, number: Any) -> Any:
+    """Steps of the input per step of the output."""
+    if align_corners:
+        return number((old - 1) / (size - 1) if size > 1 else 0)
+    return number(old / size if factor is None else 1 / factor)
+
+
+def _smooth_table(
+    old: int, size: int, factor: float | None, mode: str, align_corners: bool, number: Any
+) -> Table:
+    """The filter is as wide as the output's step where that is the larger one."""
+    reach, kernel = (1, _hat) if mode == "bilinear" else (2, lambda x: _cubic(x, -0.5))
+    ratio = _ratio(old, size, factor, align_corners, number)
+    width = max(ratio, number(1))
+    center = ratio * (np.arange(size).astype(number) + number(0.5))
+    first = np.maximum((center - reach * width + number(0.5)).astype(np.int64), 0)
+    end = np.minimum((center + reach * width + number(0.5)).astype(np.int64), old)
+    counts = end - first
+    begin = np.concatenate([[0], np.cumsum(counts)])
+    row = np.repeat(np.arange(size), counts)
+    index = np.arange(begin[-1]) - begin[row] + first[row]
+    weight = kernel(np.abs((index.astype(number) - center[row] + number(0.5)) / width))
+    sums = np.add.reduceat(weight, begin[:-1]) if begin[-1] else np.ones(size)
+    return Table(old, begin, index, (weight / sums[row]).astype(number))
+
+
+def _hat(x: np.ndarray) -> np.ndarray:
+    return np.maximum(1 - x, 0)
+
+
+def _cubic(x: np.ndarray, a: float) -> np.ndarray:
+    """Keys' kernel at distances x."""
     near = ((a + 2) * x - (a + 3)) * x * x + 1
     far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
-    return np.where(x <= 1, near, far)
+    return np.where(x <= 1, near, np.where(x < 2, far, 0))

@@ -36,6 +36,7 @@ from .pool import *  # noqa: F403
 from .random import *  # noqa: F403
 from .recurrent import *  # noqa: F403
 from .reduce import *  # noqa: F403
+from .resample import *  # noqa: F403
 from .scan import *  # noqa: F403
 from .scatter import *  # noqa: F403
 from .scatter_reduce import *  # noqa: F403

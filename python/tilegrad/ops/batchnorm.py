@@ -90,14 +90,13 @@ def _normalize(
         for name, value in (("running_mean", running_mean), ("running_var", running_var)):
             if value is None:
                 raise RuntimeError(f"batch_norm: {name} must be defined in evaluation mode")
-        mean, variance = running_mean.detach(), running_var.detach()
-        if variance.dtype.itemsize == 2:  # a half: only the output is rounded
-            variance = variance.float()
-        rstd = (variance + eps) ** -0.5
+        half = running_var.dtype.itemsize == 2  # only the output is rounded
+        mean = running_mean
+        rstd = _C.batch_norm_rstd(running_var.detach().float() if half else running_var, eps)
         output = _C.batch_norm(input, mean, rstd, weight, bias, relu, residual)
     if needs_grad(input, weight, bias, residual):
         # Copies of running statistics: later batches change those in place.
-        mean = mean if training else mean.clone()
+        mean = mean if training else mean.detach().clone()
         saved = (input, weight, mean, rstd, training, eps, output if relu else None)
         record(output, batch_norm_backward, (input, weight, bias, residual), saved)
     return output
