@@ -1,4 +1,4 @@
-"""Losses as compositions of differentiable ops; :mod:`tilegrad.nn.functional` makes them public.
+"""Losses that compare element by element; :mod:`tilegrad.nn.functional` makes them public.
 
 All compare ``input`` with ``target`` element by element, shapes broadcasting, and reduce the
 elementwise losses by ``reduction``: 'mean', 'sum' or 'none'. They raise ValueError for another
@@ -13,6 +13,7 @@ from typing import Any
 from .._autocast import full_precision
 from ..ops._register import takes_tensors
 from ..ops.cross_entropy import cross_entropy, legacy_reduction, nll_loss
+from ..ops.loss import check_reduction, elementwise_loss
 
 __all__ = [
     "binary_cross_entropy",
@@ -28,15 +29,10 @@ __all__ = [
 
 
 def _reduced(op: str, losses: Any, reduction: str) -> Any:
+    check_reduction(op, reduction)
     if reduction == "mean":
         return losses.mean()
-    if reduction == "sum":
-        return losses.sum()
-    if reduction == "none":
-        return losses
-    raise ValueError(
-        f"{op}: {reduction} is not a valid value for reduction: expected 'none', 'mean' or 'sum'"
-    )
+    return losses.sum() if reduction == "sum" else losses
 
 
 def _weighted(losses: Any, weight: Any) -> Any:
@@ -67,12 +63,15 @@ def _check_weight(op: str, losses: Any, weight: Any) -> None:
         )
 
 
-def _weighted_mean(op: str, losses: Any, weight: Any, reduction: str) -> Any:
+def _weighted_mean(op: str, input: Any, target: Any, weight: Any, reduction: str) -> Any:
     """A mean that divides by the sum of the weights."""
+    if weight is None:
+        return elementwise_loss(op, input, target, reduction)
+    losses = elementwise_loss(op, input, target, "none")
     _check_weight(op, losses, weight)
-    if weight is not None and reduction == "mean":
+    if reduction == "mean":
         return (losses * weight).sum() / weight.sum()
-    return _reduced(op, _weighted(losses, weight), reduction)
+    return _reduced(op, losses * weight, reduction)
 
 
 @full_precision
@@ -95,8 +94,7 @@ def mse_loss(
     """
     reduction = legacy_reduction(size_average, reduce, reduction)
     _warn_about_shapes(input, target)
-    difference = input - target
-    return _weighted_mean("mse_loss", difference * difference, weight, reduction)
+    return _weighted_mean("mse_loss", input, target, weight, reduction)
 
 
 @full_precision
@@ -117,7 +115,11 @@ def l1_loss(
     """
     reduction = legacy_reduction(size_average, reduce, reduction)
     _warn_about_shapes(input, target)
-    return _weighted_mean("l1_loss", (input - target).abs(), weight, reduction)
+    if input.is_complex() or target.is_complex():
+        losses = (input - target).abs()
+        _check_weight("l1_loss", losses, weight)
+        return _reduced("l1_loss", _weighted(losses, weight), reduction)
+    return _weighted_mean("l1_loss", input, target, weight, reduction)
 
 
 @full_precision
@@ -139,12 +141,9 @@ def smooth_l1_loss(
     _warn_about_shapes(input, target)
     if beta < 0:
         raise RuntimeError(f"smooth_l1_loss does not support negative values for beta. Got: {beta}")
-    distance = (input - target).abs()
     if beta == 0:
-        return _reduced("smooth_l1_loss", distance, reduction)
-    near = distance * distance * (0.5 / beta)
-    losses = _where(distance < beta, near, distance - 0.5 * beta)
-    return _reduced("smooth_l1_loss", losses, reduction)
+        return elementwise_loss("l1_loss", input, target, reduction)
+    return elementwise_loss("smooth_l1_loss", input, target, reduction, beta)
 
 
 @full_precision
@@ -163,11 +162,11 @@ def huber_loss(
         raise RuntimeError(
             f"huber_loss does not support non-positive values for delta. Got: {delta}"
         )
-    distance = (input - target).abs()
-    near = distance * distance * 0.5
-    losses = _where(distance <= delta, near, (distance - 0.5 * delta) * delta)
+    if weight is None:
+        return elementwise_loss("huber_loss", input, target, reduction, delta)
+    losses = elementwise_loss("huber_loss", input, target, "none", delta)
     _check_weight("huber_loss", losses, weight)
-    return _reduced("huber_loss", _weighted(losses, weight), reduction)
+    return _reduced("huber_loss", losses * weight, reduction)
 
 
 @full_precision
@@ -191,16 +190,16 @@ def binary_cross_entropy(
             f"binary_cross_entropy: Using a target size ({target.shape}) that is different to the "
             f"input size ({input.shape}) is deprecated. Please ensure they have the same size."
         )
-    if input.numel() and not bool(((input >= 0) & (input <= 1)).all()):
+    if input.numel() and not (input.detach().amin() >= 0 and input.detach().amax() <= 1):
         raise RuntimeError("binary_cross_entropy: all elements of input should be between 0 and 1")
-    losses = -(target * _bounded_log(input) + (1 - target) * _bounded_log(1 - input))
-    return _reduced("binary_cross_entropy", _weighted(losses, weight), reduction)
+    return _weighted_loss("binary_cross_entropy", input, target, weight, reduction)
 
 
-def _bounded_log(x: Any) -> Any:
-    """``max(log(x), -100)``, with a slope of zero where it is cut off."""
-    inside = x > 3.7835e-44  # exp(-100)
-    return _where(inside, _where(inside, x, 1.0).log(), -100.0)
+def _weighted_loss(op: str, input: Any, target: Any, weight: Any, reduction: str) -> Any:
+    """A mean that divides by the number of losses."""
+    if weight is None:
+        return elementwise_loss(op, input, target, reduction)
+    return _reduced(op, elementwise_loss(op, input, target, "none") * weight, reduction)
 
 
 @full_precision
@@ -225,10 +224,12 @@ def binary_cross_entropy_with_logits(
             f"binary_cross_entropy_with_logits: Target size ({target.shape}) must be the same as "
             f"input size ({input.shape})"
         )
+    op = "binary_cross_entropy_with_logits"
+    if pos_weight is None:
+        return _weighted_loss(op, input, target, weight, reduction)
     negative_log = (-input.abs()).exp().log1p() + _positive_part(-input)  # -log(sigmoid(input))
-    factor = 1 if pos_weight is None else (pos_weight - 1) * target + 1
-    losses = (1 - target) * input + factor * negative_log
-    return _reduced("binary_cross_entropy_with_logits", _weighted(losses, weight), reduction)
+    losses = (1 - target) * input + ((pos_weight - 1) * target + 1) * negative_log
+    return _reduced(op, _weighted(losses, weight), reduction)
 
 
 def _positive_part(x: Any) -> Any:

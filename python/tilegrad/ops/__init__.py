@@ -29,6 +29,7 @@ from .group_norm import *  # noqa: F403
 from .index import *  # noqa: F403
 from .join import *  # noqa: F403
 from .layer_norm import *  # noqa: F403
+from .loss import *  # noqa: F403
 from .matmul import *  # noqa: F403
 from .optimizer import *  # noqa: F403
 from .pad import *  # noqa: F403
