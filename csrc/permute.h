@@ -216,9 +216,11 @@ static bool copy_dense(const StridedLoop<2>& loop) {
   const bool past = loop.size() * size >= kLargeResult;
   if (loop.ndim == 1) return copy_run(loop.data[0], loop.data[1], loop.shape[0] * size, past), true;
   if (a == b) {
+    constexpr std::int64_t kManyRows = 8;  // neighbours in memory, if they are so many; else
     int next = a == 0 ? 1 : 0;
-    for (int d = 0; d < loop.ndim; ++d)  // the one of most rows
-      if (d != a && loop.shape[d] > loop.shape[next]) next = d;
+    if (loop.shape[next] < kManyRows)
+      for (int d = 0; d < loop.ndim; ++d)  // the dimension of most rows
+        if (d != a && loop.shape[d] > loop.shape[next]) next = d;
     return copy_rows(loop, a, next, loop.shape[a] * size, past), true;
   }
   if (loop.shape[a] * loop.shape[b] < kSmallPlane) return false;

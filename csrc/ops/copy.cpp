@@ -25,6 +25,14 @@ static To convert(From value) {
   else return static_cast<To>(value);
 }
 
+// A row from its end to its beginning, as flipped tensors lie: the compiler turns registers round.
+template <class T>
+static void copy_reversed(char* y, const char* x, std::int64_t count) {
+  T* __restrict to = reinterpret_cast<T*>(y);
+  const T* __restrict from = reinterpret_cast<const T*>(x) - (count - 1);
+  for (std::int64_t i = 0; i < count; ++i) to[i] = from[count - 1 - i];
+}
+
 template <class To, class From>
 static void copy_row(char* y, const char* x, std::int64_t count, std::int64_t y_stride,
                      std::int64_t x_stride) {
@@ -38,6 +46,9 @@ static void copy_row(char* y, const char* x, std::int64_t count, std::int64_t y_
     }
     return;
   }
+  if constexpr (std::is_same_v<To, From>)
+    if (y_stride == sizeof(To) && x_stride == -static_cast<std::int64_t>(sizeof(From)))
+      return copy_reversed<To>(y, x, count);
   for (std::int64_t i = 0; i < count; ++i, y += y_stride, x += x_stride)
     *reinterpret_cast<To*>(y) = convert<To>(*reinterpret_cast<const From*>(x));
 }

@@ -297,10 +297,18 @@ def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Any:
         raise NotImplementedError(f"bincount: not implemented for dtype {input.dtype}")
     if minlength < 0:
         raise RuntimeError(f"bincount: minlength should be >= 0, got {minlength}")
-    if input.ndim != 1 or (input.shape[0] and int(input.min()) < 0):
-        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
+    refusal = RuntimeError("bincount only supports 1-d non-negative integral inputs.")
+    if input.ndim != 1:
+        raise refusal
     if weights is not None and weights.shape != input.shape:
         raise RuntimeError("bincount: weights should be 1-d and have the same length as input")
+    if input.device.type == "cpu" and not (weights is not None and weights.dtype.itemsize == 2):
+        try:
+            return _counted(input, weights, minlength)
+        except ValueError:  # for negative numbers
+            raise refusal from None
+    if input.shape[0] and int(input.min()) < 0:
+        raise refusal
     size = max(int(input.max()) + 1, minlength) if input.shape[0] else minlength
     if weights is None or input.shape[0] == 0:
         source = _C.full((1,), 1, _C.int64, input.device).expand(input.shape)
@@ -311,6 +319,14 @@ def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Any:
     output = _C.full((size,), 0, source.dtype, input.device)
     _C.scatter_(output, 0, input.detach().to(_C.int64), source, "add")
     return output
+
+
+def _counted(input: Any, weights: Any, minlength: int) -> Any:
+    heavy = weights is not None and input.shape[0] > 0
+    of_each = weights.detach().numpy() if heavy else None
+    counts = np.bincount(input.detach().numpy(), of_each, minlength)
+    single = heavy and weights.dtype is _C.float32
+    return _C.from_numpy(counts.astype(np.float32) if single else counts)
 
 
 @method()
