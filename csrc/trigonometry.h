@@ -17,9 +17,9 @@ static constexpr double kPiHigh = 0x1.921fb544p+1, kPiLow = 0x1.0b4611a626331p-3
 // (-1)^n * sin(r) for |r| <= pi / 2, with the parity of n in the lowest bit.
 TILEGRAD_INLINE double wide_signed_sine(double r, std::uint64_t n) {
   // The polynomial approximates sin(r) / r in powers of r^2.
-  const double y = r * wide_polynomial(r * r, 9.99999999978718135e-01, -1.66666666085299786e-01,
-                                       8.33333070992208283e-03, -1.98408314965922770e-04,
-                                       2.75239040183992159e-06, -2.38671679615408712e-08);
+  const double y = r * polynomial(r * r, 9.99999999978718135e-01, -1.66666666085299786e-01,
+                                  8.33333070992208283e-03, -1.98408314965922770e-04,
+                                  2.75239040183992159e-06, -2.38671679615408712e-08);
   return from_bits(bits_of(y) ^ (n << 63));
 }
 
@@ -43,12 +43,12 @@ TILEGRAD_INLINE float tangent(float x) {
   constexpr double kRound = 0x1.8p52;
   const double z = x, shifted = z * (2 / kPi) + kRound, n = shifted - kRound;
   const double r = (z - n * (kPiHigh / 2)) - n * (kPiLow / 2), square = r * r;
-  const double sin = r * wide_polynomial(square, 9.99999999995427435e-01, -1.66666666303003724e-01,
-                                         8.33332867616436331e-03, -1.98391741653150316e-04,
-                                         2.71711428805110610e-06);
-  const double cos = wide_polynomial(square, 9.99999999999933942e-01, -4.99999999992675193e-01,
-                                     4.16666665331485025e-02, -1.38888799069660320e-03,
-                                     2.47988386724093780e-05, -2.71675865042830688e-07);
+  const double sin =
+      r * polynomial(square, 9.99999999995427435e-01, -1.66666666303003724e-01,
+                     8.33332867616436331e-03, -1.98391741653150316e-04, 2.71711428805110610e-06);
+  const double cos =
+      polynomial(square, 9.99999999999933942e-01, -4.99999999992675193e-01, 4.16666665331485025e-02,
+                 -1.38888799069660320e-03, 2.47988386724093780e-05, -2.71675865042830688e-07);
   const bool odd = (bits_of(shifted) & 1) != 0;
   return static_cast<float>(choose(odd, -cos, sin) / choose(odd, sin, cos));
 }
@@ -58,12 +58,12 @@ TILEGRAD_INLINE double wide_angle(double y, double x) {
   const bool steep = y > x;
   const double t = choose(steep, x, y) / choose(steep, y, x);
   // The polynomial approximates atan(t) / t for t <= 1, in powers of t^2.
-  const double angle = t * wide_polynomial(t * t, 9.99999999941248108e-01, -3.33333315713751688e-01,
-                                           1.99999120559605198e-01, -1.42839808027264425e-01,
-                                           1.10932414338293067e-01, -8.98023929492057088e-02,
-                                           7.24571747914978387e-02, -5.42790712404104259e-02,
-                                           3.42095448028369650e-02, -1.61116209131206452e-02,
-                                           4.85090418582347863e-03, -6.84786424247076867e-04);
+  const double angle =
+      t * polynomial(t * t, 9.99999999941248108e-01, -3.33333315713751688e-01,
+                     1.99999120559605198e-01, -1.42839808027264425e-01, 1.10932414338293067e-01,
+                     -8.98023929492057088e-02, 7.24571747914978387e-02, -5.42790712404104259e-02,
+                     3.42095448028369650e-02, -1.61116209131206452e-02, 4.85090418582347863e-03,
+                     -6.84786424247076867e-04);
   return choose(steep, kPi / 2 - angle, angle);
 }
 

@@ -29,24 +29,18 @@ TILEGRAD_INLINE double choose(bool condition, double x, double other) {
   return from_bits((bits_of(x) & mask) | (bits_of(other) & ~mask));
 }
 
-template <class... Rest>
-TILEGRAD_INLINE double wide_polynomial(double x, double first, Rest... rest) {
-  if constexpr (sizeof...(rest) == 0) return first;
-  else return wide_polynomial(x, rest...) * x + first;
-}
-
 // u = 2^e * m with m from sqrt(1/2) to sqrt(2) makes log(u) = e * ln 2 + log(1 + f), f = m - 1.
 // `shifted` holds the bits of u plus those of 1 / sqrt(1/2): its exponent field is e's.
 TILEGRAD_INLINE double wide_log_of_parts(std::uint64_t shifted, double f) {
   // As the low bits of 2^52 the field is an integer in double.
   const double e = from_bits((shifted >> 52) | bits_of(0x1p52)) - (0x1p52 + 1023);
   // The polynomial approximates log(1 + f) / f.
-  return e * kLn2 + f * wide_polynomial(f, 1.00000000003493028e+00, -5.00000003305764329e-01,
-                                        3.33333315147386511e-01, -2.49999334770506704e-01,
-                                        2.00001133668966768e-01, -1.66704791365969995e-01,
-                                        1.42855037589067563e-01, -1.24105873291551372e-01,
-                                        1.10211437182691122e-01, -1.08811903039959038e-01,
-                                        1.07339139942828024e-01, -5.98504266283331754e-02);
+  return e * kLn2 + f * polynomial(f, 1.00000000003493028e+00, -5.00000003305764329e-01,
+                                   3.33333315147386511e-01, -2.49999334770506704e-01,
+                                   2.00001133668966768e-01, -1.66704791365969995e-01,
+                                   1.42855037589067563e-01, -1.24105873291551372e-01,
+                                   1.10211437182691122e-01, -1.08811903039959038e-01,
+                                   1.07339139942828024e-01, -5.98504266283331754e-02);
 }
 
 // log(u) for normal, positive u.
@@ -73,11 +67,11 @@ TILEGRAD_INLINE WideExponential wide_exponential_parts(double x) {
   const double shifted = x * (1 / kLn2) + kRound;
   const double r = x - (shifted - kRound) * kLn2;
   // The polynomial approximates (exp(r) - 1) / r for |r| <= ln(2) / 2.
-  return {from_bits((bits_of(shifted) + 1023) << 52),
-          r * wide_polynomial(r, 9.99999999995569433e-01, 5.00000000012061241e-01,
-                              1.66666667854229317e-01, 4.16666659510343748e-02,
-                              8.33328373130465955e-03, 1.38889783647127727e-03,
-                              1.99074646353521932e-04, 2.48015703458233162e-05)};
+  return {
+      from_bits((bits_of(shifted) + 1023) << 52),
+      r * polynomial(r, 9.99999999995569433e-01, 5.00000000012061241e-01, 1.66666667854229317e-01,
+                     4.16666659510343748e-02, 8.33328373130465955e-03, 1.38889783647127727e-03,
+                     1.99074646353521932e-04, 2.48015703458233162e-05)};
 }
 TILEGRAD_INLINE double wide_exp(double x) {
   const WideExponential parts = wide_exponential_parts(x);
@@ -160,11 +154,11 @@ TILEGRAD_INLINE float complementary_error_function(float x) {
   double z = std::fabs(x);
   z = z > 10.1 ? 10.1 : z;  // where the result is 0
   const double p =
-      wide_polynomial((z - 2) / (z + 2), 2.55395676317318354e-01, -4.27185847629753979e-01,
-                      2.41658193536631927e-01, -7.89785697558824523e-02, 3.73290565008556558e-03,
-                      6.99729849676716375e-03, -8.47265589324164270e-04, -9.80964678246223258e-04,
-                      4.42794700718420479e-05, 1.71297971375478965e-04, 2.49511984257243230e-05,
-                      -2.32342125598093889e-05, -9.16728083272439043e-06, -4.06835829809209345e-07);
+      polynomial((z - 2) / (z + 2), 2.55395676317318354e-01, -4.27185847629753979e-01,
+                 2.41658193536631927e-01, -7.89785697558824523e-02, 3.73290565008556558e-03,
+                 6.99729849676716375e-03, -8.47265589324164270e-04, -9.80964678246223258e-04,
+                 4.42794700718420479e-05, 1.71297971375478965e-04, 2.49511984257243230e-05,
+                 -2.32342125598093889e-05, -9.16728083272439043e-06, -4.06835829809209345e-07);
   const double y = wide_exp(-z * z) * p;
   return static_cast<float>(choose(static_cast<double>(x) < 0, 2 - y, y));
 }

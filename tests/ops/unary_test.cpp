@@ -50,6 +50,32 @@ TEST(Unary, ExponentialIsWithinOneUnit) {
   });
 }
 
+// In float64 against extended precision, where the compiler has it; through the denormals.
+TEST(Unary, DoubleExponentialIsWithinOneUnit) {
+  Array<double> x(200'001);
+  for (std::int64_t i = 0; i < x.size; ++i) x[i] = -745.5 + 1455.0 * static_cast<double>(i) / 200e3;
+  for_each_isa([&](Isa isa) {
+    const Array<double> y = apply(isa, UnaryOp::exp, x);
+    long double worst = 0;
+    for (std::int64_t i = 0; i < x.size; ++i) {
+      const long double exact = std::exp(static_cast<long double>(x[i]));
+      const double rounded = static_cast<double>(exact);
+      const long double unit =
+          std::nextafter(rounded, INFINITY) - static_cast<long double>(rounded);
+      worst = std::max(worst, std::abs(static_cast<long double>(y[i]) - exact) / unit);
+    }
+    EXPECT_LE(worst, 1.0L);
+    Array<double> edges(7);
+    const double values[] = {0, INFINITY, -INFINITY, 709.9, -746, 1e300, -1e300};
+    const double expected[] = {1, INFINITY, 0, INFINITY, 0, INFINITY, 0};
+    for (int i = 0; i < 7; ++i) edges[i] = values[i];
+    const Array<double> at_edges = apply(isa, UnaryOp::exp, edges);
+    for (int i = 0; i < 7; ++i) EXPECT_EQ(at_edges[i], expected[i]) << values[i];
+    edges[0] = NAN;
+    EXPECT_TRUE(std::isnan(apply(isa, UnaryOp::exp, edges)[0]));
+  });
+}
+
 TEST(Unary, ExponentialAtTheEdges) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   Array<float> x(37);  // several registers and a rest
