@@ -87,6 +87,7 @@ if _TYPE_CHECKING:
         is_autocast_available,
         is_autocast_enabled,
     )
+    from .func import vmap
     from .serialization import load, save
     from .storage import TypedStorage, UntypedStorage
 
@@ -104,6 +105,7 @@ __getattr__ = _lazily(
         "install_as": "_install",
         "load": "serialization",
         "save": "serialization",
+        "vmap": "func",
     },
 )
 
