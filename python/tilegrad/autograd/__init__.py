@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import _C
 from . import functional
+from .anomaly import detect_anomaly, set_detect_anomaly
 from .engine import Captures, accumulate, run_backward
 from .function import Function, FunctionCtx
 from .gradcheck import GradcheckError, gradcheck, gradgradcheck
@@ -27,6 +28,7 @@ __all__ = [
     "GradcheckError",
     "Node",
     "backward",
+    "detect_anomaly",
     "enable_grad",
     "functional",
     "grad",
@@ -36,6 +38,7 @@ __all__ = [
     "is_grad_enabled",
     "is_inference_mode_enabled",
     "no_grad",
+    "set_detect_anomaly",
     "set_grad_enabled",
 ]
 
