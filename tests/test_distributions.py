@@ -85,7 +85,10 @@ def test_cumulative(name):
     check(cdf, *parameters, value, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["Uniform", "Exponential", "Laplace"])
+@pytest.mark.parametrize(
+    "name",
+    ["Uniform", "Exponential", "Laplace", "Cauchy", "Gumbel", "LogNormal", "HalfNormal", "Normal"],
+)
 def test_quantiles(name):
     def icdf(m, *tensors):
         return getattr(m.distributions, name)(*tensors[:-1]).icdf(tensors[-1])

@@ -49,6 +49,7 @@ from ._legacy import (
     ShortTensor,
     set_default_tensor_type,
 )
+from ._legacy import inclusive_range as range
 from ._limits import finfo, iinfo
 from ._memory_format import (
     channels_last,
@@ -70,12 +71,32 @@ from .autograd import (
     set_grad_enabled,
 )
 from .ops import *  # noqa: F403
+from .ops import atan2 as arctan2
 from .tensor import Tensor
 
+from . import _methods  # isort: skip - it adds methods to Tensor
+from ._in_place import *  # noqa: F403  # isort: skip
 from . import linalg  # isort: skip
 from .linalg.legacy import *  # noqa: F403  # isort: skip
 from .linalg.lowrank import *  # noqa: F403  # isort: skip
+from ._foreach import *  # noqa: F403  # isort: skip
 from . import nn, optim, utils  # isort: skip - they build on all of the above
+from .nn.functional import (  # isort: skip
+    alpha_dropout,
+    bilinear,
+    channel_shuffle,
+    cosine_similarity,
+    feature_alpha_dropout,
+    hardshrink,
+    pairwise_distance,
+    pixel_shuffle,
+    pixel_unshuffle,
+    prelu,
+    rrelu,
+    rrelu_,
+    threshold,
+    threshold_,
+)
 from .utils import data as _data  # isort: skip - makes utils.data known without its own import
 
 if _TYPE_CHECKING:
@@ -83,10 +104,16 @@ if _TYPE_CHECKING:
     from .amp import (
         GradScaler,
         autocast,
+        clear_autocast_cache,
+        get_autocast_cpu_dtype,
         get_autocast_dtype,
+        get_autocast_gpu_dtype,
         is_autocast_available,
+        is_autocast_cache_enabled,
+        is_autocast_cpu_enabled,
         is_autocast_enabled,
     )
+    from .func import vmap
     from .serialization import load, save
     from .storage import TypedStorage, UntypedStorage
 
@@ -97,13 +124,23 @@ __getattr__ = _lazily(
         "GradScaler": "amp",
         "TypedStorage": "storage",
         "UntypedStorage": "storage",
+        "OutOfMemoryError": "cuda",
         "autocast": "amp",
+        "clear_autocast_cache": "amp",
+        "get_autocast_cpu_dtype": "amp",
         "get_autocast_dtype": "amp",
+        "get_autocast_gpu_dtype": "amp",
+        "is_anomaly_check_nan_enabled": "autograd.anomaly",
+        "is_anomaly_enabled": "autograd.anomaly",
         "is_autocast_available": "amp",
+        "is_autocast_cache_enabled": "amp",
+        "is_autocast_cpu_enabled": "amp",
         "is_autocast_enabled": "amp",
+        "set_anomaly_enabled": "autograd.anomaly",
         "install_as": "_install",
         "load": "serialization",
         "save": "serialization",
+        "vmap": "func",
     },
 )
 

@@ -15,7 +15,7 @@ from . import _C
 from ._size import Size
 from .ops._register import method
 from .ops.copy import to
-from .ops.fill import empty, tensor
+from .ops.fill import _device, _finish, arange, empty, tensor
 from .tensor import Tensor
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Variable",
     "construct",
     "cuda_tensor_types",
+    "inclusive_range",
     "set_default_tensor_type",
 ]
 
@@ -216,3 +217,43 @@ def _new_tensor(cls: Any, *args: Any, device: Any = None, **kwargs: Any) -> Any:
 
 
 Tensor.__new__ = _new_tensor  # type: ignore[method-assign]
+
+
+def inclusive_range(
+    start: Any = 0,
+    end: Any = None,
+    step: Any = 1,
+    *,
+    out: Any = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """``start``, ``start + step``, ... up to ``end``, which belongs to it; of the default dtype.
+
+    Deprecated in favour of :func:`arange`, as its warning says. Raises RuntimeError for a step of 0
+    or in the wrong direction, TypeError without an end.
+    """
+    if end is None or not all(isinstance(x, (int, float)) for x in (start, end, step)):
+        raise TypeError(f"range: expected the numbers start and end, got {start!r} and {end!r}")
+    warnings.warn(
+        "torch.range is deprecated and will be removed in a future release because its behavior is "
+        "inconsistent with Python's range builtin. Instead, use torch.arange, which produces "
+        "values in [start, end).",
+        stacklevel=2,
+    )
+    if step == 0:
+        raise RuntimeError("step must be nonzero")
+    if (end - start) * step < 0:
+        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+    count = (end - start) / step
+    if not 0 <= count < 2**48:
+        raise RuntimeError(f"range: unsupported bounds: {start} -> {end}")
+    dtype = _C.get_default_dtype() if dtype is None else dtype
+    wide = _C.int64 if not dtype.is_floating_point else _C.float64
+    places = arange(int(count) + 1, dtype=wide)
+    made = (places * step + start).to(dtype).to(_device(device))
+    return _finish(made, requires_grad, out)
+
+
+inclusive_range.__name__ = inclusive_range.__qualname__ = "range"

@@ -11,10 +11,14 @@ from .tensor import Tensor
 __all__ = [
     "can_cast",
     "e",
+    "get_device",
     "inf",
     "is_complex",
     "is_conj",
+    "is_distributed",
     "is_floating_point",
+    "is_inference",
+    "is_neg",
     "is_nonzero",
     "is_same_size",
     "is_signed",
@@ -24,6 +28,7 @@ __all__ = [
     "numel",
     "pi",
     "result_type",
+    "typename",
 ]
 
 inf = math.inf
@@ -115,3 +120,35 @@ def _is_whole(x: Any) -> bool:
 
 for _name in ("is_conj", "is_nonzero", "is_same_size", "is_signed"):
     setattr(Tensor, _name, globals()[_name])
+
+
+def get_device(input: Any) -> int:
+    """The CUDA device index, -1 for the CPU. Raises TypeError for what is not a tensor."""
+    return _tensor("get_device", input).get_device()
+
+
+def is_inference(input: Any) -> bool:
+    """Whether it was made under :func:`inference_mode`. Raises TypeError for what is no tensor."""
+    return _tensor("is_inference", input).is_inference()
+
+
+def is_neg(input: Any) -> bool:
+    """False: negative views do not exist. Raises TypeError for what is not a tensor."""
+    return _tensor("is_neg", input).is_neg()
+
+
+def is_distributed(input: Any) -> bool:
+    """False: tensors lie in one process. Raises TypeError for what is not a tensor."""
+    return _tensor("is_distributed", input).is_distributed()
+
+
+def typename(obj: Any) -> str:
+    """The name of an object's type with its module; of a tensor as ``type()`` gives it.
+
+    Raises no error for any object.
+    """
+    if isinstance(obj, Tensor):
+        return obj.type()
+    kind = obj if hasattr(obj, "__qualname__") else type(obj)
+    module = getattr(kind, "__module__", None) or ""
+    return kind.__qualname__ if module in ("", "builtins") else f"{module}.{kind.__qualname__}"

@@ -7,6 +7,7 @@ from typing import Any
 __all__ = [
     "allow_in_graph",
     "assume_constant_result",
+    "compile",
     "cudagraph_mark_step_begin",
     "disable",
     "is_compiling",
@@ -27,6 +28,13 @@ is_dynamo_compiling = is_exporting = is_compiling
 def disable(fn: Any = None, recursive: bool = True, **options: Any) -> Any:
     """The function itself, or a decorator that returns it. No errors."""
     return (lambda function: function) if fn is None else fn
+
+
+def compile(*args: Any, **kwargs: Any) -> Any:
+    """:func:`tilegrad.compile`."""
+    from . import compile as of_torch
+
+    return of_torch(*args, **kwargs)
 
 
 def allow_in_graph(fn: Any) -> Any:

@@ -80,3 +80,31 @@ def test_complaints(m):
         f.jacobian(lambda x: m.ones(2, dtype=m.float64), x, strict=True)
     with pytest.raises(TypeError):
         f.jacobian(lambda x: x, 3.0)
+
+
+def test_gradients_for_several_factors():
+    def run(m, x, w, factors):
+        y = (x @ w).tanh()
+        both = m.autograd.grad(y, (x, w), factors, create_graph=True, is_grads_batched=True)
+        flat = y.sum(1)
+        unit = m.eye(len(flat), dtype=flat.dtype)
+        return (*both, *m.autograd.grad(flat, (x,), (unit,), True, is_grads_batched=True))
+
+    check(run, randn(3, 2), randn(2, 4), randn(5, 3, 4, seed=2), grad=True)
+    x = tg.ones(2, requires_grad=True)
+    with pytest.raises(RuntimeError, match="one batch size"):
+        tg.autograd.grad(x * 2, x, tg.tensor(1.0), is_grads_batched=True)
+
+
+def test_ways_of_pytorch_that_change_nothing():
+    def run(m, x):
+        f, options = m.autograd.functional, {"vectorize": True}
+        rows = f.jacobian(lambda x: x.sin() * x[0], x, strategy="forward-mode", **options)
+        return rows, f.hessian(lambda x: (x**3).sum(), x, **options)
+
+    check(run, randn(3), grad=False)
+    f, x = tg.autograd.functional, tg.ones(2)
+    with pytest.raises(RuntimeError, match="not supported together"):
+        f.jacobian(lambda x: x, x, strict=True, vectorize=True)
+    with pytest.raises(RuntimeError, match="forward-mode"):
+        f.jacobian(lambda x: x, x, strategy="sideways")

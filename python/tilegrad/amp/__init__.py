@@ -2,10 +2,15 @@
 
 from .autocast_mode import (
     autocast,
+    clear_autocast_cache,
     custom_bwd,
     custom_fwd,
+    get_autocast_cpu_dtype,
     get_autocast_dtype,
+    get_autocast_gpu_dtype,
     is_autocast_available,
+    is_autocast_cache_enabled,
+    is_autocast_cpu_enabled,
     is_autocast_enabled,
 )
 from .grad_scaler import GradScaler, OptState
@@ -14,9 +19,14 @@ __all__ = [
     "GradScaler",
     "OptState",
     "autocast",
+    "clear_autocast_cache",
     "custom_bwd",
     "custom_fwd",
+    "get_autocast_cpu_dtype",
     "get_autocast_dtype",
+    "get_autocast_gpu_dtype",
     "is_autocast_available",
+    "is_autocast_cache_enabled",
+    "is_autocast_cpu_enabled",
     "is_autocast_enabled",
 ]

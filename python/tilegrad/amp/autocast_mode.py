@@ -11,10 +11,15 @@ from .. import _C, _autocast, cuda
 
 __all__ = [
     "autocast",
+    "clear_autocast_cache",
     "custom_bwd",
     "custom_fwd",
+    "get_autocast_cpu_dtype",
     "get_autocast_dtype",
+    "get_autocast_gpu_dtype",
     "is_autocast_available",
+    "is_autocast_cache_enabled",
+    "is_autocast_cpu_enabled",
     "is_autocast_enabled",
 ]
 
@@ -43,6 +48,30 @@ def get_autocast_dtype(device_type: str) -> Any:
     """
     _check_device_type(device_type)
     return _autocast.current() or _DEFAULTS[device_type]
+
+
+def get_autocast_cpu_dtype() -> Any:
+    """``get_autocast_dtype("cpu")``. Never fails."""
+    return get_autocast_dtype("cpu")
+
+
+def get_autocast_gpu_dtype() -> Any:
+    """``get_autocast_dtype("cuda")``. Never fails."""
+    return get_autocast_dtype("cuda")
+
+
+def is_autocast_cpu_enabled() -> bool:
+    """``is_autocast_enabled("cpu")``. Never fails."""
+    return is_autocast_enabled("cpu")
+
+
+def is_autocast_cache_enabled() -> bool:
+    """False: converted parameters are not kept. Never fails."""
+    return False
+
+
+def clear_autocast_cache() -> None:
+    """Nothing to do: converted parameters are not kept. Never fails."""
 
 
 def _check_device_type(device_type: Any) -> None:

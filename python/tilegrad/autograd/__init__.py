@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import _C
 from . import functional
+from .anomaly import detect_anomaly, set_detect_anomaly
 from .engine import Captures, accumulate, run_backward
 from .function import Function, FunctionCtx
 from .gradcheck import GradcheckError, gradcheck, gradgradcheck
@@ -27,6 +28,7 @@ __all__ = [
     "GradcheckError",
     "Node",
     "backward",
+    "detect_anomaly",
     "enable_grad",
     "functional",
     "grad",
@@ -36,6 +38,7 @@ __all__ = [
     "is_grad_enabled",
     "is_inference_mode_enabled",
     "no_grad",
+    "set_detect_anomaly",
     "set_grad_enabled",
 ]
 
@@ -145,6 +148,8 @@ def grad(
     contribute raises RuntimeError, unless ``allow_unused`` (its gradient is then None) or
     ``materialize_grads`` (then zeros). ``grad_outputs``, ``retain_graph`` and ``create_graph`` are
     those of :func:`backward`, with its errors; ``only_inputs`` is ignored, as in PyTorch.
+    ``is_grads_batched``: the first dimension of each of ``grad_outputs`` numbers several passes,
+    whose results are stacked.
     """
     if not only_inputs:
         warnings.warn(
@@ -154,7 +159,9 @@ def grad(
             stacklevel=2,
         )
     if is_grads_batched:
-        raise NotImplementedError("grad: is_grads_batched is not supported")
+        return _of_each(
+            outputs, inputs, grad_outputs, create_graph, allow_unused, materialize_grads
+        )
     outputs = _expect_tensors("grad", _as_list(outputs))
     inputs = _expect_tensors("grad", _as_list(inputs))
     roots = _root_gradients("grad", outputs, grad_outputs)
@@ -173,6 +180,25 @@ def grad(
             "Set allow_unused=True if this is the desired behavior."
         )
     return tuple(results)
+
+
+def _of_each(
+    outputs: Any, inputs: Any, grads: Any, create_graph: bool, allow_unused: Any, zeros: bool
+) -> tuple:
+    """The gradients for each of several ``grad_outputs``, stacked."""
+    from ..ops import stack
+
+    batch = [] if grads is None else _as_list(grads)
+    sizes = {len(g) for g in _expect_tensors("grad", batch) if g.ndim}
+    if len(sizes) != 1 or 0 in sizes:
+        raise RuntimeError(f"grad: expected grad_outputs of one batch size, got sizes {sizes}")
+    rows = [
+        grad(outputs, inputs, [g[i] for g in batch], True, create_graph,
+             allow_unused=allow_unused, materialize_grads=zeros)
+        for i in range(sizes.pop())
+    ]  # fmt: skip
+    columns = zip(*rows, strict=True)
+    return tuple(None if column[0] is None else stack(list(column)) for column in columns)
 
 
 def _captured(

@@ -17,6 +17,7 @@ from sys import getrefcount
 from typing import Any
 
 from .. import _C
+from . import anomaly
 from .graph import Node
 from .hooks import run_hooks
 
@@ -102,7 +103,10 @@ def _visit_nodes(queue: Any, retain_graph: bool, captures: Captures | None) -> N
             _run_output_hooks(node, grads)
         if captures is not None and not captures.take(node, grads):
             continue
-        queue.route(node, node.backward(node, *grads))
+        results = node.backward(node, *grads)
+        if anomaly.state.enabled and anomaly.state.check_nan:
+            anomaly.check(node, results)
+        queue.route(node, results)
         if not retain_graph:
             node.release()
 

@@ -20,14 +20,32 @@ from .mode import enable_grad
 __all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
 
 
+def _check_ways(op: str, vectorize: bool, strict: bool, strategies: Sequence[str]) -> None:
+    if vectorize and strict:
+        raise RuntimeError(
+            f"torch.autograd.functional.{op}: `strict=True` and `vectorize=True` are"
+            " not supported together."
+        )
+    for strategy in strategies:
+        if strategy not in ("reverse-mode", "forward-mode"):
+            raise RuntimeError(f"{op}: expected reverse-mode or forward-mode, got {strategy!r}")
+
+
 def jacobian(
-    func: Callable[..., Any], inputs: Any, create_graph: bool = False, strict: bool = False
+    func: Callable[..., Any],
+    inputs: Any,
+    create_graph: bool = False,
+    strict: bool = False,
+    vectorize: bool = False,
+    strategy: str = "reverse-mode",
 ) -> Any:
     """The derivative of every output element by every input element.
 
     Shape per pair: that of the output followed by that of the input. A tuple of outputs and a tuple
-    of inputs give a tuple (outputs) of tuples (inputs).
+    of inputs give a tuple (outputs) of tuples (inputs). ``vectorize`` and ``strategy`` change
+    nothing: there is a backward pass per output element. Raises RuntimeError for another strategy.
     """
+    _check_ways("jacobian", vectorize, strict, [strategy])
     with enable_grad():
         xs, outputs, single_in, single_out = _run("jacobian", func, inputs, create_graph)
         blocks = []
@@ -48,12 +66,19 @@ def jacobian(
 
 
 def hessian(
-    func: Callable[..., Any], inputs: Any, create_graph: bool = False, strict: bool = False
+    func: Callable[..., Any],
+    inputs: Any,
+    create_graph: bool = False,
+    strict: bool = False,
+    vectorize: bool = False,
+    outer_jacobian_strategy: str = "reverse-mode",
 ) -> Any:
     """The second derivatives of a scalar function: the shape of an input twice, or nested tuples.
 
-    Raises RuntimeError if ``func`` does not return one element.
+    The last two arguments change nothing, as in :func:`jacobian`. Raises RuntimeError if ``func``
+    does not return one element, and for another strategy.
     """
+    _check_ways("hessian", vectorize, strict, [outer_jacobian_strategy])
     single = isinstance(inputs, _C.TensorBase)
 
     def first(*xs: Any) -> Any:

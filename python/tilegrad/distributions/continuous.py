@@ -188,6 +188,10 @@ class Gumbel(_LocationScale):
         """The probability of values up to the given ones."""
         return (-((self.loc - value) / self.scale).exp()).exp()
 
+    def icdf(self, value: Any) -> Any:
+        """The inverse of :meth:`cdf`."""
+        return self.loc - self.scale * (-value.log()).log()
+
     def entropy(self) -> Any:
         """``log(scale) + 1`` and Euler's constant."""
         return self.scale.log() + (1 + EULER)
@@ -226,6 +230,10 @@ class Cauchy(_LocationScale):
         if self._validate_args:
             self._validate_sample(value)
         return ((value - self.loc) / self.scale).atan() / math.pi + 0.5
+
+    def icdf(self, value: Any) -> Any:
+        """The inverse of :meth:`cdf`."""
+        return (math.pi * (value - 0.5)).tan() * self.scale + self.loc
 
     def entropy(self) -> Any:
         """``log(4 pi scale)``."""

@@ -64,6 +64,10 @@ class LogNormal(Distribution):
         """The probability of values up to the given ones."""
         return self.base_dist.cdf(value.log())
 
+    def icdf(self, value: Any) -> Any:
+        """The inverse of :meth:`cdf`."""
+        return self.base_dist.icdf(value).exp()
+
     def entropy(self) -> Any:
         """The normal number's entropy and its mean."""
         return self.base_dist.entropy() + self.loc
@@ -117,6 +121,10 @@ class HalfNormal(Distribution):
         if self._validate_args:
             self._validate_sample(value)
         return 2 * self.base_dist.cdf(value) - 1
+
+    def icdf(self, value: Any) -> Any:
+        """The inverse of :meth:`cdf`."""
+        return self.base_dist.icdf((value + 1) / 2)
 
     def entropy(self) -> Any:
         """The normal number's less log 2."""

@@ -24,6 +24,7 @@ __all__ = [
     "optimize_for_inference",
     "save",
     "script",
+    "script_if_tracing",
     "script_method",
     "trace",
     "trace_module",
@@ -45,6 +46,9 @@ def script(obj: Any, *args: Any, **options: Any) -> Any:
     if not callable(obj):
         raise TypeError(f"jit.script: expected a function, class or module, got {obj!r:.80}")
     return obj
+
+
+script_if_tracing = script
 
 
 def trace(func: Any, example_inputs: Any = None, *args: Any, **options: Any) -> Any:

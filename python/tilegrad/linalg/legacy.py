@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import _C
 from ..autograd.graph import needs_grad, record
-from ..ops import eye, where
+from ..ops import cat, eye, where
 from ..ops._register import method, put_out, takes_tensors
 from . import factorizations, norms, solvers
 from ._lapack import call, check_matrix, check_square
@@ -37,6 +37,7 @@ __all__ = [
     "slogdet",
     "svd",
     "triangular_solve",
+    "vander",
 ]
 
 det = method("det")(solvers.det)
@@ -44,6 +45,24 @@ slogdet = method("slogdet")(solvers.slogdet)
 matrix_power = method("matrix_power")(norms.matrix_power)
 matrix_exp = method("matrix_exp")(norms.matrix_exp)
 orgqr = method("orgqr")(norms.householder_product)
+
+
+@takes_tensors
+def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
+    """Powers of the numbers ``x`` (n), one row (n, N) each: from N - 1 down to 0, or up.
+
+    Raises RuntimeError for what has not one dimension and for a negative ``N``.
+    """
+    if x.ndim != 1:
+        raise RuntimeError(f"x must be a one-dimensional tensor, got {x.ndim} dimensions")
+    count = len(x) if N is None else N
+    if count < 0:
+        raise RuntimeError(f"N must be non-negative, got {N}")
+    powers = x.new_ones(len(x), count, dtype=x.dtype)
+    if count > 1:
+        repeated = x.unsqueeze(1).expand(len(x), count - 1).cumprod(1)
+        powers = cat([powers[:, :1].to(repeated.dtype), repeated], 1)
+    return powers if increasing else powers.flip(1)
 
 
 class SVD(NamedTuple):

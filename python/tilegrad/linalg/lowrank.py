@@ -5,6 +5,7 @@ Halko, Martinsson and Tropp, "Finding structure with randomness", 2011, algorith
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 from ..ops._register import takes_tensors
@@ -12,6 +13,9 @@ from ..ops.random import randn
 from .factorizations import qr, svd
 
 __all__ = ["pca_lowrank", "svd_lowrank"]
+
+# More improvements change nothing: two or three suffice, and each takes two factorizations.
+_MOST_ITERATIONS = 1000
 
 
 def _basis(A: Any, q: int, niter: int) -> Any:
@@ -29,12 +33,18 @@ def svd_lowrank(A: Any, q: int | None = 6, niter: int | None = 2, M: Any = None)
 
     ``A`` is (*, m, n), floating, the results (*, m, q), (*, q) and (*, n, q); ``M`` broadcasts to
     the shape of A. ``niter`` times the subspace is improved; the projections come from the default
-    generator. Raises RuntimeError for shapes that do not fit.
+    generator. Raises RuntimeError for shapes that do not fit, ValueError for a ``niter``
+    above 1000, TypeError for one that is no integer.
     """
+    niter = 2 if niter is None else operator.index(niter)
+    if niter > _MOST_ITERATIONS:
+        raise ValueError(
+            f"svd_lowrank: argument 'niter': expected at most {_MOST_ITERATIONS}, got {niter}"
+        )
     A = A if M is None else A - M.expand(A.shape)
     wide = A.shape[-2] < A.shape[-1]
     tall = A.mT if wide else A
-    Q = _basis(tall, 6 if q is None else q, 2 if niter is None else niter)
+    Q = _basis(tall, 6 if q is None else q, niter)
     U, S, Vh = svd(Q.mT @ tall, full_matrices=False)
     U, V = Q @ U, Vh.mT
     return (V, S, U) if wide else (U, S, V)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from .. import _C
 from ..autograd.graph import needs_grad, record
 from ..tensor import Tensor
+from ..utils.hooks import RemovableHandle, add_hook
 
 __all__ = ["ForwardHook", "ModuleHooks", "call_with_hooks"]
 
@@ -34,6 +35,17 @@ class ModuleHooks:
         self.forward: OrderedDict[int, ForwardHook] = OrderedDict()
         self.backward_pre: OrderedDict[int, Callable] = OrderedDict()
         self.backward: OrderedDict[int, Callable] = OrderedDict()
+        self.is_full = True  # whether ``backward`` was registered by register_full_backward_hook
+
+    def add_backward(self, hook: Callable, is_full: bool, prepend: bool = False) -> RemovableHandle:
+        """Registers a hook of either kind. Raises RuntimeError if there are some of the other."""
+        if self.backward and self.is_full != is_full:
+            raise RuntimeError(
+                "Cannot use both regular backward hooks and full backward hooks on a single "
+                "Module. Please use only one of them."
+            )
+        self.is_full = is_full
+        return add_hook(self.backward, hook, prepend)
 
 
 def call_with_hooks(module: Any, args: tuple, kwargs: dict) -> Any:
@@ -116,6 +128,7 @@ class BackwardWatch:
         self.module = module
         self.hooks = list(hooks.backward.values())
         self.pre_hooks = list(hooks.backward_pre.values())
+        self.is_full = hooks.is_full
         self.grad_output: tuple | None = None
         self.input_count = 0
         self.watches_inputs = False
@@ -140,11 +153,12 @@ class BackwardWatch:
                 grads = _checked(replaced, len(grads), "Backward pre hook")
         self.grad_output = grads
         if self.hooks and not self.watches_inputs:
-            warnings.warn(
-                "Full backward hook is firing when gradients are computed with respect to module "
-                "outputs since no inputs require gradients.",
-                stacklevel=2,
-            )
+            if self.is_full:
+                warnings.warn(
+                    "Full backward hook is firing when gradients are computed with respect to "
+                    "module outputs since no inputs require gradients.",
+                    stacklevel=2,
+                )
             for hook in self.hooks:
                 returned = hook(self.module, (None,) * self.input_count, grads)
                 if returned is not None and any(grad is not None for grad in returned):

@@ -453,7 +453,11 @@ class Module(StateDictMixin):
     ) -> RemovableHandle:
         """Calls ``hook(module, grad_input, grad_output)`` once the gradients of the inputs are
         known; a result replaces ``grad_input``. Entries are None for inputs without gradient."""
-        return add_hook(self._get_hooks().backward, hook, prepend)
+        return self._get_hooks().add_backward(hook, True, prepend)
+
+    def register_backward_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """The deprecated form of :meth:`register_full_backward_hook`: here it is the same."""
+        return self._get_hooks().add_backward(hook, False)
 
     # --- printing ---------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from .complex import *  # noqa: F403
 from .conv import *  # noqa: F403
 from .conv2d import *  # noqa: F403
 from .copy import *  # noqa: F403
+from .counting import *  # noqa: F403
 from .cross_entropy import *  # noqa: F403
 from .cumsum import *  # noqa: F403
 from .diagonals import *  # noqa: F403
