@@ -11,6 +11,7 @@
 #include <limits>
 #include <type_traits>
 
+#include "attention_draw.h"
 #include "ops/attention.h"
 #include "softmax_row.h"
 #include "transpose.h"
@@ -199,36 +200,6 @@ static void score_block(const AttentionProblem& p, const PanelPlace& place, std:
              mask_scratch + kPanel<T> * kKeyBlock);
   if (p.causal) hide_later_keys(place, first_key, keys, scores);
 }
-
-// --- dropout: a hash of seed, query and key, so that backward finds the same weights dropped
-// ------
-
-static inline std::uint32_t mix(std::uint32_t x) {  // MurmurHash3's last step
-  x = (x ^ (x >> 16)) * 0x85ebca6bu;
-  x = (x ^ (x >> 13)) * 0xc2b2ae35u;
-  return x ^ (x >> 16);
-}
-
-static inline std::uint32_t row_hash(std::uint64_t seed, std::int64_t row) {
-  const auto number = static_cast<std::uint64_t>(row);
-  return mix(static_cast<std::uint32_t>(seed) ^ mix(static_cast<std::uint32_t>(number))) ^
-         mix(static_cast<std::uint32_t>(seed >> 32) + static_cast<std::uint32_t>(number >> 32));
-}
-
-// The factor of the weight of `key` in the row with this hash; `limit` is dropout * 2^24.
-template <class T>
-static inline T kept(std::uint32_t hash, std::int64_t key, std::uint32_t limit, T scale) {
-  const std::uint32_t draw = mix(hash + mix(static_cast<std::uint32_t>(key) * 0x9e3779b9u)) >> 8;
-  return draw >= limit ? scale : T{0};
-}
-
-struct DropoutDraw {
-  std::uint32_t limit;
-  double scale;
-  explicit DropoutDraw(double dropout)
-      : limit(static_cast<std::uint32_t>(dropout * 0x1p24)),
-        scale(dropout < 1 ? 1 / (1 - dropout) : 0) {}
-};
 
 // factors (keys, kPanel) of one block.
 template <class T>

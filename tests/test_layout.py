@@ -83,7 +83,8 @@ def test_each_op_has_its_file_on_every_floor(stem):
 def test_no_stray_stem(folder, pattern):
     found = {p.stem for p in (ROOT / folder).glob(pattern) if p.is_file() and p.stem[0] != "_"}
     allowed = {stem for stem, kind in STEMS.items() for f in floors(kind, stem) if folder in f}
-    assert found - allowed <= (WITHOUT_OPERATION if folder == "csrc/ops" else set())
+    kernels = folder in ("csrc/ops", "cuda/ops")
+    assert found - allowed <= (WITHOUT_OPERATION if kernels else set())
 
 
 def test_the_python_floor_imports_every_op_in_order():

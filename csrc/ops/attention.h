@@ -66,6 +66,6 @@ struct AttentionDropout {
 
 }  // namespace tilegrad
 
-TILEGRAD_CPU_KERNEL(attention, Attention)
-TILEGRAD_CPU_KERNEL(attention_backward, AttentionBackward)
-TILEGRAD_CPU_KERNEL(attention_dropout, AttentionDropout)
+TILEGRAD_KERNEL(attention, Attention)
+TILEGRAD_KERNEL(attention_backward, AttentionBackward)
+TILEGRAD_KERNEL(attention_dropout, AttentionDropout)

@@ -43,9 +43,9 @@ struct Conv2d {
   // as many elements as the functions below say.
   void* workspace = nullptr;
 
-  std::int64_t pixels() const { return out_height * out_width; }
+  constexpr std::int64_t pixels() const { return out_height * out_width; }
   // The taps of one filter: the length of the sum behind one output element.
-  std::int64_t taps() const { return in_channels * kernel_height * kernel_width; }
+  constexpr std::int64_t taps() const { return in_channels * kernel_height * kernel_width; }
 
   std::int64_t workspace_of_conv2d() const { return packed_filters(in_channels, out_channels); }
   std::int64_t workspace_of_grad_input() const { return packed_filters(out_channels, in_channels); }
@@ -96,6 +96,6 @@ struct Conv2d {
 
 }  // namespace tilegrad
 
-TILEGRAD_CPU_KERNEL(conv2d, Conv2d)              // y from x and weight
-TILEGRAD_CPU_KERNEL(conv2d_grad_input, Conv2d)   // x from y and weight
-TILEGRAD_CPU_KERNEL(conv2d_grad_weight, Conv2d)  // weight from x and y
+TILEGRAD_KERNEL(conv2d, Conv2d)              // y from x and weight
+TILEGRAD_KERNEL(conv2d_grad_input, Conv2d)   // x from y and weight
+TILEGRAD_KERNEL(conv2d_grad_weight, Conv2d)  // weight from x and y

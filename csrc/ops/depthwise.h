@@ -25,6 +25,6 @@ inline bool is_depthwise(const Conv2d& c) {
 
 }  // namespace tilegrad
 
-TILEGRAD_CPU_KERNEL(depthwise, Conv2d)              // y from x and weight
-TILEGRAD_CPU_KERNEL(depthwise_grad_input, Conv2d)   // x from y and weight
-TILEGRAD_CPU_KERNEL(depthwise_grad_weight, Conv2d)  // weight from x and y
+TILEGRAD_KERNEL(depthwise, Conv2d)              // y from x and weight
+TILEGRAD_KERNEL(depthwise_grad_input, Conv2d)   // x from y and weight
+TILEGRAD_KERNEL(depthwise_grad_weight, Conv2d)  // weight from x and y

@@ -12,7 +12,7 @@ namespace tilegrad {
 
 enum class RecurrentCell : std::uint8_t { lstm, gru, rnn_tanh, rnn_relu };
 
-inline constexpr int gate_count(RecurrentCell cell) {
+constexpr int gate_count(RecurrentCell cell) {
   return cell == RecurrentCell::lstm ? 4 : cell == RecurrentCell::gru ? 3 : 1;
 }
 
@@ -21,8 +21,8 @@ struct RecurrentLayer {
   RecurrentCell cell;
   DType dtype;
   std::int64_t steps, batch, hidden;
-  const std::int64_t* batch_sizes;  // (steps)
-  const std::int64_t* offsets;      // (steps): the first row of each step
+  const std::int64_t* batch_sizes;  // (steps), in the memory of the host on every device
+  const std::int64_t* offsets;      // (steps), so too: the first row of each step
   bool reverse;                     // from the last step to the first
   const void* weight;               // (gates * hidden, state), gates in PyTorch's order
   void* packed;                     // workspace for packed weights, see below
@@ -32,7 +32,7 @@ struct RecurrentLayer {
   std::int64_t projected = 0;
   const void* weight_hr = nullptr;  // (projected, hidden)
 
-  std::int64_t state() const { return projected > 0 ? projected : hidden; }  // the size of h
+  constexpr std::int64_t state() const { return projected > 0 ? projected : hidden; }  // the size of h
 };
 
 // Gates in PyTorch's order: LSTM input, forget, cell, output; GRU reset, update, new.
@@ -111,6 +111,6 @@ inline constexpr std::int64_t recurrent_packed_backward_size(RecurrentCell cell,
 
 }  // namespace tilegrad
 
-TILEGRAD_CPU_KERNEL(recurrent_forward, RecurrentForward)
-TILEGRAD_CPU_KERNEL(recurrent_backward, RecurrentBackward)
-TILEGRAD_CPU_KERNEL(recurrent_gradients, RecurrentGradients)
+TILEGRAD_KERNEL(recurrent_forward, RecurrentForward)
+TILEGRAD_KERNEL(recurrent_backward, RecurrentBackward)
+TILEGRAD_KERNEL(recurrent_gradients, RecurrentGradients)

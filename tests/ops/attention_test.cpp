@@ -11,58 +11,82 @@ namespace {
 
 constexpr std::int64_t kMatrices = 2;  // batch 1, two heads
 
+// What may change the weights, beside `causal`.
+struct Variation {
+  std::int64_t group = 1;               // 2: both heads share one of key and value
+  bool masked = false, biased = false;  // by booleans, by numbers that are added
+  double dropout = 0;
+};
+
 struct Reference {
   std::int64_t queries, keys, features, values;
   bool causal;
+  Variation variation;
+  Array<bool> mask;       // (queries, keys)
+  Array<double> bias;     // (queries, keys)
+  Array<double> factors;  // (matrices, queries, keys), of dropout
   Array<double> q, k, v, grad, y, grad_q, grad_k, grad_v;
 
   Reference(std::int64_t queries, std::int64_t keys, std::int64_t features, std::int64_t values,
-            bool causal)
+            bool causal, const Variation& variation = {})
       : queries(queries),
         keys(keys),
         features(features),
         values(values),
         causal(causal),
+        variation(variation),
+        mask(Array<bool>::random(queries * keys, 5)),
+        bias(Array<double>::random(queries * keys, 6)),
+        factors(kMatrices * queries * keys, 1),
         q(Array<double>::random(kMatrices * queries * features, 1)),
-        k(Array<double>::random(kMatrices * keys * features, 2)),
-        v(Array<double>::random(kMatrices * keys * values, 3)),
+        k(Array<double>::random(kMatrices / variation.group * keys * features, 2)),
+        v(Array<double>::random(kMatrices / variation.group * keys * values, 3)),
         grad(Array<double>::random(kMatrices * queries * values, 4)),
         y(grad.size),
         grad_q(q.size),
         grad_k(k.size),
         grad_v(v.size) {
+    for (std::int64_t j = 0; j < keys; ++j) mask[j] = false;  // the first query sees nothing
+    // As a stream of its own on every device: the same kernel without CUDA.
+    if (variation.dropout > 0)
+      attention_dropout_kernel.cpu[0](
+          {DType::float64, factors.data(), kMatrices * queries, keys, variation.dropout, kSeed});
     for (std::int64_t head = 0; head < kMatrices; ++head)
       for (std::int64_t i = 0; i < queries; ++i) row(head, i);
   }
 
   static double scale() { return 0.4; }
+  static constexpr std::uint64_t kSeed = 0x123456789abcdef0u;
 
   void row(std::int64_t head, std::int64_t i) {
     const double* own = &q[(head * queries + i) * features];
     const double* slope = &grad[(head * queries + i) * values];
     const std::int64_t seen = causal ? std::min(keys, i + 1) : keys;
+    const std::int64_t shared = head / variation.group;
+    const double* factor = &factors[(head * queries + i) * keys];
     Array<double> weight(keys), grad_weight(keys);
     double sum = 0, mean = 0;
     for (std::int64_t j = 0; j < seen; ++j) {
-      double score = 0;
+      if (variation.masked && !mask[i * keys + j]) continue;
+      double score = variation.biased ? bias[i * keys + j] / scale() : 0;
       for (std::int64_t f = 0; f < features; ++f)
-        score += own[f] * k[(head * keys + j) * features + f];
+        score += own[f] * k[(shared * keys + j) * features + f];
       sum += weight[j] = std::exp(score * scale());
     }
-    for (std::int64_t j = 0; j < seen; ++j) {
+    for (std::int64_t j = 0; j < seen && sum > 0; ++j) {
       weight[j] /= sum;
       for (std::int64_t f = 0; f < values; ++f) {
-        const std::int64_t at = (head * keys + j) * values + f;
-        y[(head * queries + i) * values + f] += weight[j] * v[at];
-        grad_v[at] += weight[j] * slope[f];
-        grad_weight[j] += slope[f] * v[at];
+        const std::int64_t at = (shared * keys + j) * values + f;
+        y[(head * queries + i) * values + f] += weight[j] * factor[j] * v[at];
+        grad_v[at] += weight[j] * factor[j] * slope[f];
+        grad_weight[j] += factor[j] * slope[f] * v[at];
       }
       mean += weight[j] * grad_weight[j];
     }
     for (std::int64_t j = 0; j < seen; ++j)
       for (std::int64_t f = 0; f < features; ++f) {
         const double grad_score = weight[j] * (grad_weight[j] - mean) * scale();
-        const std::int64_t at = (head * keys + j) * features + f;
+        const std::int64_t at = (shared * keys + j) * features + f;
         grad_q[(head * queries + i) * features + f] += grad_score * k[at];
         grad_k[at] += grad_score * own[f];
       }
@@ -84,23 +108,29 @@ AttentionOperand dense_operand(Array<T>& x, std::int64_t rows, std::int64_t colu
 template <class T>
 void check_attention(const Reference& r, double tolerance) {
   Array<T> q = attention_array<T>(r.q), k = attention_array<T>(r.k), v = attention_array<T>(r.v),
-           grad = attention_array<T>(r.grad);
-  const AttentionProblem problem{.dtype = DTypeOf<T>::value,
-                                 .batch = 1,
-                                 .heads = kMatrices,
-                                 .group = 1,
-                                 .queries = r.queries,
-                                 .keys = r.keys,
-                                 .features = r.features,
-                                 .value_features = r.values,
-                                 .query = dense_operand(q, r.queries, r.features),
-                                 .key = dense_operand(k, r.keys, r.features),
-                                 .value = dense_operand(v, r.keys, r.values),
-                                 .mask = {},
-                                 .scale = Reference::scale(),
-                                 .causal = r.causal,
-                                 .dropout = 0,
-                                 .seed = 0};
+           grad = attention_array<T>(r.grad), bias = attention_array<T>(r.bias);
+  Array<bool> mask(r.mask.size);
+  for (std::int64_t i = 0; i < mask.size; ++i) mask[i] = r.mask[i];
+  const Variation& variation = r.variation;
+  const void* masks = variation.masked ? static_cast<const void*>(mask.data()) : bias.data();
+  const bool any_mask = variation.masked || variation.biased;
+  const AttentionProblem problem{
+      .dtype = DTypeOf<T>::value,
+      .batch = 1,
+      .heads = kMatrices,
+      .group = variation.group,
+      .queries = r.queries,
+      .keys = r.keys,
+      .features = r.features,
+      .value_features = r.values,
+      .query = dense_operand(q, r.queries, r.features),
+      .key = dense_operand(k, r.keys, r.features),
+      .value = dense_operand(v, r.keys, r.values),
+      .mask = {any_mask ? masks : nullptr, variation.masked, 0, 0, r.keys, 1},
+      .scale = Reference::scale(),
+      .causal = r.causal,
+      .dropout = variation.dropout,
+      .seed = Reference::kSeed};
   const auto padded = [](std::int64_t n) {
     return (n + kAttentionPadding - 1) / kAttentionPadding * kAttentionPadding;
   };
@@ -139,6 +169,30 @@ TEST(Attention, ValuesAndGradients) {
       check_attention<double>(reference, 1e-13);
       check_attention<float>(reference, 5e-6);
     }
+}
+
+TEST(Attention, MasksDropoutAndSharedHeads) {
+  for (const Variation& variation :
+       {Variation{2}, Variation{1, true}, Variation{1, false, true}, Variation{2, true, false, 0.3},
+        Variation{1, false, false, 0.5}}) {
+    SCOPED_TRACE(testing::Message()
+                 << "group " << variation.group << ", masked " << variation.masked << ", biased "
+                 << variation.biased << ", dropout " << variation.dropout);
+    const Reference reference(35, 66, 9, 5, false, variation);
+    check_attention<double>(reference, 1e-13);
+    check_attention<float>(reference, 5e-6);
+  }
+}
+
+TEST(Attention, DropoutFactorsAreThoseOfTheFirstInstructionSet) {
+  Array<float> expected(5 * 300), actual(5 * 300);
+  AttentionDropout args{DType::float32, expected.data(), 5, 300, 0.4, Reference::kSeed};
+  attention_dropout_kernel.cpu[0](args);
+  args.factors = actual.data();
+  for_each_isa([&](Isa isa) {
+    run_on(isa, attention_dropout_kernel, args);
+    EXPECT_TRUE(actual == expected);
+  });
 }
 
 }  // namespace
