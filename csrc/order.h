@@ -1,10 +1,9 @@
 // Order by unsigned keys: sorting and selecting (key, position) pairs packed into one integer.
 // Included once per instruction set.
 //
-// Every dtype maps to an unsigned key of its width that compares as its values do, NaN above every
-// number and -0 equal to 0. With the position in the lower half no two entries are equal, so every
-// algorithm on them is stable, and none needs to know the dtype. The standard library's algorithms
-// would allocate, and leave weak symbols that instruction sets share.
+// With the position in the lower half no two entries are equal, so every algorithm on them is
+// stable, and none needs to know the dtype. The standard library's algorithms would allocate, and
+// leave weak symbols that instruction sets share.
 #pragma once
 
 #include <algorithm>
@@ -12,6 +11,8 @@
 #include <cstdint>
 #include <limits>
 #include <type_traits>
+
+#include "order_key.h"
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
@@ -33,21 +34,6 @@ template <class Entry>
 using HalfOf = std::conditional_t<sizeof(Entry) == 8, std::uint32_t, std::uint64_t>;
 template <class Entry>
 inline constexpr int kHalfBits = 4 * static_cast<int>(sizeof(Entry));
-
-template <class T>
-static inline auto key_of(T x) {
-  using Key = std::conditional_t<sizeof(T) == 8, std::uint64_t, std::uint32_t>;
-  constexpr Key kTop = Key{1} << (8 * sizeof(Key) - 1);
-  if constexpr (std::is_floating_point_v<T>) {
-    const Key bits = std::bit_cast<Key>(x + T{0});  // -0 + 0 = 0
-    const Key negative = -(bits >> (8 * sizeof(Key) - 1));
-    return x != x ? ~Key{0} : bits ^ (negative | kTop);
-  } else if constexpr (std::is_signed_v<T>) {
-    return static_cast<Key>(x) ^ kTop;
-  } else {
-    return static_cast<Key>(x);
-  }
-}
 
 // entries[i] = (key of x[i], i), with keys reversed for descending order.
 template <class T, class Entry>

@@ -52,19 +52,22 @@ static __device__ T* dynamic_shared() {
 #endif
 }
 
-// Calls body(i) for i in [0, size): one index per thread and step (a grid-stride loop).
-template <class Body>
-static __global__ void __launch_bounds__(kBlock) index_kernel(std::int64_t size, Body body) {
+// Calls body(i) for i in [0, size): one index per thread and step (a grid-stride loop). kBlocks:
+// how many blocks a multiprocessor has to have room for. Without it, the compiler may spill a few
+// registers for the sake of one block more.
+template <int kBlocks, class Body>
+static __global__ void __launch_bounds__(kBlock, kBlocks)
+    index_kernel(std::int64_t size, Body body) {
   const std::int64_t step = static_cast<std::int64_t>(gridDim.x) * kBlock;
   for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * kBlock + threadIdx.x; i < size;
        i += step)
     body(i);
 }
 
-template <class Body>
+template <int kBlocks = 0, class Body>
 static void for_each_index(std::int64_t size, const Body& body) {
   if (size <= 0) return;
-  launch(index_kernel<Body>, {blocks_for(size), kBlock}, size, body);
+  launch(index_kernel<kBlocks, Body>, {blocks_for(size), kBlock}, size, body);
 }
 
 template <class T>

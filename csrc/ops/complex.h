@@ -22,5 +22,5 @@ struct ComplexAbs {
 
 }  // namespace tilegrad
 
-TILEGRAD_CPU_KERNEL(complex_product, ComplexProduct)
-TILEGRAD_CPU_KERNEL(complex_abs, ComplexAbs)
+TILEGRAD_KERNEL(complex_product, ComplexProduct)
+TILEGRAD_KERNEL(complex_abs, ComplexAbs)

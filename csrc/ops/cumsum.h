@@ -16,4 +16,4 @@ struct Cumsum {
 
 }  // namespace tilegrad
 
-TILEGRAD_CPU_KERNEL(cumsum, Cumsum)
+TILEGRAD_KERNEL(cumsum, Cumsum)

@@ -19,4 +19,4 @@ struct Dropout {
 
 }  // namespace tilegrad
 
-TILEGRAD_CPU_KERNEL(dropout, Dropout)
+TILEGRAD_KERNEL(dropout, Dropout)

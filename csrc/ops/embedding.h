@@ -48,6 +48,6 @@ struct EmbeddingBackward {
 
 }  // namespace tilegrad
 
-TILEGRAD_CPU_KERNEL(embedding, Embedding)
-TILEGRAD_CPU_KERNEL(embedding_bag, EmbeddingBag)
-TILEGRAD_CPU_KERNEL(embedding_backward, EmbeddingBackward)
+TILEGRAD_KERNEL(embedding, Embedding)
+TILEGRAD_KERNEL(embedding_bag, EmbeddingBag)
+TILEGRAD_KERNEL(embedding_backward, EmbeddingBackward)

@@ -35,5 +35,5 @@ struct GridSample {
 
 }  // namespace tilegrad
 
-TILEGRAD_CPU_KERNEL(grid_sample, GridSample)
-TILEGRAD_CPU_KERNEL(grid_sample_backward, GridSample)
+TILEGRAD_KERNEL(grid_sample, GridSample)
+TILEGRAD_KERNEL(grid_sample_backward, GridSample)

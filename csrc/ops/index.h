@@ -48,7 +48,7 @@ struct Nonzero {
 
 }  // namespace tilegrad
 
-TILEGRAD_CPU_KERNEL(index_offsets, IndexOffsets)
-TILEGRAD_CPU_KERNEL(index_get, IndexGet)
-TILEGRAD_CPU_KERNEL(count_nonzero_elements, CountNonzero)
-TILEGRAD_CPU_KERNEL(nonzero, Nonzero)
+TILEGRAD_KERNEL(index_offsets, IndexOffsets)
+TILEGRAD_KERNEL(index_get, IndexGet)
+TILEGRAD_KERNEL(count_nonzero_elements, CountNonzero)
+TILEGRAD_KERNEL(nonzero, Nonzero)

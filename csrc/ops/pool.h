@@ -80,9 +80,9 @@ struct Pool {
 
 // y from x, and where the maxima lie: in indices for any windows, else in taps, unless null, for
 // windows that are not adaptive.
-TILEGRAD_CPU_KERNEL(max_pool, Pool)
+TILEGRAD_KERNEL(max_pool, Pool)
 // x from y and taps or indices: y at each maximum, 0 elsewhere.
-TILEGRAD_CPU_KERNEL(max_pool_grad, Pool)
-TILEGRAD_CPU_KERNEL(max_pool_indices, Pool)  // indices from taps
-TILEGRAD_CPU_KERNEL(avg_pool, Pool)          // y from x
-TILEGRAD_CPU_KERNEL(avg_pool_grad, Pool)     // x from y: each window's share added up
+TILEGRAD_KERNEL(max_pool_grad, Pool)
+TILEGRAD_KERNEL(max_pool_indices, Pool)  // indices from taps
+TILEGRAD_KERNEL(avg_pool, Pool)          // y from x
+TILEGRAD_KERNEL(avg_pool_grad, Pool)     // x from y: each window's share added up

@@ -1,4 +1,6 @@
-// Contracts of the kernels that draw from it.
+// Contracts of the kernels that draw random numbers. On the CPU they take them from a generator's
+// state, in the order of the elements, by one thread; in CUDA from the stream that `key` selects
+// (csrc/philox.h), and the state is not read.
 #pragma once
 
 #include "../dtype.h"
@@ -17,7 +19,7 @@ enum class RandomOp : std::uint8_t {
   permutation,  // int64: 0 ... size - 1 shuffled
 };
 
-// Draws are taken in the order of the elements, by one thread. y is contiguous.
+// y is contiguous.
 struct RandomFill {
   RandomOp op;
   DType dtype;
@@ -27,6 +29,7 @@ struct RandomFill {
   std::int64_t first = 0;
   std::uint64_t range = 0;  // 0 stands for 2^64
   RandomState* state;
+  std::uint64_t key = 0;
 };
 
 // y[i] = 1 with probability p[i], else 0; both contiguous, of one floating dtype.
@@ -36,6 +39,7 @@ struct RandomChoice {
   const void* p;
   std::int64_t size;
   RandomState* state;
+  std::uint64_t key = 0;
 };
 
 // Per row of weights (rows, categories): `samples` categories, drawn with those relative weights.
@@ -46,10 +50,11 @@ struct Multinomial {
   std::int64_t rows, categories, samples;
   bool replacement;
   RandomState* state;
+  std::uint64_t key = 0;
 };
 
 }  // namespace tilegrad
 
-TILEGRAD_CPU_KERNEL(random, RandomFill)
-TILEGRAD_CPU_KERNEL(random_choice, RandomChoice)
-TILEGRAD_CPU_KERNEL(multinomial, Multinomial)
+TILEGRAD_KERNEL(random, RandomFill)
+TILEGRAD_KERNEL(random_choice, RandomChoice)
+TILEGRAD_KERNEL(multinomial, Multinomial)

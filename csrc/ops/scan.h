@@ -30,5 +30,5 @@ struct CumprodBackward {
 
 }  // namespace tilegrad
 
-TILEGRAD_CPU_KERNEL(scan, Scan)
-TILEGRAD_CPU_KERNEL(cumprod_backward, CumprodBackward)
+TILEGRAD_KERNEL(scan, Scan)
+TILEGRAD_KERNEL(cumprod_backward, CumprodBackward)

@@ -40,6 +40,6 @@ struct Unique {
 
 }  // namespace tilegrad
 
-TILEGRAD_CPU_KERNEL(sort, Sort)
-TILEGRAD_CPU_KERNEL(search_sorted, SearchSorted)
-TILEGRAD_CPU_KERNEL(unique, Unique)
+TILEGRAD_KERNEL(sort, Sort)
+TILEGRAD_KERNEL(search_sorted, SearchSorted)
+TILEGRAD_KERNEL(unique, Unique)

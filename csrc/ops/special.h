@@ -26,4 +26,4 @@ struct Special {
 
 }  // namespace tilegrad
 
-TILEGRAD_CPU_KERNEL(special, Special)
+TILEGRAD_KERNEL(special, Special)

@@ -29,5 +29,5 @@ struct SelectAt {
 
 }  // namespace tilegrad
 
-TILEGRAD_CPU_KERNEL(topk, TopK)
-TILEGRAD_CPU_KERNEL(select_at, SelectAt)
+TILEGRAD_KERNEL(topk, TopK)
+TILEGRAD_KERNEL(select_at, SelectAt)

@@ -22,6 +22,24 @@ inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
 inline double rsqrt(double x) { return 1.0 / sqrt(x); }
 inline float rsqrt(float x) { return rsqrtf(x); }
 
+// The sine and cosine of x half turns; exact at multiples of a quarter turn, as in CUDA.
+inline void sincospi(double x, double* sine, double* cosine) {
+  const auto sine_of = [](double turn) {
+    turn = remainder(turn, 2.0);
+    if (turn == rint(turn)) return 0.0;
+    if (fabs(turn) == 0.5) return turn < 0 ? -1.0 : 1.0;
+    return sin(3.14159265358979323846 * turn);
+  };
+  *sine = sine_of(x);
+  *cosine = sine_of(x + 0.5);
+}
+inline void sincospi(float x, float* sine, float* cosine) {
+  double sine_of, cosine_of;
+  sincospi(double{x}, &sine_of, &cosine_of);
+  *sine = static_cast<float>(sine_of);
+  *cosine = static_cast<float>(cosine_of);
+}
+
 inline float __expf(float x) { return expf(x); }
 inline float __logf(float x) { return logf(x); }
 inline float __fdividef(float x, float y) { return x / y; }
