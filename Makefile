@@ -57,12 +57,15 @@ demo: .venv/made
 	.venv/bin/python -m pip install -q ".[demo]"
 	.venv/bin/python examples/digits.py
 
-# One build tree serves the wheel that is installed and the C++ tests.
+# One build tree serves the C++ tests and the wheel that is installed, dist/tested/tilegrad-*.whl.
 .PHONY: install-for-tests
 install-for-tests: .venv-test/made googletest
-	PATH="$(CURDIR)/.venv-test/bin:$$PATH" .venv-test/bin/python -m pip install -q \
+	rm -rf dist/tested
+	PATH="$(CURDIR)/.venv-test/bin:$$PATH" .venv-test/bin/python -m pip wheel -q --no-deps \
 	  --no-build-isolation -C build-dir=build/test \
-	  -C cmake.define.TILEGRAD_BUILD_TESTS=ON ".[test]"
+	  -C cmake.define.TILEGRAD_BUILD_TESTS=ON -w dist/tested .
+	.venv-test/bin/python -m pip install -q --no-deps --force-reinstall dist/tested/*.whl
+	.venv-test/bin/python -m pip install -q "$$(echo dist/tested/*.whl)[test]"
 
 test: install-for-tests
 	.venv-test/bin/ctest --test-dir build/test --output-on-failure
