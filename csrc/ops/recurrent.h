@@ -32,7 +32,9 @@ struct RecurrentLayer {
   std::int64_t projected = 0;
   const void* weight_hr = nullptr;  // (projected, hidden)
 
-  constexpr std::int64_t state() const { return projected > 0 ? projected : hidden; }  // the size of h
+  constexpr std::int64_t state() const {
+    return projected > 0 ? projected : hidden;
+  }  // the size of h
 };
 
 // Gates in PyTorch's order: LSTM input, forget, cell, output; GRU reset, update, new.
