@@ -66,9 +66,8 @@ TILEGRAD_INLINE double exponential(double x) {
           (r * r) +
       r + 1.0;
   // Half of n by rounding: not every instruction set shifts 64-bit integers with their sign.
-  const auto integer = [](double rounded) {
-    return std::bit_cast<std::int64_t>(rounded) - std::bit_cast<std::int64_t>(kRound);
-  };
+  constexpr std::int64_t kRoundBits = std::bit_cast<std::int64_t>(kRound);
+  const auto integer = [](double y) { return std::bit_cast<std::int64_t>(y) - kRoundBits; };
   const std::int64_t n = integer(shifted), half = integer(whole * 0.5 + kRound);
   return y * power_of_two(half) * power_of_two(n - half);
 }
