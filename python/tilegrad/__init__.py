@@ -118,31 +118,29 @@ if _TYPE_CHECKING:
     from .storage import TypedStorage, UntypedStorage
 
 # What is imported when it is first asked for: all other modules, and these names from some.
-__getattr__ = _lazily(
-    __name__,
-    {
-        "GradScaler": "amp",
-        "TypedStorage": "storage",
-        "UntypedStorage": "storage",
-        "OutOfMemoryError": "cuda",
-        "autocast": "amp",
-        "clear_autocast_cache": "amp",
-        "get_autocast_cpu_dtype": "amp",
-        "get_autocast_dtype": "amp",
-        "get_autocast_gpu_dtype": "amp",
-        "is_anomaly_check_nan_enabled": "autograd.anomaly",
-        "is_anomaly_enabled": "autograd.anomaly",
-        "is_autocast_available": "amp",
-        "is_autocast_cache_enabled": "amp",
-        "is_autocast_cpu_enabled": "amp",
-        "is_autocast_enabled": "amp",
-        "set_anomaly_enabled": "autograd.anomaly",
-        "install_as": "_install",
-        "load": "serialization",
-        "save": "serialization",
-        "vmap": "func",
-    },
-)
+_LAZY_NAMES = {
+    "GradScaler": "amp",
+    "TypedStorage": "storage",
+    "UntypedStorage": "storage",
+    "OutOfMemoryError": "cuda",
+    "autocast": "amp",
+    "clear_autocast_cache": "amp",
+    "get_autocast_cpu_dtype": "amp",
+    "get_autocast_dtype": "amp",
+    "get_autocast_gpu_dtype": "amp",
+    "is_anomaly_check_nan_enabled": "autograd.anomaly",
+    "is_anomaly_enabled": "autograd.anomaly",
+    "is_autocast_available": "amp",
+    "is_autocast_cache_enabled": "amp",
+    "is_autocast_cpu_enabled": "amp",
+    "is_autocast_enabled": "amp",
+    "set_anomaly_enabled": "autograd.anomaly",
+    "install_as": "_install",
+    "load": "serialization",
+    "save": "serialization",
+    "vmap": "func",
+}
+__getattr__ = _lazily(__name__, _LAZY_NAMES)
 
 cdouble = complex128
 cfloat = complex64
