@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-from . import _C, autograd, backends, cuda
+from . import _C, __config__, autograd, backends, cuda
 from ._C import (
     bfloat16,
     complex64,
@@ -72,15 +72,16 @@ from .autograd import (
 )
 from .ops import *  # noqa: F403
 from .ops import atan2 as arctan2
+from .ops import split_with_sizes as unsafe_split_with_sizes
 from .tensor import Tensor
 
-from . import _methods  # isort: skip - it adds methods to Tensor
-from ._in_place import *  # noqa: F403  # isort: skip
 from . import linalg  # isort: skip
 from .linalg.legacy import *  # noqa: F403  # isort: skip
 from .linalg.lowrank import *  # noqa: F403  # isort: skip
 from ._foreach import *  # noqa: F403  # isort: skip
 from . import nn, optim, utils  # isort: skip - they build on all of the above
+from . import _methods  # isort: skip - it adds methods to Tensor
+from ._in_place import *  # noqa: F403  # isort: skip
 from .nn.functional import (  # isort: skip
     alpha_dropout,
     bilinear,
