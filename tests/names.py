@@ -16,12 +16,12 @@ import tilegrad as tg
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "names.md"
 ROOMS = (
-    "", "amp", "autograd", "backends", "compiler", "cuda", "datasets", "distributed",
-    "distributions", "fft", "func", "linalg", "multiprocessing", "nn", "nn.functional", "nn.init",
-    "nn.parallel", "nn.utils", "nn.utils.parametrizations", "nn.utils.parametrize",
-    "nn.utils.rnn", "optim", "optim.lr_scheduler", "optim.swa_utils", "random", "serialization",
-    "signal.windows", "special", "utils.checkpoint", "utils.data", "utils.dlpack",
-    "utils.safetensors",
+    "", "accelerator", "amp", "autograd", "autograd.functional", "backends", "compiler", "cpu",
+    "cuda", "datasets", "distributed", "distributions", "fft", "func", "linalg", "multiprocessing",
+    "nn", "nn.functional", "nn.init", "nn.parallel", "nn.utils", "nn.utils.parametrizations",
+    "nn.utils.parametrize", "nn.utils.rnn", "optim", "optim.lr_scheduler", "optim.swa_utils",
+    "profiler", "random", "serialization", "signal.windows", "special", "testing",
+    "utils.checkpoint", "utils.data", "utils.dlpack", "utils.safetensors",
 )  # fmt: skip
 HEADER = """# Supported names
 
@@ -33,7 +33,7 @@ each name's docstring; what differs is listed in [programs.md](programs.md#what-
 
 def names_of(holder: Any) -> list[str]:
     """Public names: those of ``__all__`` where there is one, and no modules."""
-    names = getattr(holder, "__all__", None) or dir(holder)
+    names = getattr(holder, "__all__", None) or [*dir(holder), *getattr(holder, "_LAZY_NAMES", ())]
     return sorted(
         name
         for name in {*names}

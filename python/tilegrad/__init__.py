@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-from . import _C, autograd, backends, cuda
+from . import _C, __config__, autograd, backends, cuda
 from ._C import (
     bfloat16,
     complex64,
@@ -72,15 +72,16 @@ from .autograd import (
 )
 from .ops import *  # noqa: F403
 from .ops import atan2 as arctan2
+from .ops import split_with_sizes as unsafe_split_with_sizes
 from .tensor import Tensor
 
-from . import _methods  # isort: skip - it adds methods to Tensor
-from ._in_place import *  # noqa: F403  # isort: skip
 from . import linalg  # isort: skip
 from .linalg.legacy import *  # noqa: F403  # isort: skip
 from .linalg.lowrank import *  # noqa: F403  # isort: skip
 from ._foreach import *  # noqa: F403  # isort: skip
 from . import nn, optim, utils  # isort: skip - they build on all of the above
+from . import _methods  # isort: skip - it adds methods to Tensor
+from ._in_place import *  # noqa: F403  # isort: skip
 from .nn.functional import (  # isort: skip
     alpha_dropout,
     bilinear,
@@ -118,31 +119,29 @@ if _TYPE_CHECKING:
     from .storage import TypedStorage, UntypedStorage
 
 # What is imported when it is first asked for: all other modules, and these names from some.
-__getattr__ = _lazily(
-    __name__,
-    {
-        "GradScaler": "amp",
-        "TypedStorage": "storage",
-        "UntypedStorage": "storage",
-        "OutOfMemoryError": "cuda",
-        "autocast": "amp",
-        "clear_autocast_cache": "amp",
-        "get_autocast_cpu_dtype": "amp",
-        "get_autocast_dtype": "amp",
-        "get_autocast_gpu_dtype": "amp",
-        "is_anomaly_check_nan_enabled": "autograd.anomaly",
-        "is_anomaly_enabled": "autograd.anomaly",
-        "is_autocast_available": "amp",
-        "is_autocast_cache_enabled": "amp",
-        "is_autocast_cpu_enabled": "amp",
-        "is_autocast_enabled": "amp",
-        "set_anomaly_enabled": "autograd.anomaly",
-        "install_as": "_install",
-        "load": "serialization",
-        "save": "serialization",
-        "vmap": "func",
-    },
-)
+_LAZY_NAMES = {
+    "GradScaler": "amp",
+    "TypedStorage": "storage",
+    "UntypedStorage": "storage",
+    "OutOfMemoryError": "cuda",
+    "autocast": "amp",
+    "clear_autocast_cache": "amp",
+    "get_autocast_cpu_dtype": "amp",
+    "get_autocast_dtype": "amp",
+    "get_autocast_gpu_dtype": "amp",
+    "is_anomaly_check_nan_enabled": "autograd.anomaly",
+    "is_anomaly_enabled": "autograd.anomaly",
+    "is_autocast_available": "amp",
+    "is_autocast_cache_enabled": "amp",
+    "is_autocast_cpu_enabled": "amp",
+    "is_autocast_enabled": "amp",
+    "set_anomaly_enabled": "autograd.anomaly",
+    "install_as": "_install",
+    "load": "serialization",
+    "save": "serialization",
+    "vmap": "func",
+}
+__getattr__ = _lazily(__name__, _LAZY_NAMES)
 
 cdouble = complex128
 cfloat = complex64

@@ -185,7 +185,16 @@ def fill_diagonal_(self: Any, fill_value: Any, wrap: bool = False) -> Any:
 
 
 def _attach() -> None:
-    for alias, name in {"divide_": "div_", "multiply_": "mul_", "subtract_": "sub_"}.items():
+    from .nn.functional import hardshrink, prelu  # operations all the same
+
+    method("hardshrink")(hardshrink)
+    method("prelu")(prelu)
+    for alias, name in {
+        "divide_": "div_",
+        "multiply_": "mul_",
+        "subtract_": "sub_",
+        "unsafe_split_with_sizes": "split_with_sizes",
+    }.items():
         setattr(Tensor, alias, getattr(Tensor, name))
 
 
