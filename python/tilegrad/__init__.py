@@ -75,10 +75,9 @@ from .tensor import Tensor
 from . import linalg  # isort: skip
 from .linalg.legacy import *  # noqa: F403  # isort: skip
 from .linalg.lowrank import *  # noqa: F403  # isort: skip
-from . import nn, optim, utils  # isort: skip - they build on all of the above
-from .utils import data as _data  # isort: skip - makes utils.data known without its own import
 
 if _TYPE_CHECKING:
+    from . import nn, optim, utils
     from ._install import install_as
     from .amp import (
         GradScaler,
@@ -90,22 +89,31 @@ if _TYPE_CHECKING:
     from .serialization import load, save
     from .storage import TypedStorage, UntypedStorage
 
-# What is imported when it is first asked for: all other modules, and these names from some.
-__getattr__ = _lazily(
-    __name__,
-    {
-        "GradScaler": "amp",
-        "TypedStorage": "storage",
-        "UntypedStorage": "storage",
-        "autocast": "amp",
-        "get_autocast_dtype": "amp",
-        "is_autocast_available": "amp",
-        "is_autocast_enabled": "amp",
-        "install_as": "_install",
-        "load": "serialization",
-        "save": "serialization",
-    },
-)
+# What is imported when it is first asked for: all other modules, nn and optim among them, and these
+# names from some.
+_LATER = {
+    "GradScaler": "amp",
+    "TypedStorage": "storage",
+    "UntypedStorage": "storage",
+    "autocast": "amp",
+    "get_autocast_dtype": "amp",
+    "is_autocast_available": "amp",
+    "is_autocast_enabled": "amp",
+    "install_as": "_install",
+    "load": "serialization",
+    "save": "serialization",
+}
+__getattr__ = _lazily(__name__, _LATER)
+
+
+def __dir__() -> list[str]:
+    """With everything that has not been asked for yet."""
+    from pkgutil import iter_modules
+
+    found = globals()
+    modules = {module.name for module in iter_modules(found["__path__"])}
+    return sorted({*found, *_LATER, *(name for name in modules if name[0] != "_")})
+
 
 cdouble = complex128
 cfloat = complex64
