@@ -33,7 +33,7 @@ each name's docstring; what differs is listed in [programs.md](programs.md#what-
 
 def names_of(holder: Any) -> list[str]:
     """Public names: those of ``__all__`` where there is one, and no modules."""
-    names = getattr(holder, "__all__", None) or [*dir(holder), *getattr(holder, "_LAZY_NAMES", ())]
+    names = getattr(holder, "__all__", None) or dir(holder)
     return sorted(
         name
         for name in {*names}

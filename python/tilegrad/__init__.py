@@ -79,28 +79,11 @@ from . import linalg  # isort: skip
 from .linalg.legacy import *  # noqa: F403  # isort: skip
 from .linalg.lowrank import *  # noqa: F403  # isort: skip
 from ._foreach import *  # noqa: F403  # isort: skip
-from . import nn, optim, utils  # isort: skip - they build on all of the above
 from . import _methods  # isort: skip - it adds methods to Tensor
 from ._in_place import *  # noqa: F403  # isort: skip
-from .nn.functional import (  # isort: skip
-    alpha_dropout,
-    bilinear,
-    channel_shuffle,
-    cosine_similarity,
-    feature_alpha_dropout,
-    hardshrink,
-    pairwise_distance,
-    pixel_shuffle,
-    pixel_unshuffle,
-    prelu,
-    rrelu,
-    rrelu_,
-    threshold,
-    threshold_,
-)
-from .utils import data as _data  # isort: skip - makes utils.data known without its own import
 
 if _TYPE_CHECKING:
+    from . import nn, optim, utils
     from ._install import install_as
     from .amp import (
         GradScaler,
@@ -118,30 +101,55 @@ if _TYPE_CHECKING:
     from .serialization import load, save
     from .storage import TypedStorage, UntypedStorage
 
-# What is imported when it is first asked for: all other modules, and these names from some.
-_LAZY_NAMES = {
-    "GradScaler": "amp",
-    "TypedStorage": "storage",
-    "UntypedStorage": "storage",
-    "OutOfMemoryError": "cuda",
+# What is imported when it is first asked for: all other modules, nn and optim among them, and these
+# names from some.
+_LATER = {
+    "alpha_dropout": "nn.functional",
     "autocast": "amp",
+    "bilinear": "nn.functional",
+    "channel_shuffle": "nn.functional",
     "clear_autocast_cache": "amp",
+    "cosine_similarity": "nn.functional",
+    "feature_alpha_dropout": "nn.functional",
     "get_autocast_cpu_dtype": "amp",
     "get_autocast_dtype": "amp",
     "get_autocast_gpu_dtype": "amp",
+    "GradScaler": "amp",
+    "hardshrink": "nn.functional",
+    "install_as": "_install",
     "is_anomaly_check_nan_enabled": "autograd.anomaly",
     "is_anomaly_enabled": "autograd.anomaly",
     "is_autocast_available": "amp",
     "is_autocast_cache_enabled": "amp",
     "is_autocast_cpu_enabled": "amp",
     "is_autocast_enabled": "amp",
-    "set_anomaly_enabled": "autograd.anomaly",
-    "install_as": "_install",
     "load": "serialization",
+    "OutOfMemoryError": "cuda",
+    "pairwise_distance": "nn.functional",
+    "pixel_shuffle": "nn.functional",
+    "pixel_unshuffle": "nn.functional",
+    "prelu": "nn.functional",
+    "rrelu": "nn.functional",
+    "rrelu_": "nn.functional",
     "save": "serialization",
+    "set_anomaly_enabled": "autograd.anomaly",
+    "threshold": "nn.functional",
+    "threshold_": "nn.functional",
+    "TypedStorage": "storage",
+    "UntypedStorage": "storage",
     "vmap": "func",
 }
-__getattr__ = _lazily(__name__, _LAZY_NAMES)
+__getattr__ = _lazily(__name__, _LATER)
+
+
+def __dir__() -> list[str]:
+    """With everything that has not been asked for yet."""
+    from pkgutil import iter_modules
+
+    found = globals()
+    modules = {module.name for module in iter_modules(found["__path__"])}
+    return sorted({*found, *_LATER, *(name for name in modules if name[0] != "_")})
+
 
 cdouble = complex128
 cfloat = complex64

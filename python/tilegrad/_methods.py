@@ -184,11 +184,23 @@ def fill_diagonal_(self: Any, fill_value: Any, wrap: bool = False) -> Any:
     return self
 
 
-def _attach() -> None:
-    from .nn.functional import hardshrink, prelu  # operations all the same
+@method()
+def hardshrink(self: Any, lambd: float = 0.5) -> Any:
+    """:func:`tilegrad.nn.functional.hardshrink`."""
+    from .nn import functional  # which is imported late
 
-    method("hardshrink")(hardshrink)
-    method("prelu")(prelu)
+    return functional.hardshrink(self, lambd)
+
+
+@method()
+def prelu(self: Any, weight: Any) -> Any:
+    """:func:`tilegrad.nn.functional.prelu`."""
+    from .nn import functional
+
+    return functional.prelu(self, weight)
+
+
+def _attach() -> None:
     for alias, name in {
         "divide_": "div_",
         "multiply_": "mul_",
