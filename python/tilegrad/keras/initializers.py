@@ -17,6 +17,7 @@ from .registry import own, serialize_keras_object
 from .resolve import resolve
 
 __all__ = [
+    "STFT",
     "Constant",
     "GlorotNormal",
     "GlorotUniform",
@@ -32,6 +33,7 @@ __all__ = [
     "OrthogonalInitializer",
     "RandomNormal",
     "RandomUniform",
+    "STFTInitializer",
     "TruncatedNormal",
     "VarianceScaling",
     "Zeros",
@@ -108,6 +110,66 @@ class Identity(Initializer):
 
     def get_config(self) -> dict[str, Any]:
         return {"gain": self.gain}
+
+
+class STFT(Initializer):
+    """The cosines (``side="real"``) or sines of a short-time Fourier transform as the kernel of a
+    convolution, shape (frame_length, 1, fft_length // 2 + 1), times a window by name or values.
+
+    ``scaling`` divides by the window's root of squares (``"density"``) or its sum (``"spectrum"``).
+    Raises ValueError for another side, scaling or window.
+    """
+
+    def __init__(
+        self,
+        side: str = "real",
+        window: Any = "hann",
+        scaling: str | None = "density",
+        periodic: bool = False,
+    ) -> None:
+        if side not in ("real", "imag"):
+            raise ValueError(f"side should be 'real' or 'imag', not {side}")
+        if scaling not in (None, "density", "spectrum"):
+            raise ValueError(
+                "Scaling is invalid, it must be `None`, 'density' or 'spectrum'. Received: "
+                f"scaling={scaling}"
+            )
+        if isinstance(window, str) and window not in tg.signal.windows.__all__:
+            raise ValueError(f"Unknown window type: {window!r}")
+        self.side, self.window, self.scaling, self.periodic = side, window, scaling, periodic
+
+    def __call__(self, shape: Any, dtype: Any = None) -> Any:
+        length, _, bins = shape
+        step = -2 * math.pi / ((bins - 1) * 2)
+        places = tg.outer(tg.arange(length, dtype=tg.float64), tg.arange(bins, dtype=tg.float64))
+        kernel = tg.cos(step * places) if self.side == "real" else tg.sin(step * places)
+        if self.window is not None:
+            window = self._window(length)
+            kernel = kernel * window.unsqueeze(1)
+            if self.scaling is not None:
+                spectrum = self.scaling == "spectrum"
+                kernel = kernel / (window.abs().sum() if spectrum else (window**2).sum().sqrt())
+        return kernel.unsqueeze(1).to(dtype_of(dtype))
+
+    def _window(self, length: int) -> Any:
+        if isinstance(self.window, str):
+            make = getattr(tg.signal.windows, self.window)
+            return make(length, sym=not self.periodic, dtype=tg.float64)
+        made = convert_to_tensor(self.window).to(tg.float64)
+        if tuple(made.shape) != (length,):
+            raise ValueError(
+                "The shape of `window` must be equal to [frame_length]. Received: window shape="
+                f"{tuple(made.shape)}"
+            )
+        return made
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "side": self.side,
+            "window": self.window,
+            "periodic": self.periodic,
+            "scaling": self.scaling,
+        }
 
 
 class RandomInitializer(Initializer):
@@ -350,6 +412,7 @@ _BY_NAME: dict[str, Any] = {
     "orthogonal": Orthogonal,
     "random_normal": RandomNormal,
     "random_uniform": RandomUniform,
+    "stft": STFT,
     "truncated_normal": TruncatedNormal,
     "variance_scaling": VarianceScaling,
     "zeros": Zeros,
@@ -361,6 +424,7 @@ constant, glorot_normal, glorot_uniform = Constant, GlorotNormal, GlorotUniform
 he_normal, he_uniform, identity = HeNormal, HeUniform, Identity
 lecun_normal, lecun_uniform, ones = LecunNormal, LecunUniform, Ones
 orthogonal, random_normal, random_uniform = Orthogonal, RandomNormal, RandomUniform
+stft = STFTInitializer = STFT
 truncated_normal, variance_scaling, zeros = TruncatedNormal, VarianceScaling, Zeros
 own(*_BY_NAME.values())
 

@@ -8,13 +8,17 @@ from ..registry import deserialize_keras_object, serialize_keras_object
 from . import (
     activation,
     attention,
+    audio,
     augmentation,
     bidirectional,
     categories,
+    colors,
+    conv_lstm,
     convolution,
     core,
     einsum_dense,
     merging,
+    mixing,
     normalization,
     pooling,
     preprocessing,
@@ -28,9 +32,12 @@ from . import (
 )
 from .activation import *  # noqa: F403
 from .attention import *  # noqa: F403
+from .audio import *  # noqa: F403
 from .augmentation import *  # noqa: F403
 from .bidirectional import *  # noqa: F403
 from .categories import *  # noqa: F403
+from .colors import *  # noqa: F403
+from .conv_lstm import *  # noqa: F403
 from .convolution import *  # noqa: F403
 from .convolution import (
     Convolution1D,
@@ -55,6 +62,7 @@ from .merging import (
     multiply,
     subtract,
 )
+from .mixing import *  # noqa: F403
 from .normalization import *  # noqa: F403
 from .pooling import *  # noqa: F403
 from .pooling import (
@@ -96,6 +104,10 @@ __all__ = [
     *augmentation.__all__,
     *bidirectional.__all__,
     *categories.__all__,
+    *audio.__all__,
+    *colors.__all__,
+    *conv_lstm.__all__,
+    *mixing.__all__,
     *convolution.__all__,
     *core.__all__,
     *einsum_dense.__all__,

@@ -122,6 +122,8 @@ class Dense(Weighted):
         )
 
     def call(self, inputs: Any, training: Any = None) -> Any:
+        if not inputs.dtype.is_floating_point:  # integers, as from one-hot encoding
+            inputs = inputs.to(self._compute)
         outputs = self._function(inputs, self.kernel, self.bias)
         return outputs if self._rest is None else self._rest(outputs)
 

@@ -36,10 +36,17 @@ def dense_relu(input: Any, kernel: Any, bias: Any) -> Any:
     return output
 
 
-def _grad_kernel(input: Any, grad: Any) -> Any:
-    if needs_grad(grad, input) or grad.dtype is _C.bfloat16 or not grad.numel():
-        return matmul(input.t(), grad)
-    return _C.linear_grad_weight(input, grad)[0]
+# Up to so many units, the gradient of the transposed kernel and its copy cost less.
+_FEW_UNITS = 16
+
+
+def _grad_kernel_bias(input: Any, grad: Any, biased: bool) -> tuple[Any, Any]:
+    """The gradients of kernel and bias; (rows, n) and (rows, units) to (n, units) and (units)."""
+    fused = not (needs_grad(grad, input) or grad.dtype is _C.bfloat16)
+    if fused and grad.shape[1] <= _FEW_UNITS and grad.numel() and input.numel():
+        grad_kernel, grad_bias = _C.linear_grad_weight(grad, input)
+        return grad_kernel.t().contiguous(), grad_bias
+    return matmul(input.t(), grad), grad.sum(0) if biased else None
 
 
 def dense_backward(node: Any, grad: Any) -> tuple:
@@ -59,8 +66,9 @@ def _gradients(node: Any, grad: Any, input: Any, kernel: Any) -> tuple:
     if node.needs(0):
         grad_input = matmul(grad, kernel.t())
         grad_input = grad_input if len(shape) == 2 else grad_input.reshape(shape)
-    return (
-        grad_input,
-        _grad_kernel(input, grad) if node.needs(1) else None,
-        grad.sum(0) if node.needs(2) else None,
-    )
+    grad_kernel = grad_bias = None
+    if node.needs(1):
+        grad_kernel, grad_bias = _grad_kernel_bias(input, grad, node.needs(2))
+    elif node.needs(2):
+        grad_bias = grad.sum(0)
+    return grad_input, grad_kernel, grad_bias

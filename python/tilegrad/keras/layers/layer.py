@@ -15,6 +15,7 @@ from ...nn.module import Module
 from .. import constraints, initializers, regularizers, tree
 from ..dtypes import DTypePolicy, convert_to_tensor, dtype_of, policy_of
 from ..naming import auto_name
+from ..stateless import StatelessLayer
 from ..symbolic import KerasTensor, Node, any_symbolic, context, infer
 from ..variable import Variable, standardize_shape
 from .input_spec import InputSpec, check_input
@@ -24,7 +25,7 @@ from .tracking import Tracking
 __all__ = ["Layer"]
 
 
-class Layer(Tracking):
+class Layer(StatelessLayer, Tracking):
     """A function with weights. Subclasses define ``call``, and ``build`` where weights depend on
     the shape of the input.
 

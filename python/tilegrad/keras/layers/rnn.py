@@ -80,6 +80,8 @@ class RNN(Layer):
             mask = mask[0]
         if isinstance(sequences, (list, tuple)):
             sequences, *initial_state = sequences
+        if not sequences.dtype.is_floating_point:
+            sequences = sequences.to(self._compute)
         states = self._first_states(sequences, initial_state)
         if hasattr(self.cell, "reset_dropout_masks"):
             self.cell.reset_dropout_masks()

@@ -37,6 +37,12 @@ __all__ = [
 class _Named(LossFunctionWrapper):
     """A loss whose configuration is its options, not its function."""
 
+    def _start(self, function: Any, given: dict[str, Any]) -> None:
+        """Takes what ``__init__`` was given; all but three arguments are the function's."""
+        own = {"self", "reduction", "name", "dtype"}
+        options = {key: value for key, value in given.items() if key not in own}
+        super().__init__(function, given["reduction"], given["name"], given["dtype"], **options)
+
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name, "reduction": self.reduction, **self._fn_kwargs}
 
@@ -53,15 +59,7 @@ class BinaryCrossentropy(_Named):
         name: str | None = "binary_crossentropy",
         dtype: Any = None,
     ) -> None:
-        super().__init__(
-            functions.binary_crossentropy,
-            reduction,
-            name,
-            dtype,
-            from_logits=from_logits,
-            label_smoothing=label_smoothing,
-            axis=axis,
-        )
+        self._start(functions.binary_crossentropy, locals())
 
 
 class BinaryFocalCrossentropy(_Named):
@@ -79,18 +77,7 @@ class BinaryFocalCrossentropy(_Named):
         name: str | None = "binary_focal_crossentropy",
         dtype: Any = None,
     ) -> None:
-        super().__init__(
-            functions.binary_focal_crossentropy,
-            reduction,
-            name,
-            dtype,
-            apply_class_balancing=apply_class_balancing,
-            alpha=alpha,
-            gamma=gamma,
-            from_logits=from_logits,
-            label_smoothing=label_smoothing,
-            axis=axis,
-        )
+        self._start(functions.binary_focal_crossentropy, locals())
 
 
 class CTC(_Named):
@@ -102,7 +89,7 @@ class CTC(_Named):
         name: str | None = "ctc",
         dtype: Any = None,
     ) -> None:
-        super().__init__(functions.ctc, reduction, name, dtype)
+        self._start(functions.ctc, locals())
 
 
 class CategoricalCrossentropy(_Named):
@@ -117,15 +104,7 @@ class CategoricalCrossentropy(_Named):
         name: str | None = "categorical_crossentropy",
         dtype: Any = None,
     ) -> None:
-        super().__init__(
-            functions.categorical_crossentropy,
-            reduction,
-            name,
-            dtype,
-            from_logits=from_logits,
-            label_smoothing=label_smoothing,
-            axis=axis,
-        )
+        self._start(functions.categorical_crossentropy, locals())
 
 
 class CategoricalFocalCrossentropy(_Named):
@@ -142,17 +121,7 @@ class CategoricalFocalCrossentropy(_Named):
         name: str | None = "categorical_focal_crossentropy",
         dtype: Any = None,
     ) -> None:
-        super().__init__(
-            functions.categorical_focal_crossentropy,
-            reduction,
-            name,
-            dtype,
-            alpha=alpha,
-            gamma=gamma,
-            from_logits=from_logits,
-            label_smoothing=label_smoothing,
-            axis=axis,
-        )
+        self._start(functions.categorical_focal_crossentropy, locals())
 
 
 class CategoricalGeneralizedCrossEntropy(_Named):
@@ -165,13 +134,7 @@ class CategoricalGeneralizedCrossEntropy(_Named):
         name: str | None = "categorical_generalized_cross_entropy",
         dtype: Any = None,
     ) -> None:
-        super().__init__(
-            functions.categorical_generalized_cross_entropy,
-            reduction,
-            name,
-            dtype,
-            q=q,
-        )
+        self._start(functions.categorical_generalized_cross_entropy, locals())
 
 
 class CategoricalHinge(_Named):
@@ -183,7 +146,7 @@ class CategoricalHinge(_Named):
         name: str | None = "categorical_hinge",
         dtype: Any = None,
     ) -> None:
-        super().__init__(functions.categorical_hinge, reduction, name, dtype)
+        self._start(functions.categorical_hinge, locals())
 
 
 class Circle(_Named):
@@ -198,15 +161,7 @@ class Circle(_Named):
         name: str | None = "circle",
         dtype: Any = None,
     ) -> None:
-        super().__init__(
-            functions.circle,
-            reduction,
-            name,
-            dtype,
-            gamma=gamma,
-            margin=margin,
-            remove_diagonal=remove_diagonal,
-        )
+        self._start(functions.circle, locals())
 
 
 class CosineSimilarity(_Named):
@@ -219,7 +174,7 @@ class CosineSimilarity(_Named):
         name: str | None = "cosine_similarity",
         dtype: Any = None,
     ) -> None:
-        super().__init__(functions.cosine_similarity, reduction, name, dtype, axis=axis)
+        self._start(functions.cosine_similarity, locals())
 
 
 class Dice(_Named):
@@ -232,7 +187,7 @@ class Dice(_Named):
         axis: Any = None,
         dtype: Any = None,
     ) -> None:
-        super().__init__(functions.dice, reduction, name, dtype, axis=axis)
+        self._start(functions.dice, locals())
 
 
 class Hinge(_Named):
@@ -244,7 +199,7 @@ class Hinge(_Named):
         name: str | None = "hinge",
         dtype: Any = None,
     ) -> None:
-        super().__init__(functions.hinge, reduction, name, dtype)
+        self._start(functions.hinge, locals())
 
 
 class Huber(_Named):
@@ -257,7 +212,7 @@ class Huber(_Named):
         name: str | None = "huber_loss",
         dtype: Any = None,
     ) -> None:
-        super().__init__(functions.huber, reduction, name, dtype, delta=delta)
+        self._start(functions.huber, locals())
 
 
 class KLDivergence(_Named):
@@ -269,7 +224,7 @@ class KLDivergence(_Named):
         name: str | None = "kl_divergence",
         dtype: Any = None,
     ) -> None:
-        super().__init__(functions.kl_divergence, reduction, name, dtype)
+        self._start(functions.kl_divergence, locals())
 
 
 class LogCosh(_Named):
@@ -281,7 +236,7 @@ class LogCosh(_Named):
         name: str | None = "log_cosh",
         dtype: Any = None,
     ) -> None:
-        super().__init__(functions.log_cosh, reduction, name, dtype)
+        self._start(functions.log_cosh, locals())
 
 
 class MeanAbsoluteError(_Named):
@@ -293,7 +248,7 @@ class MeanAbsoluteError(_Named):
         name: str | None = "mean_absolute_error",
         dtype: Any = None,
     ) -> None:
-        super().__init__(functions.mean_absolute_error, reduction, name, dtype)
+        self._start(functions.mean_absolute_error, locals())
 
 
 class MeanAbsolutePercentageError(_Named):
@@ -305,7 +260,7 @@ class MeanAbsolutePercentageError(_Named):
         name: str | None = "mean_absolute_percentage_error",
         dtype: Any = None,
     ) -> None:
-        super().__init__(functions.mean_absolute_percentage_error, reduction, name, dtype)
+        self._start(functions.mean_absolute_percentage_error, locals())
 
 
 class MeanSquaredError(_Named):
@@ -317,7 +272,7 @@ class MeanSquaredError(_Named):
         name: str | None = "mean_squared_error",
         dtype: Any = None,
     ) -> None:
-        super().__init__(functions.mean_squared_error, reduction, name, dtype)
+        self._start(functions.mean_squared_error, locals())
 
 
 class MeanSquaredLogarithmicError(_Named):
@@ -329,7 +284,7 @@ class MeanSquaredLogarithmicError(_Named):
         name: str | None = "mean_squared_logarithmic_error",
         dtype: Any = None,
     ) -> None:
-        super().__init__(functions.mean_squared_logarithmic_error, reduction, name, dtype)
+        self._start(functions.mean_squared_logarithmic_error, locals())
 
 
 class Poisson(_Named):
@@ -341,7 +296,7 @@ class Poisson(_Named):
         name: str | None = "poisson",
         dtype: Any = None,
     ) -> None:
-        super().__init__(functions.poisson, reduction, name, dtype)
+        self._start(functions.poisson, locals())
 
 
 class SparseCategoricalCrossentropy(_Named):
@@ -356,15 +311,7 @@ class SparseCategoricalCrossentropy(_Named):
         name: str | None = "sparse_categorical_crossentropy",
         dtype: Any = None,
     ) -> None:
-        super().__init__(
-            functions.sparse_categorical_crossentropy,
-            reduction,
-            name,
-            dtype,
-            from_logits=from_logits,
-            ignore_class=ignore_class,
-            axis=axis,
-        )
+        self._start(functions.sparse_categorical_crossentropy, locals())
 
 
 class SquaredHinge(_Named):
@@ -376,7 +323,7 @@ class SquaredHinge(_Named):
         name: str | None = "squared_hinge",
         dtype: Any = None,
     ) -> None:
-        super().__init__(functions.squared_hinge, reduction, name, dtype)
+        self._start(functions.squared_hinge, locals())
 
 
 class Tversky(_Named):
@@ -391,15 +338,7 @@ class Tversky(_Named):
         axis: Any = None,
         dtype: Any = None,
     ) -> None:
-        super().__init__(
-            functions.tversky,
-            reduction,
-            name,
-            dtype,
-            alpha=alpha,
-            beta=beta,
-            axis=axis,
-        )
+        self._start(functions.tversky, locals())
 
 
 own_module(globals())

@@ -12,6 +12,7 @@ from ..config import settings
 from ..dtypes import convert_to_tensor
 from ..op import op
 from ..registry import own
+from .probabilities import sparse_log_loss
 
 __all__ = [
     "binary_crossentropy", "binary_focal_crossentropy", "categorical_crossentropy",
@@ -250,6 +251,8 @@ def sparse_categorical_crossentropy(
         y_true = tg.where(valid, y_true, tg.zeros_like(y_true))
     if from_logits and y_pred.ndim == 2 and axis == 1 and valid is None:
         return F.cross_entropy(y_pred, y_true, reduction="none")
+    if not from_logits and y_pred.ndim == 2 and axis == 1 and valid is None:
+        return sparse_log_loss(y_true, y_pred, settings.epsilon)
     logs = _logarithms(y_pred, from_logits, axis)
     if axis == 1 or axis == y_pred.ndim - 1 == 1:
         loss = F.nll_loss(logs, y_true, reduction="none")

@@ -10,13 +10,14 @@ from ..dtypes import convert_to_tensor, dtype_of, standardize_dtype
 from ..losses.functions import same_rank
 from ..naming import auto_name
 from ..registry import own_module, serialize_keras_object
+from ..stateless import StatelessMetric
 from ..symbolic import context
 from ..variable import Variable
 
 __all__ = ["Mean", "MeanMetricWrapper", "Metric", "Sum"]
 
 
-class Metric:
+class Metric(StatelessMetric):
     """The base class: define ``update_state(y_true, y_pred, sample_weight=None)`` and ``result()``.
 
     What is gathered lives in variables made by :meth:`add_weight`; :meth:`reset_state` sets them to

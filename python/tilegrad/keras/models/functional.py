@@ -104,7 +104,8 @@ class Graph:
             into = [slots[id(x)] for x in node.output_tensors]
             one = into[0] if is_keras_tensor(node.outputs) else None
             direct = single and one is not None and _is_plain(node.operation)
-            self._steps.append((node.operation, single, where, one, into, direct))
+            takes = direct and node.operation._call_info.takes_training
+            self._steps.append((node.operation, single, where, one, into, direct, takes))
         self._count = len(slots)
         self._results = [slots[id(x)] for x in self.outputs]
 
@@ -119,14 +120,14 @@ class Graph:
         """The outputs for tensors in the place of the inputs."""
         held: list[Any] = [*values, *[None] * (self._count - len(values))]
         training = context.training
-        whole = context.masks or any(isinstance(x, KerasTensor) for x in values)
-        for operation, single, where, one, into, direct in self._steps:
+        whole = context.masks or any(type(x) is KerasTensor for x in values)
+        for operation, single, where, one, into, direct, takes in self._steps:
             if direct and not whole and operation._hooks is None:
                 # What __call__ would do beside is done: the graph was checked when it was made.
-                if operation._call_info.takes_training:
-                    held[into[0]] = operation.call(held[where], training=training)
+                if takes:
+                    held[one] = operation.call(held[where], training=training)
                 else:
-                    held[into[0]] = operation.call(held[where])
+                    held[one] = operation.call(held[where])
                 continue
             if single:
                 made = operation(held[where])
@@ -194,6 +195,8 @@ class Functional(Model):
             state["_inputs_struct"] = tree.pack_sequence_as(inputs, flat)
             state["_outputs_struct"] = outputs
         state["_plan"] = Graph(flat, tree.flatten(outputs))
+        state["_is_chain"] = isinstance(inputs, KerasTensor) and isinstance(outputs, KerasTensor)
+        state["_fits"] = None  # shape and dtype of the last input of a chain
         state["_list_of_layers"] = [x for x in self._plan.operations if isinstance(x, Layer)]
         self.built = True
         if trainable is not None and not trainable:
@@ -254,6 +257,14 @@ class Functional(Model):
         """Nothing: the layers were built when the graph was made."""
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        if self._is_chain and type(inputs) is tg.Tensor:
+            kind = (inputs.shape, inputs.dtype)
+            if kind != self._fits:
+                fitted = self._fitted(inputs, self._plan.inputs[0], 0)
+                if fitted is inputs:
+                    self.__dict__["_fits"] = kind
+                inputs = fitted
+            return self._plan.run([inputs])[0]
         values = self._standardized(inputs)
         return tree.pack_sequence_as(self._outputs_struct, self._plan.run(values))
 

@@ -17,8 +17,9 @@ _FLOATING = {
     "pinv": tg.linalg.pinv, "rad2deg": tg.rad2deg,
 }  # fmt: skip
 __all__ = [
-    *_FLOATING, "allclose", "bitwise_invert", "cdist", "conj", "depth_to_space", "eigh", "fabs",
-    "fmod", "imag", "isreal", "lstsq", "lu_factor", "matrix_rank", "nanargmax", "nanargmin",
+    *_FLOATING, "allclose", "bitwise_invert", "cdist", "conj", "depth_to_space", "eig", "eigh",
+    "fabs", "fmod", "imag", "isreal", "jvp", "lstsq", "lu_factor", "matrix_power", "matrix_rank",
+    "nanargmax", "nanargmin",
     "nancumprod", "nancumsum", "nanmedian", "nanpercentile", "nanprod", "nanquantile", "nanstd",
     "nanvar", "percentile", "psnr", "qr", "segment_min", "segment_prod", "slogdet", "solve",
     "solve_triangular", "space_to_depth", "svd", "vectorize", "view",
@@ -313,3 +314,44 @@ def vectorize(pyfunc: Any, *, excluded: Any = None, signature: Any = None) -> An
         return tg.stack([convert_to_tensor(m) for m in made]).reshape(arrays[0].shape)
 
     return over_all
+
+
+@op
+def eig(x: Any) -> tuple[Any, Any]:
+    """Eigenvalues and eigenvectors, complex, of square matrices."""
+    values, vectors = tg.linalg.eig(to_float(x))
+    return values, vectors
+
+
+@op
+def matrix_power(x: Any, n: int) -> Any:
+    """A square matrix times itself, ``n`` times; negative ``n`` inverts it first."""
+    return tg.linalg.matrix_power(to_float(x), int(n))
+
+
+def jvp(fun: Any, primals: Any, tangents: Any, has_aux: bool = False) -> tuple:
+    """``fun(*primals)`` and its derivative in the direction ``tangents``; with ``has_aux`` also the
+    second thing that ``fun`` returns."""
+    from ...autograd.functional import jvp as derivative
+
+    kept: list[Any] = []
+
+    def main(*args: Any) -> Any:
+        made = fun(*args)
+        if has_aux:
+            kept.append(made[1])
+            return made[0]
+        return made
+
+    points = tuple(to_float(x) for x in primals)
+    ways = tuple(to_float(x) for x in tangents)
+    values, moved = derivative(main, points, ways)
+    return (values, moved, kept[-1]) if has_aux else (values, moved)
+
+
+def __getattr__(name: str) -> Any:  # of the functions of this room that others hold
+    from .. import ops
+
+    if name not in ops.__all__:
+        raise AttributeError(f"module 'keras.ops.linalg' has no attribute {name!r}")
+    return getattr(ops, name)

@@ -192,3 +192,11 @@ def dot_product_attention(
         is_causal = False
     made = F.scaled_dot_product_attention(q, k, v, chosen, is_causal=is_causal, scale=scale)
     return made.transpose(1, 2)
+
+
+def __getattr__(name: str) -> Any:  # of the functions of this room that others hold
+    from .. import ops
+
+    if name not in ops.__all__:
+        raise AttributeError(f"module 'keras.ops.nn' has no attribute {name!r}")
+    return getattr(ops, name)

@@ -6,18 +6,28 @@ from typing import Any
 
 from ..registry import serialize_keras_object
 from ..resolve import resolve
-from . import composed, native, schedules
+from . import composed, loss_scale, muon, native, schedules
 from .composed import *  # noqa: F403
+from .loss_scale import *  # noqa: F403
+from .muon import *  # noqa: F403
 from .native import *  # noqa: F403
 from .optimizer import Optimizer
 from .schedules import LearningRateSchedule
 
-__all__ = [*native.__all__, *composed.__all__, "Optimizer", "deserialize", "get", "serialize"]
+_ROOMS = (native, composed, muon, loss_scale)
 
-_CLASSES = {
-    **{name: getattr(native, name) for name in native.__all__},
-    **{name: getattr(composed, name) for name in composed.__all__},
-}
+__all__ = [
+    *native.__all__,
+    *composed.__all__,
+    *muon.__all__,
+    *loss_scale.__all__,
+    "Optimizer",
+    "deserialize",
+    "get",
+    "serialize",
+]
+
+_CLASSES = {name: getattr(room, name) for room in _ROOMS for name in room.__all__}
 _BY_NAME: dict[str, Any] = {name.lower(): cls for name, cls in _CLASSES.items()}
 
 

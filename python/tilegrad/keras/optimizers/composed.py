@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import tilegrad as tg
 
@@ -18,10 +18,6 @@ class Composed(Optimizer):
 
     _STATES: dict[str, float]
 
-    if TYPE_CHECKING:  # the options
-
-        def __getattr__(self, name: str) -> Any: ...
-
     def build(self, variables: list[Any]) -> None:
         if self.built:
             return
@@ -33,16 +29,6 @@ class Composed(Optimizer):
 
     def _states(self) -> dict[str, float]:
         return self._STATES
-
-    def _set(self, options: dict[str, Any], *names: str) -> None:
-        for name in names:
-            setattr(self, name, options[name])
-        self.__dict__["_own_options"] = names
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **{n: getattr(self, n) for n in self._own_options}}
-
-    _own_options: tuple[str, ...] = ()
 
 
 class Adamax(Composed):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,13 +17,14 @@ import tilegrad as tg
 from ..dtypes import convert_to_tensor
 from ..naming import auto_name
 from ..registry import serialize_keras_object
+from ..stateless import StatelessOptimizer
 from ..variable import Variable
 from .schedules import LearningRateSchedule
 
 __all__ = ["Optimizer"]
 
 
-class Optimizer:
+class Optimizer(StatelessOptimizer):
     """The base class. ``learning_rate`` is a number, a schedule or a function without arguments.
 
     ``weight_decay`` takes that share times the rate off each weight; ``clipnorm`` bounds the norm
@@ -34,6 +35,10 @@ class Optimizer:
 
     Raises ValueError for a negative rate, for more than one clip, and for steps below 2.
     """
+
+    if TYPE_CHECKING:  # the options that subclasses set by name
+
+        def __getattr__(self, name: str) -> Any: ...
 
     _native = False  # does `native_step` update all variables in one call?
 
@@ -322,6 +327,11 @@ class Optimizer:
         """``variable -= value``, for ``update_step``."""
         variable.assign_sub(value)
 
+    @property
+    def scales_loss(self) -> bool:
+        """Whether :meth:`scale_loss` changes the loss."""
+        return self.loss_scale_factor is not None
+
     def scale_loss(self, loss: Any) -> Any:
         """The loss times ``loss_scale_factor``, if there is one."""
         return loss if self.loss_scale_factor is None else loss * self.loss_scale_factor
@@ -384,6 +394,14 @@ class Optimizer:
 
     # --- configuration ------------------------------------------------------------------------
 
+    _own_options: tuple[str, ...] = ()  # what ours have beside the options of all
+
+    def _set(self, options: dict[str, Any], *names: str) -> None:
+        """Keeps options under their names, for the steps and the configuration."""
+        for name in names:
+            setattr(self, name, options[name])
+        self.__dict__["_own_options"] = names
+
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an equal optimizer."""
         rate = self._rate
@@ -400,6 +418,7 @@ class Optimizer:
             "ema_overwrite_frequency": self.ema_overwrite_frequency,
             "loss_scale_factor": self.loss_scale_factor,
             "gradient_accumulation_steps": self.gradient_accumulation_steps,
+            **{option: getattr(self, option) for option in self._own_options},
         }
 
     @classmethod

@@ -72,10 +72,17 @@ class Trainer(Evaluator):
         dictionaries of them.
 
         ``run_eagerly``, ``steps_per_execution`` and ``jit_compile`` change nothing: nothing is
-        compiled here. Raises ValueError for unknown names.
+        compiled here. ``auto_scale_loss`` puts a ``LossScaleOptimizer`` around the optimizer of a
+        model in mixed float16. Raises ValueError for unknown names.
         """
         state = self.__dict__
-        state["optimizer"] = optimizers.get(optimizer)
+        state["optimizer"] = made = optimizers.get(optimizer)
+        if (
+            auto_scale_loss
+            and state["_policy"].name == "mixed_float16"
+            and not isinstance(made, optimizers.LossScaleOptimizer)
+        ):  # small gradients are zero in float16
+            state["optimizer"] = optimizers.LossScaleOptimizer(made, name="loss_scale_optimizer")
         state["_compile_loss"] = None if loss is None else CompiledLoss(loss, loss_weights)
         state["_compile_metrics"] = CompiledMetrics(metrics, weighted_metrics)
         state["_loss_tracker"] = metrics_module.Mean(name="loss")
@@ -88,6 +95,7 @@ class Trainer(Evaluator):
             "run_eagerly": run_eagerly,
             "steps_per_execution": steps_per_execution,
             "jit_compile": jit_compile,
+            "auto_scale_loss": auto_scale_loss,
         }
         state["loss"] = loss
         state["compiled"] = True
@@ -253,7 +261,7 @@ class Trainer(Evaluator):
             weight_._grad = None
         if trained:
             optimizer = self.optimizer
-            if optimizer.loss_scale_factor is not None:
+            if optimizer.scales_loss:
                 loss = optimizer.scale_loss(loss)
             loss.backward()
             optimizer.apply([v._grad for v in trained], trained)

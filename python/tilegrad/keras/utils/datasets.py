@@ -12,8 +12,9 @@ import tilegrad as tg
 
 from .. import tree
 from ..dtypes import convert_to_numpy, convert_to_tensor
+from .batches import Batches
 
-__all__ = ["Batches", "PyDataset", "Sequence", "split_dataset", "timeseries_dataset_from_array"]
+__all__ = ["PyDataset", "Sequence", "split_dataset", "timeseries_dataset_from_array"]
 
 
 class PyDataset:
@@ -49,26 +50,6 @@ class PyDataset:
 
 
 Sequence = PyDataset
-
-
-class Batches:
-    """Batches that can be gone through again and again, with a length."""
-
-    def __init__(self, count: int, make: Any, shuffle: Any = None) -> None:
-        self._count, self._make, self._shuffle = count, make, shuffle
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator:
-        if self._shuffle is not None:
-            self._shuffle()
-        for i in range(self._count):
-            yield self._make(i)
-
-    def take(self, count: int) -> Batches:
-        """The first batches."""
-        return Batches(min(count, self._count), self._make, self._shuffle)
 
 
 def timeseries_dataset_from_array(
@@ -123,10 +104,14 @@ def timeseries_dataset_from_array(
             return windows
         return windows, convert_to_tensor(targets[chosen])
 
-    def mix() -> None:
-        source.shuffle(starts)
+    count = math.ceil(len(starts) / per_batch)
 
-    return Batches(math.ceil(len(starts) / per_batch), make, mix if shuffle else None)
+    def read() -> Iterator:
+        if shuffle:
+            source.shuffle(starts)
+        return map(make, range(count))
+
+    return Batches(count, read)
 
 
 def split_dataset(
@@ -163,9 +148,10 @@ def split_dataset(
         np.random.default_rng(seed).shuffle(order)
 
     def samples(chosen: np.ndarray) -> Batches:
-        return Batches(
-            len(chosen),
-            lambda i: tree.map_structure(lambda x: tg.asarray(x[chosen[i]]), parts),
-        )
+        def read() -> Iterator:
+            for i in chosen:
+                yield tree.map_structure(lambda x, i=i: tg.asarray(x[i]), parts)
+
+        return Batches(len(chosen), read)
 
     return samples(order[:left]), samples(order[size - right :])
