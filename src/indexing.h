@@ -29,6 +29,9 @@ struct IndexRules {
 Tensor checked_offsets(const Tensor& x, const DimIndex* indices, int count, const Dims& shape,
                        const IndexRules& rules);
 
+// Whether all values of a contiguous int64 tensor lie in [0, size), with `wrap` in [-size, size).
+bool indices_within(const Tensor& index, std::int64_t size, bool wrap);
+
 // x[indices]: one tensor or None per dimension, masks allowed. The dimensions of the indices
 // replace the indexed ones where those are adjacent, and come first otherwise.
 IndexedView indexed_view(const char* op, const Tensor& x, const py::sequence& indices);
@@ -44,8 +47,8 @@ void check_gathered(const char* op, const Tensor& x, int dim, const IndexedView&
 [[noreturn]] void complain_of_gathered(const char* op, const Tensor& x, int dim,
                                        const IndexedView& view);
 
-// RuntimeError unless the index is int32 or int64.
-void check_index_dtype(const char* op, const Tensor& index);
+// RuntimeError unless the index is int32 or int64, and where x is.
+void check_index(const char* op, const Tensor& x, const Tensor& index);
 
 // The view for a key of integers, slices, None and Ellipsis; false if the key holds anything else.
 bool basic_view(const Tensor& x, PyObject* key, Tensor& y);

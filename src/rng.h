@@ -10,4 +10,8 @@ struct Generator {
   RandomState state;
 };
 
+// 64 bits from the generator, which select one stream of random numbers out of all: CUDA's kernels
+// draw from such a stream, and dropout everywhere (csrc/philox.h). Call it with the GIL.
+std::uint64_t draw_key(Generator& generator);
+
 }  // namespace tilegrad

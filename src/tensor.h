@@ -132,6 +132,7 @@ Tensor reshape(const Tensor& x, const Dims& shape);  // a view where possible, e
 // Copies (src/ops/copy.cpp).
 Tensor contiguous(const Tensor& x);
 Tensor to_dtype(const Tensor& x, DType dtype);                    // x itself if it has that dtype
+Tensor to_device(const Tensor& x, Device device);                 // x itself if it is there
 void copy_into(const Tensor& destination, const Tensor& source);  // broadcasts and converts
 
 // Shapes.

@@ -15,7 +15,7 @@ struct Scatter {
   DType dtype;  // of x and source
   std::int64_t scale = 1;
   std::int64_t span = 0;  // all elements of x end before so many bytes of it; 0: unknown
-  StridedLoop<3> loop;  // operands: x (stride 0 along indexed dimensions), source, offsets
+  StridedLoop<3> loop;    // operands: x (stride 0 along indexed dimensions), source, offsets
 };
 
 }  // namespace tilegrad

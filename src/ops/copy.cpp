@@ -47,14 +47,6 @@ Tensor clone(const Tensor& x) {
   return y;
 }
 
-Tensor to_device(const Tensor& x, Device device) {
-  if (x.device() == device) return x;
-  require_device(device, "to");
-  Tensor y = empty(x.shape, x.dtype, device);
-  copy_into(y, x);
-  return y;
-}
-
 }  // namespace
 
 void copy_into(const Tensor& destination, const Tensor& source) {
@@ -82,6 +74,14 @@ Tensor contiguous(const Tensor& x) { return x.is_contiguous() ? x : clone(x); }
 Tensor to_dtype(const Tensor& x, DType dtype) {
   if (x.dtype == dtype) return x;
   Tensor y = empty(x.shape, dtype, x.device(), "to");
+  copy_into(y, x);
+  return y;
+}
+
+Tensor to_device(const Tensor& x, Device device) {
+  if (x.device() == device) return x;
+  require_device(device, "to");
+  Tensor y = empty(x.shape, x.dtype, device);
   copy_into(y, x);
   return y;
 }

@@ -5,25 +5,15 @@
 #include <cmath>
 
 #include "bind.h"
-#include "device.h"
 #include "dispatch.h"
-#include "ops/random.h"
 #include "rng.h"
 
 namespace tilegrad {
 namespace {
 
-// 64 bits from the generator, which select one mask out of all.
+// Selects one mask out of all.
 std::int64_t dropout_key(Generator& generator) {
-  std::int64_t key = 0;
-  run(random_kernel, Device{},
-      RandomFill{.op = RandomOp::integer,
-                 .dtype = DType::int64,
-                 .y = &key,
-                 .size = 1,
-                 .state = &generator.state},
-      0);  // with the GIL: it guards the generator
-  return key;
+  return static_cast<std::int64_t>(draw_key(generator));
 }
 
 void dropout_into(const Tensor& y, const Tensor& x, double p, std::int64_t key) {

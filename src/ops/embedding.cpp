@@ -3,20 +3,28 @@
 
 #include "bind.h"
 #include "dispatch.h"
+#include "indexing.h"
 
 namespace tilegrad {
 namespace {
 
-// The indices, dense and of 64 bits, each in [0, entries).
-Tensor embedding_indices(const char* op, const Tensor& input, std::int64_t entries,
-                         ErrorKind outside) {
+void check_embedding_device(const char* op, const Tensor& weight, const Tensor& other) {
+  TILEGRAD_CHECK(weight.device() == other.device(), runtime, op,
+                 ": Expected all tensors to be on the same device, but found ",
+                 weight.device().str(), " and ", other.device().str());
+}
+
+// The indices, dense and of 64 bits, each in [0, entries), on the device of `weight`.
+Tensor embedding_indices(const char* op, const Tensor& input, const Tensor& weight,
+                         std::int64_t entries, ErrorKind outside) {
   TILEGRAD_CHECK(input.dtype == DType::int64 || input.dtype == DType::int32, runtime, op,
                  ": argument 'input': Expected indices of dtype int64 or int32, got ",
                  info(input.dtype).name);
-  TILEGRAD_CHECK(input.device().is_cpu(), not_implemented, op,
-                 ": there is no CUDA kernel for this operation; move its arguments to the CPU");
+  check_embedding_device(op, weight, input);
   const Tensor index = contiguous(to_dtype(input, DType::int64));
-  const std::int64_t* values = index.data<std::int64_t>();
+  if (indices_within(index, entries, false)) return index;
+  const Tensor host = to_device(index, Device{});
+  const std::int64_t* values = host.data<std::int64_t>();
   for (std::int64_t i = 0, count = index.numel(); i < count; ++i)
     if (values[i] < 0 || values[i] >= entries)
       fail(outside, op, ": index out of range: index ", values[i], " of input, at position ", i,
@@ -29,13 +37,12 @@ void check_table(const char* op, const Tensor& weight, bool floating) {
                  weight.shape.str());
   TILEGRAD_CHECK(!floating || is_floating(weight.dtype), not_implemented, op,
                  ": argument 'weight': expected a floating dtype, got ", info(weight.dtype).name);
-  TILEGRAD_CHECK(weight.device().is_cpu(), not_implemented, op,
-                 ": there is no CUDA kernel for this operation; move its arguments to the CPU");
 }
 
 Tensor embedding_rows(const Tensor& input, const Tensor& weight) {
   check_table("embedding", weight, false);
-  const Tensor index = embedding_indices("embedding", input, weight.shape[0], ErrorKind::index);
+  const Tensor index =
+      embedding_indices("embedding", input, weight, weight.shape[0], ErrorKind::index);
   const Tensor table = contiguous(weight);
   Dims shape = input.shape;
   shape.push(weight.shape[1]);
@@ -56,7 +63,7 @@ Tensor embedding_gradient(const Tensor& grad, const Tensor& input,
                           bool divide_by_frequency) {
   constexpr const char* op = "embedding_backward";
   check_table(op, grad, true);
-  const Tensor index = embedding_indices(op, input, entries, ErrorKind::index);
+  const Tensor index = embedding_indices(op, input, grad, entries, ErrorKind::index);
   const std::int64_t count = index.numel(), rows = grad.shape[0];
   const Tensor dense = contiguous(grad);
   Tensor from, scale;
@@ -64,8 +71,15 @@ Tensor embedding_gradient(const Tensor& grad, const Tensor& input,
     from = contiguous(*source);
     TILEGRAD_CHECK(from.dtype == DType::int64 && from.numel() == count, runtime, op,
                    ": expected one int64 source per index");
-    for (std::int64_t i = 0; i < count; ++i)
-      TILEGRAD_CHECK(from.data<std::int64_t>()[i] < rows, index, op, ": source out of range");
+    check_embedding_device(op, grad, from);
+    // Negative ones count nothing; of those only -1 is used.
+    TILEGRAD_CHECK(count == 0 || indices_within(from, std::max<std::int64_t>(rows, 1), true), index,
+                   op, ": source out of range");
+    if (rows == 0) {  // then every one has to be negative
+      const Tensor host = to_device(from, Device{});
+      for (std::int64_t i = 0; i < count; ++i)
+        TILEGRAD_CHECK(host.data<std::int64_t>()[i] < 0, index, op, ": source out of range");
+    }
   }
   TILEGRAD_CHECK(source || rows == count, runtime, op, ": expected a gradient of ", count,
                  " rows, got shape ", grad.shape.str());
@@ -74,8 +88,8 @@ Tensor embedding_gradient(const Tensor& grad, const Tensor& input,
     TILEGRAD_CHECK(scale.dtype == grad.dtype && scale.numel() == count, runtime, op,
                    ": expected one factor per index, of the gradient's dtype");
   }
-  const Tensor starts = empty({entries + 1}, DType::int64, Device{}, op),
-               order = empty({count}, DType::int64, Device{}, op);
+  const Tensor starts = empty({entries + 1}, DType::int64, grad.device(), op),
+               order = empty({count}, DType::int64, grad.device(), op);
   Tensor grad_weight = empty({entries, grad.shape[1]}, grad.dtype, grad.device(), op);
   const EmbeddingBackward args{.dtype = grad.dtype,
                                .grad_weight = grad_weight.bytes(),
@@ -95,7 +109,7 @@ Tensor embedding_gradient(const Tensor& grad, const Tensor& input,
   return grad_weight;
 }
 
-// The bags' bounds: (bags + 1,).
+// The bags' bounds: (bags + 1,), on the host, which has to look at each.
 Tensor bag_bounds(const Tensor& offsets, std::int64_t count, bool include_last) {
   constexpr const char* op = "embedding_bag";
   TILEGRAD_CHECK(offsets.dtype == DType::int64 || offsets.dtype == DType::int32, runtime, op,
@@ -105,7 +119,7 @@ Tensor bag_bounds(const Tensor& offsets, std::int64_t count, bool include_last) 
                  offsets.shape.str());
   TILEGRAD_CHECK(!include_last || offsets.numel() > 0, runtime, op,
                  ": include_last_offset: number of offsets should be at least 1");
-  const Tensor given = contiguous(to_dtype(offsets, DType::int64));
+  const Tensor given = to_device(contiguous(to_dtype(offsets, DType::int64)), Device{});
   const std::int64_t bags = offsets.numel() - (include_last ? 1 : 0);
   Tensor bounds = empty({bags + 1}, DType::int64, Device{}, op);
   std::int64_t* at = bounds.data<std::int64_t>();
@@ -124,6 +138,7 @@ Tensor bag_bounds(const Tensor& offsets, std::int64_t count, bool include_last) 
 }
 
 // For each place of the input: its bag, or -1 for padding; and 1 / (places that count in its bag).
+// All of it on the host.
 void describe_places(const EmbeddingBag& args, std::int64_t count, const Tensor& bag_of,
                      const Tensor& share) {
   std::int64_t* bags = bag_of.data<std::int64_t>();
@@ -156,22 +171,25 @@ py::tuple embedding_bags(const Tensor& input, const Tensor& weight, const Tensor
                          bool include_last, std::int64_t padding_idx) {
   constexpr const char* op = "embedding_bag";
   check_table(op, weight, true);
-  const Tensor index = embedding_indices(op, input, weight.shape[0], ErrorKind::runtime);
+  const Tensor index = embedding_indices(op, input, weight, weight.shape[0], ErrorKind::runtime);
   const std::int64_t count = index.numel(), features = weight.shape[1];
   const Tensor bounds = bag_bounds(offsets, count, include_last), table = contiguous(weight);
   Tensor scale;
+  check_embedding_device(op, weight, offsets);
   if (factors) {
+    check_embedding_device(op, weight, *factors);
     TILEGRAD_CHECK(
         factors->dtype == weight.dtype && factors->numel() == count, runtime, op,
         ": expected 'weight' and 'per_sample_weights' of one dtype, and one of the latter "
         "per index");
     scale = contiguous(*factors);
   }
+  const Tensor host_index = to_device(index, Device{});
   EmbeddingBag args{.dtype = weight.dtype,
                     .mode = parse_bag_mode(mode),
                     .y = nullptr,
                     .weight = table.bytes(),
-                    .index = index.data<std::int64_t>(),
+                    .index = host_index.data<std::int64_t>(),
                     .offsets = bounds.data<std::int64_t>(),
                     .factors = factors ? scale.bytes() : nullptr,
                     .largest = nullptr,
@@ -181,11 +199,16 @@ py::tuple embedding_bags(const Tensor& input, const Tensor& weight, const Tensor
   Tensor y = empty({args.bags, features}, weight.dtype, weight.device(), op);
   Tensor bag_of = empty({count}, DType::int64, Device{}, op);
   Tensor share = empty({count}, weight.dtype, Device{}, op);
-  Tensor largest =
-      empty({args.mode == BagMode::max ? args.bags : 0, features}, DType::int64, Device{}, op);
+  Tensor largest = empty({args.mode == BagMode::max ? args.bags : 0, features}, DType::int64,
+                         weight.device(), op);
+  describe_places(args, count, bag_of, share);
+  const Tensor placed = to_device(bounds, weight.device());
+  bag_of = to_device(bag_of, weight.device());
+  share = to_device(share, weight.device());
+  args.index = index.data<std::int64_t>();
+  args.offsets = placed.data<std::int64_t>();
   args.y = y.bytes();
   args.largest = largest.data<std::int64_t>();
-  describe_places(args, count, bag_of, share);
   if (y.numel() > 0) run(embedding_bag_kernel, weight.device(), args, count * features + y.numel());
   return py::make_tuple(std::move(y), std::move(bag_of), std::move(share), std::move(largest));
 }

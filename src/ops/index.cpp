@@ -99,7 +99,7 @@ namespace {
 [[noreturn]] void complain(const Tensor& x, const DimIndex* indices, int count,
                            const IndexRules& rules) {
   for (int k = 0; k < count; ++k) {
-    const Tensor index = contiguous(*indices[k].index);
+    const Tensor index = to_device(contiguous(*indices[k].index), Device{});
     const std::int64_t size = x.shape[indices[k].dim];
     for (std::int64_t i = 0, n = index.numel(); i < n; ++i) {
       const std::int64_t at = index.data<std::int64_t>()[i];
@@ -244,6 +244,20 @@ Tensor checked_offsets(const Tensor& x, const DimIndex* indices, int count, cons
   return offsets;
 }
 
+bool indices_within(const Tensor& index, std::int64_t size, bool wrap) {
+  std::atomic<bool> out_of_range{false};
+  const IndexOffsets args{.offsets = nullptr,
+                          .size = index.numel(),
+                          .count = 1,
+                          .index = {index.data<std::int64_t>()},
+                          .sizes = {size},
+                          .strides = {},
+                          .wrap = wrap,
+                          .out_of_range = &out_of_range};
+  run(index_offsets_kernel, index.device(), args, args.size);
+  return !out_of_range;
+}
+
 IndexedView indexed_view(const char* op, const Tensor& x, const py::sequence& indices) {
   IndexList list = collect(op, x, indices);
   broadcast(list);
@@ -294,18 +308,8 @@ IndexedView gathered_view(const Tensor& x, int dim, const Tensor& index) {
 
 void check_gathered(const char* op, const Tensor& x, int dim, const IndexedView& view) {
   const Tensor self = x.ndim() == 0 ? as_strided(x, {1}, {1}, x.offset) : x;
-  const Tensor positions = contiguous(view.offsets);
-  std::atomic<bool> out_of_range{false};
-  IndexOffsets args{.offsets = nullptr,
-                    .size = positions.numel(),
-                    .count = 1,
-                    .index = {positions.data<std::int64_t>()},
-                    .sizes = {self.shape[dim]},
-                    .strides = {},
-                    .wrap = false,
-                    .out_of_range = &out_of_range};
-  run(index_offsets_kernel, x.device(), args, args.size);
-  if (out_of_range) complain_of_gathered(op, self, dim, view);
+  if (!indices_within(contiguous(view.offsets), self.shape[dim], false))
+    complain_of_gathered(op, self, dim, view);
 }
 
 void complain_of_gathered(const char* op, const Tensor& x, int dim, const IndexedView& view) {
@@ -313,9 +317,12 @@ void complain_of_gathered(const char* op, const Tensor& x, int dim, const Indexe
   complain(x, &index, 1, {op, false, ErrorKind::runtime});
 }
 
-void check_index_dtype(const char* op, const Tensor& index) {
+void check_index(const char* op, const Tensor& x, const Tensor& index) {
   TILEGRAD_CHECK(index.dtype == DType::int64 || index.dtype == DType::int32, runtime, op,
                  "(): Expected dtype int32/int64 for index, got ", info(index.dtype).name);
+  TILEGRAD_CHECK(index.device() == x.device(), runtime, op,
+                 "(): Expected all tensors to be on the same device, got ", x.device().str(),
+                 " and index on ", index.device().str());
 }
 
 namespace {
@@ -340,7 +347,7 @@ Tensor read(const IndexedView& view, std::int64_t size = 0,
 
 Tensor index_select(const Tensor& x, std::int64_t dim, const Tensor& index) {
   const int at = normalize_dim(dim, x.ndim(), "index_select");
-  check_index_dtype("index_select", index);
+  check_index("index_select", x, index);
   TILEGRAD_CHECK(index.ndim() <= 1, index, "index_select(): Index is supposed to be a vector, got ",
                  "shape ", index.shape.str());
   TILEGRAD_CHECK(x.ndim() > 0 || index.numel() == 1, index,
@@ -351,7 +358,7 @@ Tensor index_select(const Tensor& x, std::int64_t dim, const Tensor& index) {
 
 Tensor gather(const Tensor& x, std::int64_t dim, const Tensor& index) {
   const int at = normalize_dim(dim, x.ndim(), "gather");
-  check_index_dtype("gather", index);
+  check_index("gather", x, index);
   if (index.numel() == 0) return empty(index.shape, x.dtype, x.device());
   TILEGRAD_CHECK(std::max(x.ndim(), 1) == std::max(index.ndim(), 1), runtime,
                  "Index tensor must have the same number of dimensions as input tensor, got ",

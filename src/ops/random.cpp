@@ -14,7 +14,10 @@
 #include "dispatch.h"
 #include "gate.h"
 #include "half.h"
+#include "loop.h"
+#include "ops/binary.h"
 #include "rng.h"
+#include "scalar.h"
 
 namespace tilegrad {
 
@@ -55,6 +58,22 @@ void load_state(Generator& generator, const Tensor& saved) {
   generator.state = state;
 }
 
+}  // namespace
+
+std::uint64_t draw_key(Generator& generator) {
+  std::int64_t key = 0;
+  run(random_kernel, Device{},
+      RandomFill{.op = RandomOp::integer,
+                 .dtype = DType::int64,
+                 .y = &key,
+                 .size = 1,
+                 .state = &generator.state},
+      0);  // with the GIL: it guards the generator
+  return static_cast<std::uint64_t>(key);
+}
+
+namespace {
+
 // The tensor with its dimensions in memory order: draws follow the memory, whatever the view.
 Tensor in_memory_order(Tensor y) {
   for (int i = 1; i < y.ndim(); ++i)
@@ -68,14 +87,15 @@ Tensor in_memory_order(Tensor y) {
 // Fills y with draws; args says from which distribution.
 void fill(const Tensor& target, RandomFill args, Generator& generator) {
   const Tensor ordered = in_memory_order(target);
-  const bool direct = ordered.is_contiguous() && ordered.device().is_cpu();
-  const Tensor y = direct ? ordered : empty(ordered.shape, ordered.dtype, Device{});
+  const bool direct = ordered.is_contiguous();
+  const Tensor y = direct ? ordered : empty(ordered.shape, ordered.dtype, ordered.device());
   args.dtype = y.dtype;
   args.y = y.bytes();
   args.size = y.numel();
   args.state = &generator.state;
+  if (args.size > 0 && !y.device().is_cpu()) args.key = draw_key(generator);
   if (args.size > 0)
-    run(random_kernel, Device{}, args, 0);  // with the GIL: it guards the generator
+    run(random_kernel, y.device(), args, 0);  // with the GIL: it guards the generator
   if (!direct) copy_into(ordered, y);
 }
 
@@ -91,12 +111,20 @@ float half_below(double bound) {
 
 // Halves are drawn in float32; what would be rounded up to the excluded bound stays below it.
 void uniform_halves(const Tensor& y, double from, double to, Generator& generator) {
-  const Tensor wide = empty(y.shape, DType::float32, Device{});
+  const Tensor wide = empty(y.shape, DType::float32, y.device());
   fill(wide, RandomFill{.op = RandomOp::uniform, .a = from, .b = to}, generator);
   const float last = y.dtype == DType::float16 ? half_below<Half>(to) : half_below<BFloat16>(to);
-  float* values = wide.data<float>();
-  for (std::int64_t i = 0; last >= from && i < wide.numel(); ++i)
-    values[i] = std::min(values[i], last);
+  if (last >= from) {
+    const Tensor limit = scalar_tensor({.category = DTypeCategory::floating, .floating = last},
+                                       wide.dtype, y.device());
+    run(binary_kernel, y.device(),
+        Binary{.op = BinaryOp::minimum,
+               .dtype = wide.dtype,
+               .alpha = 0,
+               .whole_alpha = 0,
+               .loop = make_loop<3>(wide.shape, {&wide, &wide, &limit})},
+        wide.numel());
+  }
   copy_into(y, wide);
 }
 
@@ -192,7 +220,7 @@ Tensor bernoulli_of(const Tensor& probabilities, Generator& generator) {
   TILEGRAD_CHECK(is_floating(probabilities.dtype), not_implemented,
                  "bernoulli: expected a floating dtype, got ", info(probabilities.dtype).name);
   const Tensor p = contiguous(probabilities);
-  const Tensor wide = to_dtype(p, DType::float64);
+  const Tensor wide = to_device(to_dtype(p, DType::float64), Device{});
   for (std::int64_t i = 0; i < wide.numel(); ++i) {
     const double value = wide.data<double>()[i];
     TILEGRAD_CHECK(value >= 0 && value <= 1, runtime,
@@ -204,7 +232,8 @@ Tensor bernoulli_of(const Tensor& probabilities, Generator& generator) {
                    .y = y.bytes(),
                    .p = p.bytes(),
                    .size = p.numel(),
-                   .state = &generator.state},
+                   .state = &generator.state,
+                   .key = y.device().is_cpu() ? 0 : draw_key(generator)},
       0);
   return y;
 }
@@ -237,8 +266,9 @@ Tensor multinomial(const Tensor& input, std::int64_t samples, bool replacement,
                  samples, " > ", categories);
   const std::int64_t rows = input.ndim() == 2 ? input.shape[0] : 1;
   const Tensor weights = contiguous(to_dtype(input, DType::float64));
+  const Tensor checked = to_device(weights, Device{});
   for (std::int64_t row = 0; row < rows; ++row) {
-    const double* first = weights.data<double>() + row * categories;
+    const double* first = checked.data<double>() + row * categories;
     check_weights(first, categories);
     std::int64_t possible = 0;
     for (std::int64_t c = 0; c < categories; ++c) possible += first[c] > 0;
@@ -246,8 +276,8 @@ Tensor multinomial(const Tensor& input, std::int64_t samples, bool replacement,
                    "multinomial: invalid multinomial distribution (with replacement=False, not "
                    "enough non-negative category to sample)");
   }
-  Tensor y = empty(input.ndim() == 2 ? Dims{rows, samples} : Dims{samples}, DType::int64, Device{},
-                   "multinomial");
+  Tensor y = empty(input.ndim() == 2 ? Dims{rows, samples} : Dims{samples}, DType::int64,
+                   input.device(), "multinomial");
   std::vector<double> sums(static_cast<std::size_t>(categories));
   run(multinomial_kernel, input.device(),
       Multinomial{.weights = weights.data<double>(),
@@ -257,7 +287,8 @@ Tensor multinomial(const Tensor& input, std::int64_t samples, bool replacement,
                   .categories = categories,
                   .samples = samples,
                   .replacement = replacement,
-                  .state = &generator.state},
+                  .state = &generator.state,
+                  .key = input.device().is_cpu() ? 0 : draw_key(generator)},
       0);
   return y;
 }

@@ -36,9 +36,12 @@ void write(const char* op, const Tensor& x, const IndexedView& view, const Tenso
     to = as_real(to);
     offsets = shown_twice(offsets);
   }
+  std::int64_t last = 0;  // of x itself: the view has no strides where it is indexed
+  for (int d = 0; d < x.ndim(); ++d) last += (x.shape[d] - 1) * x.strides[d];
   Scatter args{.mode = mode,
                .dtype = to.dtype,
                .scale = view.scale,
+               .span = (last + 1) * static_cast<std::int64_t>(size_of(x.dtype)),
                .loop = make_loop<3>(to.shape, {&to, &from, &offsets})};
   run(scatter_kernel, x.device(), args, view.x.numel());
 }
@@ -88,7 +91,7 @@ bool basic_assign(const Tensor& x, py::handle key, const Operand& value) {
 void index_write(const char* op, const Tensor& x, std::int64_t dim, const Tensor& index,
                  const Tensor& source, ScatterMode mode) {
   const int at = normalize_dim(dim, x.ndim(), op);
-  check_index_dtype(op, index);
+  check_index(op, x, index);
   check_source(op, x, source);
   TILEGRAD_CHECK(index.ndim() <= 1, index, op, ": Index is supposed to be a vector, got shape ",
                  index.shape.str());
@@ -109,7 +112,7 @@ void scatter_write(const Tensor& x, std::int64_t dim, const Tensor& index, const
                    ScatterMode mode) {
   const char* op = mode == ScatterMode::add ? "scatter_add_" : "scatter_";
   const int at = normalize_dim(dim, x.ndim(), op);
-  check_index_dtype(op, index);
+  check_index(op, x, index);
   Tensor from =
       source.is_tensor() ? *source.tensor : scalar_tensor(source.scalar, x.dtype, x.device());
   check_source(op, x, from);

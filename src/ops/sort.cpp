@@ -3,6 +3,7 @@
 
 #include "bind.h"
 #include "dispatch.h"
+#include "indexing.h"
 
 namespace tilegrad {
 namespace {
@@ -66,8 +67,11 @@ Tensor search_sorted(const Tensor& boundaries, const Tensor& value, bool right) 
 // (distinct values, group of each element, elements per group), from the flattened, sorted x.
 py::tuple unique(const Tensor& sorted, const Tensor& index) {
   TILEGRAD_CHECK(sorted.ndim() == 1 && index.shape == sorted.shape && index.dtype == DType::int64 &&
-                     sorted.is_contiguous() && index.is_contiguous() && index.device().is_cpu(),
+                     sorted.is_contiguous() && index.is_contiguous() &&
+                     index.device() == sorted.device(),
                  runtime, "unique: expected the two results of a sort");
+  TILEGRAD_CHECK(indices_within(index, sorted.numel(), false), index,
+                 "unique: expected the two results of a sort");
   Tensor y = empty_like(sorted), group = empty_like(index), counts = empty_like(index);
   std::int64_t groups = 0;
   Unique args{.dtype = sorted.dtype,
@@ -78,9 +82,6 @@ py::tuple unique(const Tensor& sorted, const Tensor& index) {
               .group = group.data<std::int64_t>(),
               .counts = counts.data<std::int64_t>(),
               .groups = &groups};
-  for (std::int64_t i = 0; i < args.size; ++i)
-    TILEGRAD_CHECK(args.index[i] >= 0 && args.index[i] < args.size, index,
-                   "unique: expected the two results of a sort");
   if (args.size > 0) run(unique_kernel, sorted.device(), args, args.size);
   const auto first = [groups](const Tensor& x) {  // a copy: the buffers may be far larger
     Tensor part = empty({groups}, x.dtype, x.device());

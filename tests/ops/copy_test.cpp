@@ -99,6 +99,44 @@ void test_transposed() {
   });
 }
 
+// Several matrices, between two dimensions that stay where they are, read from every second row and
+// written into wider rows; and the other way round, so that it is the source that is in order.
+TEST(Copy, TransposedInTheMiddle) {
+  constexpr std::int64_t outer = 3, rows = 70, columns = 9, inner = 2, wide = 80;
+  Array<std::int32_t> x = Array<std::int32_t>::random(outer * 2 * rows * columns * inner, 12);
+  Array<std::int32_t> y(outer * inner * columns * wide), back(outer * rows * columns * inner);
+  // x (outer, 2 * rows, inner, columns) to y (outer, inner, columns, wide)
+  const std::vector<std::int64_t> x_strides = {2 * rows * inner * columns, columns, 1,
+                                               2 * inner * columns},
+                                  y_strides = {inner * columns * wide, columns * wide, wide, 1},
+                                  back_strides = {rows * columns * inner, columns * rows, 1,
+                                                  columns};
+  for_each_isa([&](Isa isa) {
+    for (std::int64_t i = 0; i < y.size; ++i) y[i] = -1;
+    const auto copy = [&](const Strided<std::int32_t>& to, const Strided<std::int32_t>& from) {
+      run_on(isa, copy_kernel,
+             Copy{.to = DType::int32,
+                  .from = DType::int32,
+                  .loop = loop_over({outer, inner, columns, rows}, to, from)});
+    };
+    copy({y.data(), y_strides}, {x.data(), x_strides});
+    copy({back.data(), back_strides}, {y.data(), y_strides});
+    for (std::int64_t o = 0; o < outer; ++o)
+      for (std::int64_t i = 0; i < inner; ++i)
+        for (std::int64_t c = 0; c < columns; ++c)
+          for (std::int64_t r = 0; r < wide; ++r) {
+            const std::int32_t found = y[((o * inner + i) * columns + c) * wide + r];
+            if (r >= rows) {
+              ASSERT_EQ(found, -1);
+              continue;
+            }
+            ASSERT_EQ(found, x[((o * 2 * rows + 2 * r) * inner + i) * columns + c]);
+            ASSERT_EQ(found,
+                      back[o * rows * columns * inner + i * columns * rows + r * columns + c]);
+          }
+  });
+}
+
 TEST(Copy, TransposedOfEveryElementSize) {
   test_transposed<std::int8_t>();
   test_transposed<std::int16_t>();

@@ -9,7 +9,8 @@ namespace {
 struct Sizes {
   std::int64_t outer, length, inner;
 };
-const Sizes kSizes[] = {{3, 1, 1}, {4, 50, 1}, {1, 100000, 1}, {3, 7, 5}, {2, 40, 130}, {0, 3, 2}};
+const Sizes kSizes[] = {{3, 1, 1},    {4, 50, 1},   {1, 100000, 1}, {3, 7, 5},
+                        {2, 40, 130}, {2, 1000, 3}, {0, 3, 2}};
 
 template <class T>
 void check(bool reverse, double tolerance) {

@@ -50,6 +50,46 @@ TEST(Embedding, RowsAndGradient) {
   }
 }
 
+// More places than a block of CUDA's threads sorts, some entries with many of them.
+template <class T>
+void check_many_places(std::int64_t features, bool by_frequency) {
+  constexpr std::int64_t kPlaces = 3000, kRows = 50, kTable = 70;
+  Array<T> grad = Array<T>::random(kRows * features, 2), factors = Array<T>::random(kPlaces, 3);
+  Array<std::int64_t> index(kPlaces), source(kPlaces);
+  std::vector<std::int64_t> frequency(kTable);
+  for (std::int64_t i = 0; i < kPlaces; ++i) {
+    index[i] = i % 3 == 0 ? 5 : i % 3 == 1 ? i * i % kTable : 66;
+    source[i] = i % 10 == 9 ? -1 : i * 7 % kRows;
+    ++frequency[static_cast<std::size_t>(index[i])];
+  }
+  Array<double> expected(kTable * features);
+  for (std::int64_t i = 0; i < kPlaces; ++i) {
+    if (index[i] == kPadding || source[i] < 0) continue;
+    const double share =
+        by_frequency ? 1.0 / static_cast<double>(frequency[static_cast<std::size_t>(index[i])]) : 1;
+    for (std::int64_t f = 0; f < features; ++f)
+      expected[index[i] * features + f] += share * static_cast<double>(factors[i]) *
+                                           static_cast<double>(grad[source[i] * features + f]);
+  }
+  const double tolerance = std::is_same_v<T, float> ? 1e-4 : 1e-12;
+  for_each_isa([&](Isa isa) {
+    Array<T> grad_weight(kTable * features, T{-7});
+    Array<std::int64_t> starts(kTable + 1), order(kPlaces);
+    run_on(isa, embedding_backward_kernel,
+           EmbeddingBackward{DTypeOf<T>::value, grad_weight.data(), grad.data(), index.data(),
+                             source.data(), factors.data(), starts.data(), order.data(), kTable,
+                             features, kPlaces, kPadding, by_frequency});
+    expect_close(grad_weight, expected, expected.size, tolerance, tolerance);
+  });
+}
+
+TEST(Embedding, GradientOfManyPlaces) {
+  for (bool by_frequency : {false, true}) {
+    check_many_places<float>(40, by_frequency);
+    check_many_places<double>(3, by_frequency);
+  }
+}
+
 TEST(Embedding, Bags) {
   constexpr std::int64_t kFeatures = 19;
   Array<std::int64_t> index = some_indices(), offsets(4);

@@ -201,7 +201,8 @@ TEST(GridSample, AgreesWithTheDefinition) {
 
 TEST(GridSample, SkipsWhatLiesOutside) {
   const float infinite = std::numeric_limits<float>::infinity();
-  float x[1] = {infinite}, grid[4] = {-3, 0, std::nanf(""), 0}, y[2] = {1, 1};
+  Array<float> x(1, infinite), grid(4), y(2, 1.0f);
+  grid[0] = -3, grid[2] = std::nanf("");
   const GridSample args{.dtype = DType::float32,
                         .ndim = 2,
                         .mode = GridMode::linear,
@@ -211,9 +212,9 @@ TEST(GridSample, SkipsWhatLiesOutside) {
                         .channels = 1,
                         .points = 2,
                         .in = {1, 1, 1},
-                        .x = x,
-                        .grid = grid,
-                        .y = y};
+                        .x = x.data(),
+                        .grid = grid.data(),
+                        .y = y.data()};
   for_each_isa([&](Isa isa) {
     run_on(isa, grid_sample_kernel, args);
     EXPECT_EQ(y[0], 0);

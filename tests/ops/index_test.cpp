@@ -114,5 +114,53 @@ TEST(Nonzero, PositionsInRowMajorOrder) {
   });
 }
 
+TEST(Nonzero, ManyElements) {
+  constexpr std::int64_t rows = 300, columns = 101;
+  Array<bool> x = Array<bool>::random(rows * columns, 5);
+  Array<std::int64_t> coordinates(2 * rows * columns);
+  for_each_isa([&](Isa isa) {
+    std::int64_t count = 0, found = 0;
+    run_on(isa, count_nonzero_elements_kernel,
+           CountNonzero{.x = x.data(), .size = x.size, .count = &count});
+    run_on(isa, nonzero_kernel,
+           Nonzero{.x = x.data(),
+                   .ndim = 2,
+                   .shape = {rows, columns},
+                   .count = count,
+                   .coordinates = coordinates.data()});
+    for (std::int64_t i = 0; i < x.size; ++i) {
+      if (!x[i]) continue;
+      ASSERT_EQ(coordinates[found], i / columns);
+      ASSERT_EQ(coordinates[count + found], i % columns);
+      ++found;
+    }
+    EXPECT_EQ(found, count);
+  });
+}
+
+// The offsets are the indices themselves, checked while they are used.
+TEST(IndexGet, RaisesTheFlagOfABadIndex) {
+  constexpr std::int64_t count = 3000;
+  Array<float> x = Array<float>::random(10, 1), y(count);
+  Array<std::int64_t> index(count);
+  for (std::int64_t i = 0; i < count; ++i) index[i] = i % 10;
+  for_each_isa([&](Isa isa) {
+    for (std::int64_t bad : {std::int64_t{0}, std::int64_t{10}, std::int64_t{-1}}) {
+      index[count - 2] = bad;
+      std::atomic<bool> out_of_range{false};
+      run_on(isa, index_get_kernel,
+             IndexGet{.element_size = 4,
+                      .scale = 4,
+                      .size = 10,
+                      .out_of_range = &out_of_range,
+                      .loop = loop_over({count}, Strided<float>{y.data(), {1}},
+                                        Strided<float>{x.data(), {0}},
+                                        Strided<std::int64_t>{index.data(), {1}})});
+      EXPECT_EQ(out_of_range, bad != 0) << bad;
+      for (std::int64_t i = 0; bad == 0 && i < count; ++i) ASSERT_EQ(y[i], x[index[i]]);
+    }
+  });
+}
+
 }  // namespace
 }  // namespace tilegrad

@@ -9,7 +9,8 @@ namespace {
 struct Sizes {
   std::int64_t outer, length, inner;
 };
-const Sizes kSizes[] = {{3, 1, 1}, {4, 50, 1}, {1, 3000, 1}, {3, 7, 5}, {2, 40, 130}, {0, 3, 2}};
+const Sizes kSizes[] = {{3, 1, 1}, {4, 50, 1},   {1, 3000, 1}, {1, 9001, 1},
+                        {3, 7, 5}, {2, 40, 130}, {2, 600, 3},  {0, 3, 2}};
 
 // The place of element i of a column, counted in scan order.
 std::int64_t place(const Sizes& s, std::int64_t column, std::int64_t i, bool reverse) {
@@ -88,11 +89,11 @@ TEST(Scan, ExtremesAreTheLastOfEqualOnes) {
   }
 }
 
-TEST(Scan, CumprodBackwardOfZerosNeedsNoDivision) {
-  const Sizes s = {2, 9, 70};
+void check_cumprod_backward(const Sizes& s) {
   const std::int64_t count = s.outer * s.length * s.inner;
   Array<double> x = Array<double>::random(count, 3), grad = Array<double>::random(count, 4);
-  for (std::int64_t i = 0; i < count; i += 11) x[i] = 0;
+  for (std::int64_t i = 0; i < count; ++i)
+    x[i] = i % 211 == 11 ? 0 : s.length > 100 ? 1 + x[i] / 8 : x[i];
   Array<double> expected(count);
   for (std::int64_t column = 0; column < s.outer * s.inner; ++column)
     for (std::int64_t k = 0; k < s.length; ++k)
@@ -109,6 +110,11 @@ TEST(Scan, CumprodBackwardOfZerosNeedsNoDivision) {
                            s.inner});
     expect_close(grad_x, expected, count, 1e-13, 1e-13);
   });
+}
+
+TEST(Scan, CumprodBackwardOfZerosNeedsNoDivision) {
+  check_cumprod_backward({2, 9, 70});
+  check_cumprod_backward({1, 300, 2});
 }
 
 }  // namespace

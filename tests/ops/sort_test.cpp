@@ -57,19 +57,25 @@ TEST(Sort, StableInBothDirections) {
     test_sort<std::uint8_t>(1, size);
   }
   test_sort<double>(500, 64);
+  test_sort<float>(2, 5001);  // longer than what a block of CUDA's threads sorts
+  test_sort<double>(1, 4097);
+  test_sort<std::int16_t>(1, 2049);
+  test_sort<std::uint8_t>(2, 3000);
 }
 
 TEST(SearchSorted, CountsBoundariesBelow) {
-  double boundaries[] = {0, 1, 1, 2.5};
-  double value[] = {-1, 0, 1, 2, 3, NAN};
+  const double some_boundaries[] = {0, 1, 1, 2.5}, some_values[] = {-1, 0, 1, 2, 3, NAN};
+  Array<double> boundaries(4), value(6);
+  std::copy_n(some_boundaries, 4, boundaries.data());
+  std::copy_n(some_values, 6, value.data());
   const std::int64_t left[] = {0, 0, 1, 3, 4, 4}, right[] = {0, 1, 3, 3, 4, 4};
   Array<std::int64_t> place(6);
   for_each_isa([&](Isa isa) {
     for (bool from_right : {false, true}) {
       run_on(isa, search_sorted_kernel,
              SearchSorted{.dtype = DType::float64,
-                          .boundaries = boundaries,
-                          .value = value,
+                          .boundaries = boundaries.data(),
+                          .value = value.data(),
                           .place = place.data(),
                           .rows = 1,
                           .size = 4,
@@ -82,16 +88,18 @@ TEST(SearchSorted, CountsBoundariesBelow) {
 }
 
 TEST(Unique, GroupsEqualNeighbours) {
-  std::int32_t x[] = {-1, -1, 2, 5, 5, 5};
-  const std::int64_t index[] = {4, 5, 0, 1, 2, 3};
-  Array<std::int32_t> y(6);
-  Array<std::int64_t> group(6), counts(6);
+  const std::int32_t values[] = {-1, -1, 2, 5, 5, 5};
+  const std::int64_t places[] = {4, 5, 0, 1, 2, 3};
+  Array<std::int32_t> x(6), y(6);
+  Array<std::int64_t> index(6), group(6), counts(6);
+  std::copy_n(values, 6, x.data());
+  std::copy_n(places, 6, index.data());
   for_each_isa([&](Isa isa) {
     std::int64_t groups = 0;
     run_on(isa, unique_kernel,
            Unique{.dtype = DType::int32,
-                  .x = x,
-                  .index = index,
+                  .x = x.data(),
+                  .index = index.data(),
                   .size = 6,
                   .y = y.data(),
                   .group = group.data(),
@@ -103,6 +111,36 @@ TEST(Unique, GroupsEqualNeighbours) {
     for (int i = 0; i < 3; ++i) EXPECT_EQ(counts[i], expected_counts[i]);
     EXPECT_EQ(y[0], -1);
     EXPECT_EQ(y[2], 5);
+  });
+}
+
+TEST(Unique, GroupsManyElements) {
+  constexpr std::int64_t kSize = 20000;
+  Array<float> x(kSize), y(kSize);
+  Array<std::int64_t> index(kSize), group(kSize), counts(kSize);
+  for (std::int64_t i = 0; i < kSize; ++i) {
+    x[i] = i >= kSize - 3 ? NAN : static_cast<float>(i / 7);  // every NaN is a group of its own
+    index[i] = kSize - 1 - i;
+  }
+  for_each_isa([&](Isa isa) {
+    std::int64_t groups = 0;
+    run_on(isa, unique_kernel,
+           Unique{.dtype = DType::float32,
+                  .x = x.data(),
+                  .index = index.data(),
+                  .size = kSize,
+                  .y = y.data(),
+                  .group = group.data(),
+                  .counts = counts.data(),
+                  .groups = &groups});
+    const std::int64_t numbers = (kSize - 3 + 6) / 7;
+    ASSERT_EQ(groups, numbers + 3);
+    for (std::int64_t i = 0; i < kSize; ++i)
+      ASSERT_EQ(group[kSize - 1 - i], i >= kSize - 3 ? numbers + i - kSize + 3 : i / 7);
+    for (std::int64_t g = 0; g < groups; ++g) {
+      ASSERT_EQ(counts[g], g >= numbers ? 1 : std::min<std::int64_t>(7, kSize - 3 - 7 * g));
+      ASSERT_TRUE(g >= numbers ? std::isnan(y[g]) : y[g] == static_cast<float>(g));
+    }
   });
 }
 

@@ -67,13 +67,18 @@ TEST(TopK, TakesTheFirstOfAStableOrder) {
       }
 }
 
-TEST(SelectAt, TakesThePositionOrTheFirstNaN) {
-  constexpr std::int64_t kRows = 3, kSize = 1013;
-  Array<float> x = sample<float>(kRows * kSize), y(kRows);
-  for (std::int64_t i = 0; i < kSize; ++i) x[i] = static_cast<float>(i * 7 % 100);  // no NaN
+TEST(TopK, LongRowsAndManyOfThem) {
+  test_topk<float>(2, 9001, 1500);
+  test_topk<std::uint8_t>(1, 5000, 700);
+}
+
+void check_select_at(std::int64_t size) {
+  constexpr std::int64_t kRows = 3;
+  Array<float> x = sample<float>(kRows * size), y(kRows);
+  for (std::int64_t i = 0; i < size; ++i) x[i] = static_cast<float>(i * 7 % 100);  // no NaN
   Array<std::int64_t> index(kRows);
   for_each_isa([&](Isa isa) {
-    for (std::int64_t position : {std::int64_t{0}, kSize / 2, kSize - 1})
+    for (std::int64_t position : {std::int64_t{0}, size / 2, size - 1})
       for (bool nan_wins : {false, true}) {
         run_on(isa, select_at_kernel,
                SelectAt{.dtype = DType::float32,
@@ -81,19 +86,24 @@ TEST(SelectAt, TakesThePositionOrTheFirstNaN) {
                         .y = y.data(),
                         .index = index.data(),
                         .rows = kRows,
-                        .size = kSize,
+                        .size = size,
                         .position = position,
                         .nan_wins = nan_wins});
         for (std::int64_t row = 0; row < kRows; ++row) {
-          const float* values = x.data() + row * kSize;
+          const float* values = x.data() + row * size;
           std::int64_t expected =
-              stable_order(values, kSize, false)[static_cast<std::size_t>(position)];
+              stable_order(values, size, false)[static_cast<std::size_t>(position)];
           if (nan_wins && row > 0)
             for (expected = 0; !std::isnan(values[expected]);) ++expected;
           EXPECT_EQ(index[row], expected);
         }
       }
   });
+}
+
+TEST(SelectAt, TakesThePositionOrTheFirstNaN) {
+  check_select_at(1013);
+  check_select_at(3001);
 }
 
 }  // namespace
