@@ -7,8 +7,8 @@
 // 16 per element read.
 #include "ops/matmul.h"
 
-#include "half.h"
-#include "launch.cuh"
+#include "matmul_parts.cuh"
+#include "mma_product.cuh"
 #include "warp.cuh"
 
 namespace tilegrad::cuda {
@@ -21,35 +21,6 @@ constexpr int kSide = kTile / kPatch;  // threads along each side of the tile: 1
 static_assert(kSide * kSide == kBlock);
 
 constexpr std::int64_t kMostBatches = 65535;  // gridDim.z
-
-// What elements of T are summed in.
-template <class T>
-using Sum = std::conditional_t<std::is_same_v<T, BFloat16>, float, T>;
-
-template <class T>
-struct Operands {
-  const T* x;
-  const T* other;
-  const T* residual;
-  T* y;
-};
-
-// The operands of product number `batch`, as on the CPU: innermost batch dimension first.
-template <class T>
-__device__ Operands<T> operands_of(const Matmul& args, std::int64_t batch) {
-  std::int64_t x_offset = 0, other_offset = 0, residual_offset = 0, rest = batch;
-  for (int d = 0; d < args.batch_ndim; ++d) {
-    const std::int64_t index = rest % args.batch_shape[d];
-    rest /= args.batch_shape[d];
-    x_offset += index * args.x_batch_strides[d];
-    other_offset += index * args.other_batch_strides[d];
-    residual_offset += index * args.residual_batch_strides[d];
-  }
-  return {static_cast<const T*>(args.x) + x_offset,
-          static_cast<const T*>(args.other) + other_offset,
-          args.residual ? static_cast<const T*>(args.residual) + residual_offset : nullptr,
-          static_cast<T*>(args.y) + batch * args.rows * args.columns};
-}
 
 // Loads x[row : row + kTile, k : k + kDepth] and other[k : k + kDepth, column : column + kTile]
 // into shared memory, zeros outside. Neighbouring threads read neighbouring addresses where the
@@ -78,23 +49,7 @@ __device__ void load_tiles(const Matmul& args, const Operands<T>& m, std::int64_
   }
 }
 
-// activation(sum + bias + residual) for one element of y.
-template <class T>
-__device__ T finished(const Matmul& args, const Operands<T>& m, std::int64_t row,
-                      std::int64_t column, Sum<T> sum) {
-  if (args.bias) sum += static_cast<const Sum<T>*>(args.bias)[column];
-  if (m.residual)
-    sum += static_cast<Sum<T>>(
-        m.residual[row * args.residual_row_stride + column * args.residual_column_stride]);
-  if constexpr (std::is_floating_point_v<Sum<T>>) {
-    if (args.activation == MatmulActivation::relu) sum = sum > 0 || sum != sum ? sum : Sum<T>{0};
-    if (args.activation == MatmulActivation::gelu)
-      sum = sum * Sum<T>(0.5) * erfc(-sum * Sum<T>(0.70710678118654752440));
-  }
-  return static_cast<T>(sum);
-}
-
-// T is float, double, BFloat16 or, for integers that wrap around, std::uint64_t.
+// T is float, double or, for integers that wrap around, std::uint64_t.
 // float: 64 registers or so, 8.1 KiB of shared memory: 4 blocks, 32 warps per multiprocessor.
 template <class T>
 __global__ void __launch_bounds__(kBlock)
@@ -165,19 +120,31 @@ void multiply(const Matmul& args) {
                     static_cast<unsigned>(std::min(batches - first, kMostBatches)));
     launch(matmul_kernel_tiled<T>, {grid, kBlock}, args, first);
   }
-  if constexpr (!std::is_same_v<T, BFloat16>)
-    if (args.x_sums)
-      launch(row_sums_kernel<T>, {blocks_of(args.rows, kBlock / kWarp), kBlock}, args);
+}
+
+template <class T>
+void sum_rows(const Matmul& args) {
+  if (args.x_sums) launch(row_sums_kernel<T>, {blocks_of(args.rows, kBlock / kWarp), kBlock}, args);
 }
 
 }  // namespace
 
 void matmul(const Matmul& args) {
   if (args.rows == 0 || args.columns == 0) return;
-  if (args.dtype == DType::float32) return multiply<float>(args);
-  if (args.dtype == DType::float64) return multiply<double>(args);
-  if (args.dtype == DType::bfloat16) return multiply<BFloat16>(args);
-  multiply<std::uint64_t>(args);
+  switch (args.dtype) {
+    case DType::float32:
+      args.allow_tf32 ? multiply_on_tensor_cores<float>(args) : multiply<float>(args);
+      return sum_rows<float>(args);
+    case DType::float64:
+      multiply<double>(args);
+      return sum_rows<double>(args);
+    case DType::bfloat16:
+      return multiply_on_tensor_cores<BFloat16>(args);
+    case DType::float16:
+      return multiply_on_tensor_cores<Half>(args);
+    default:
+      multiply<std::uint64_t>(args);
+  }
 }
 
 }  // namespace tilegrad::cuda

@@ -2,6 +2,7 @@
 #include "ops/matmul.h"
 
 #include <limits>
+#include <vector>
 
 #include "half.h"
 #include "kernel_testing.h"
@@ -58,6 +59,7 @@ Matmul arguments(const Case& c, const T* x, const T* other, const T* bias, T* y)
 template <class T>
 void test_product() {
   for (const Case& c : kCases) {
+    if (testing_cuda() && c.rows * c.columns * c.inner > 30'000'000) continue;  // blocks of the CPU
     SCOPED_TRACE(::testing::Message() << c.rows << " x " << c.inner << " x " << c.columns);
     Array<T> x = Array<T>::random(c.rows * c.inner, 21);
     Array<T> other = Array<T>::random(c.inner * c.columns, 22);
@@ -88,41 +90,139 @@ void test_product() {
 TEST(Matmul, Float32) { test_product<float>(); }
 TEST(Matmul, Float64) { test_product<double>(); }
 
-// Summed in float32, the bias in float32 too, and rounded once.
-TEST(Matmul, BFloat16) {
-  for (const Case& c : kCases) {
+template <class T>
+Array<T> halves_of(const Array<float>& values) {
+  Array<T> halves(values.size);
+  for (std::int64_t i = 0; i < values.size; ++i) halves[i] = T(values[i]);
+  return halves;
+}
+
+// Summed in float32, the bias in float32 too, and rounded once; `step` is that of the format at 1.
+template <class T>
+void test_halves(DType dtype, const std::vector<Case>& cases, double step) {
+  for (const Case& c : cases) {
     SCOPED_TRACE(::testing::Message() << c.rows << " x " << c.inner << " x " << c.columns);
-    const auto rounded = [](const Array<float>& values) {
-      Array<BFloat16> halves(values.size);
-      for (std::int64_t i = 0; i < values.size; ++i) halves[i] = BFloat16(values[i]);
-      return halves;
-    };
-    Array<BFloat16> x = rounded(Array<float>::random(c.rows * c.inner, 21));
-    Array<BFloat16> other = rounded(Array<float>::random(c.inner * c.columns, 22));
+    Array<T> x = halves_of<T>(Array<float>::random(c.rows * c.inner, 21));
+    Array<T> other = halves_of<T>(Array<float>::random(c.inner * c.columns, 22));
     Array<float> bias = Array<float>::random(c.columns, 23);
-    Array<BFloat16> y(c.rows * c.columns);
+    Array<T> y(c.rows * c.columns);
     Matmul args = arguments<float>(c, nullptr, nullptr, bias.data(), nullptr);
-    args.dtype = DType::bfloat16;
+    args.dtype = dtype;
     args.x = x.data();
     args.other = other.data();
-    args.y = y.data();
+    Array<double> sums(y.size), sizes(y.size);
+    for (std::int64_t i = 0; i < c.rows; ++i)
+      for (std::int64_t j = 0; j < c.columns; ++j) {
+        double &sum = sums[i * c.columns + j], &size = sizes[i * c.columns + j];
+        sum = c.bias ? bias[j] : 0;
+        for (std::int64_t p = 0; p < c.inner; ++p) {
+          const float a = float(x[i * args.x_row_stride + p * args.x_column_stride]);
+          const float b = float(other[p * args.other_row_stride + j * args.other_column_stride]);
+          sum += static_cast<double>(a) * b;
+          size += std::abs(static_cast<double>(a) * b);
+        }
+      }
     for_each_isa([&](Isa isa) {
-      y = Array<BFloat16>(y.size, BFloat16(-1.0f));
+      y = Array<T>(y.size, T(-1.0f));
       args.y = y.data();
       run_on(isa, matmul_kernel, args);
-      for (std::int64_t i = 0; i < c.rows; ++i)
-        for (std::int64_t j = 0; j < c.columns; ++j) {
-          double sum = c.bias ? bias[j] : 0, size = 0;
-          for (std::int64_t p = 0; p < c.inner; ++p) {
-            const float a = float(x[i * args.x_row_stride + p * args.x_column_stride]);
-            const float b = float(other[p * args.other_row_stride + j * args.other_column_stride]);
-            sum += static_cast<double>(a) * b;
-            size += std::abs(static_cast<double>(a) * b);
-          }
-          // Half a step of bfloat16, and the rounding of the sums.
-          const double limit = std::abs(sum) * 0x1.02p-8 + size * 0x1p-21;
-          ASSERT_NEAR(float(y[i * c.columns + j]), sum, limit) << "at " << i << ", " << j;
+      for (std::int64_t i = 0; i < y.size; ++i)  // half a step, and the rounding of the sums
+        ASSERT_NEAR(float(y[i]), sums[i], std::abs(sums[i]) * step * 0.51 + sizes[i] * 0x1p-21)
+            << "element " << i;
+    });
+  }
+}
+
+// Small tiles and large ones of tensor cores, operands along the inner dimension and across it,
+// aligned to 16 bytes and not.
+std::vector<Case> tensor_core_cases() {
+  std::vector<Case> cases;
+  for (bool x_transposed : {false, true})
+    for (bool other_transposed : {false, true}) {
+      cases.push_back({72, 40, 104, x_transposed, other_transposed, true});
+      cases.push_back({67, 71, 37, x_transposed, other_transposed});
+      if (x_transposed != other_transposed)
+        cases.push_back({1000, 904, 24, x_transposed, other_transposed});
+    }
+  return cases;
+}
+
+TEST(Matmul, BFloat16) {
+  std::vector<Case> cases(std::begin(kCases), std::end(kCases));
+  if (testing_cuda()) cases = tensor_core_cases();
+  test_halves<BFloat16>(DType::bfloat16, cases, 0x1p-7);
+}
+
+TEST(Matmul, Float16OnTensorCores) {
+  if (testing_cuda()) test_halves<Half>(DType::float16, tensor_core_cases(), 0x1p-10);
+}
+
+// Operands are rounded to 11 bits, so the error of each product is at most 2^-11 of its size times
+// two; without the permission the result is as exact as ever.
+TEST(Matmul, Tf32OnlyWhereAllowed) {
+  if (!testing_cuda()) return;
+  for (const Case& c : tensor_core_cases()) {
+    SCOPED_TRACE(::testing::Message() << c.rows << " x " << c.inner << " x " << c.columns);
+    Array<float> x = Array<float>::random(c.rows * c.inner, 41);
+    Array<float> other = Array<float>::random(c.inner * c.columns, 42);
+    Array<float> bias = Array<float>::random(c.columns, 43), exact(c.rows * c.columns),
+                 y(c.rows * c.columns);
+    Matmul args = arguments(c, x.data(), other.data(), bias.data(), exact.data());
+    run_on(kCuda, matmul_kernel, args);
+    args.allow_tf32 = true;
+    for_each_isa([&](Isa isa) {
+      y = Array<float>(y.size, NAN);
+      args.y = y.data();
+      run_on(isa, matmul_kernel, args);
+      double most = 0, total = 0;
+      for (std::int64_t i = 0; i < y.size; ++i) {
+        const double error = static_cast<double>(y[i]) - static_cast<double>(exact[i]);
+        most = std::max(most, std::abs(error));
+        total += error;
+      }
+      const double inner = static_cast<double>(c.inner);
+      EXPECT_GT(most, 1e-6);  // rounded they are
+      EXPECT_LT(most, 0x1p-11 * std::sqrt(inner) * 4);
+      EXPECT_LT(std::abs(total) / static_cast<double>(y.size), 0x1p-11 * std::sqrt(inner) / 20);
+    });
+  }
+}
+
+// activation(x @ other + bias + residual), the residual with any strides and one for each batch.
+TEST(Matmul, ResidualsFollowTheBias) {
+  for (const Case& c : {Case{3, 40, 20, false, false, true}, Case{70, 66, 33, false, true, false},
+                        Case{1, 130, 65, false, false, true}}) {
+    SCOPED_TRACE(::testing::Message() << c.rows << " x " << c.inner << " x " << c.columns);
+    constexpr std::int64_t batch = 2;
+    const std::int64_t size = c.rows * c.columns;
+    Array<double> x = Array<double>::random(batch * c.rows * c.inner, 51);
+    Array<double> other = Array<double>::random(c.inner * c.columns, 52);
+    Array<double> bias = Array<double>::random(c.columns, 53), plain(batch * size), y(batch * size);
+    Array<double> residual = Array<double>::random(batch * size, 54);
+    for_each_isa([&](Isa isa) {
+      Matmul args = arguments(c, x.data(), other.data(), bias.data(), plain.data());
+      args.batch_ndim = 1;
+      args.batch_shape[0] = batch;
+      args.x_batch_strides[0] = c.rows * c.inner;
+      run_on(isa, matmul_kernel, args);
+      args.y = y.data();
+      args.residual = residual.data();
+      args.activation = MatmulActivation::relu;
+      struct Strides {
+        std::int64_t row, column, batch;
+      };
+      for (const Strides& s :
+           {Strides{c.columns, 1, size}, Strides{1, c.rows, size}, Strides{0, 1, 0}}) {
+        args.residual_row_stride = s.row;
+        args.residual_column_stride = s.column;
+        args.residual_batch_strides[0] = s.batch;
+        run_on(isa, matmul_kernel, args);
+        for (std::int64_t i = 0; i < batch * size; ++i) {
+          const std::int64_t row = i % size / c.columns, column = i % c.columns;
+          const double added = residual[i / size * s.batch + row * s.row + column * s.column];
+          ASSERT_NEAR(y[i], std::max(plain[i] + added, 0.0), 1e-13) << "element " << i;
         }
+      }
     });
   }
 }
@@ -225,6 +325,7 @@ TEST(Matmul, BatchesBroadcastThroughZeroStrides) {
 }
 
 TEST(Matmul, EveryNumberOfThreadsGivesTheSameBits) {
+  if (testing_cuda()) return;  // they are the CPU's
   const Case c{301, 299, 555};
   Array<float> x = Array<float>::random(c.rows * c.inner, 28);
   Array<float> other = Array<float>::random(c.inner * c.columns, 29);

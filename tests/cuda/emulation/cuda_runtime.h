@@ -17,4 +17,5 @@
 #include "atomics.h"
 #include "cooperation.h"
 #include "runtime_api.h"
+#include "tensor_cores.h"
 #include "vectors.h"

@@ -12,6 +12,7 @@
 
 #include "fiber.h"
 #include "shared_memory.h"
+#include "tensor_cores.h"
 
 #if defined(EMULATION_THREAD_SANITIZER)
 #include <sanitizer/tsan_interface.h>
@@ -231,6 +232,7 @@ void begin_block(const Grid& grid) {
   prepare_order(block.lane_order, kWarp);
   poison_shared_memory(grid.kernel, block.waited);
   block.waited = false;
+  forget_copies();
   poison(block.dynamic_shared.data(), block.dynamic_shared.size());
   release(block.start_tag);
 }
