@@ -120,6 +120,7 @@ Dims contiguous_strides(const Dims& shape);
 std::int64_t checked_numel(const Dims& shape, DType dtype, const char* op);
 Tensor empty(const Dims& shape, DType dtype, Device device, const char* op = "empty");
 Tensor empty_like(const Tensor& x);  // contiguous
+Tensor pinned(const Dims& shape, DType dtype);  // page-locked memory of the host (src/cuda.cpp)
 
 // Views. Each shares the storage of its argument.
 Tensor as_strided(const Tensor& x, const Dims& shape, const Dims& strides, std::int64_t offset);
@@ -132,7 +133,9 @@ Tensor reshape(const Tensor& x, const Dims& shape);  // a view where possible, e
 // Copies (src/ops/copy.cpp).
 Tensor contiguous(const Tensor& x);
 Tensor to_dtype(const Tensor& x, DType dtype);                    // x itself if it has that dtype
-void copy_into(const Tensor& destination, const Tensor& source);  // broadcasts and converts
+Tensor on_host(const Tensor& x);  // contiguous there: x itself or a copy, for which it waits
+// Broadcasts and converts. Between devices it has been done when it returns, unless `non_blocking`.
+void copy_into(const Tensor& destination, const Tensor& source, bool non_blocking = false);
 
 // Shapes.
 Dims broadcast_shapes(const Dims& a, const Dims& b, const char* op);
