@@ -11,6 +11,7 @@ CXX_FILES = $(shell find src csrc cuda tests \
               -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
 .PHONY: help demo test lint format bench wheel asan tsan clean python-headers googletest
+.PHONY: gpu-check gpu-tools test-emulated
 .DEFAULT_GOAL := help
 
 help:
@@ -21,6 +22,8 @@ help:
 	@echo "make wheel   the wheel, in dist/"
 	@echo "make asan    the C++ tests under the address and undefined-behaviour sanitizers"
 	@echo "make tsan    the same under the thread sanitizer"
+	@echo "make gpu-check  on a machine with a GPU: build, tests, sanitizer, benchmarks, in ten minutes"
+	@echo "make test-emulated  the Python tests of CUDA kernels on an emulated device"
 	@echo "make clean   removes builds and environments"
 
 # --- environments: a stamp file says that one is complete ---
@@ -100,6 +103,27 @@ asan tsan: .venv-test/made googletest
 	cmake --preset $@ -Dpybind11_DIR=$$(.venv-test/bin/python -m pybind11 --cmakedir) \
 	  -DPython_EXECUTABLE=$(CURDIR)/.venv-test/bin/python && \
 	cmake --build --preset $@ && ctest --preset $@
+
+# What a machine with a GPU and no network may lack, fetched where there is one: pybind11, pytest,
+# Ninja, CMake, googletest.
+gpu-tools:
+	$(PYTHON) -m pip install -q --upgrade --target build/gpu-tools $(BUILD_REQUIRES) pytest pytest-xdist
+	rm -rf build/gpu-tools/googletest build/gpu-tools/numpy*
+	curl -sL https://github.com/google/googletest/releases/download/v1.17.0/googletest-1.17.0.tar.gz | \
+	  tar xz -C build/gpu-tools && mv build/gpu-tools/googletest-1.17.0 build/gpu-tools/googletest
+
+# The card's own check, in under ten minutes, without a network; DRY=1: the emulated device.
+gpu-check:
+	$(PYTHON) tests/gpu_check.py $(if $(DRY),--dry)
+
+# The Python tests of what has CUDA kernels, on the emulated device.
+test-emulated: .venv-test/made googletest
+	export PATH="$(CURDIR)/.venv-test/bin:$$PATH"; \
+	cmake --preset emulated -Dpybind11_DIR=$$(.venv-test/bin/python -m pybind11 --cmakedir) \
+	  -DPython_EXECUTABLE=$(CURDIR)/.venv-test/bin/python && \
+	cmake --build --preset emulated && \
+	PYTHONPATH=build/emulated/python .venv-test/bin/python -m pytest -n auto --device cuda \
+	  tests/cuda tests/ops
 
 clean:
 	rm -rf build dist .venv .venv-test .venv-lint .pytest_cache .mypy_cache .ruff_cache

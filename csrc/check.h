@@ -7,10 +7,10 @@
 
 namespace tilegrad {
 
-enum class ErrorKind { value, type, index, memory, runtime, not_implemented };
+enum class ErrorKind { value, type, index, memory, runtime, not_implemented, out_of_memory };
 
-// The bindings translate `kind` to ValueError, TypeError, IndexError, MemoryError, RuntimeError or
-// NotImplementedError.
+// The bindings translate `kind` to ValueError, TypeError, IndexError, MemoryError, RuntimeError,
+// NotImplementedError or OutOfMemoryError.
 class Error : public std::runtime_error {
  public:
   Error(ErrorKind kind, const std::string& message) : std::runtime_error(message), kind(kind) {}

@@ -6,6 +6,7 @@
 
 #include "check.cuh"
 #include "dtype.h"
+#include "runtime.h"
 #include "strided.h"
 
 namespace tilegrad::cuda {
@@ -29,8 +30,9 @@ struct Shape {
   std::size_t shared_bytes = 0;  // what dynamic_shared() points to
 };
 
-// Launches a kernel on the default stream. This is CUDA's function behind kernel<<<...>>>(...);
-// being plain C++, it also compiles for the host, where tests/cuda/emulation runs the kernels.
+// Launches a kernel on this thread's current stream. This is CUDA's function behind
+// kernel<<<...>>>(...); being plain C++, it also compiles for the host, where tests/cuda/emulation
+// runs the kernels.
 template <class... Parameters, class... Arguments>
 static void launch(void (*kernel)(Parameters...), const Shape& shape,
                    const Arguments&... arguments) {
@@ -38,6 +40,7 @@ static void launch(void (*kernel)(Parameters...), const Shape& shape,
   config.gridDim = shape.blocks;
   config.blockDim = shape.threads;
   config.dynamicSmemBytes = shape.shared_bytes;
+  config.stream = static_cast<cudaStream_t>(current_stream());
   TILEGRAD_CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, arguments...));
 }
 

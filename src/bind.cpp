@@ -13,6 +13,7 @@ struct DTypeHandle {
 };
 PyObject* dtype_objects[kDTypeCount];
 PyTypeObject* dtype_class = nullptr;
+PyObject* out_of_memory_error = nullptr;
 
 PyObject* exception_of(ErrorKind kind) {
   switch (kind) {
@@ -26,6 +27,8 @@ PyObject* exception_of(ErrorKind kind) {
       return PyExc_MemoryError;
     case ErrorKind::not_implemented:
       return PyExc_NotImplementedError;
+    case ErrorKind::out_of_memory:
+      return out_of_memory_error;
     case ErrorKind::runtime:
       break;
   }
@@ -212,6 +215,11 @@ void set_python_error(const Error& error) {
 }
 
 void bind_types(py::module_& module) {
+  out_of_memory_error =
+      PyErr_NewExceptionWithDoc("tilegrad.OutOfMemoryError", "A CUDA device has not enough memory.",
+                                PyExc_RuntimeError, nullptr);
+  if (out_of_memory_error == nullptr) throw py::error_already_set();
+  module.attr("OutOfMemoryError") = py::handle(out_of_memory_error);
   py::register_local_exception_translator([](std::exception_ptr pointer) {
     try {
       if (pointer) std::rethrow_exception(pointer);

@@ -97,15 +97,6 @@ void bind_config(py::module_& module) {
   });
   module.def("host_memory_stats", [] { return as_dict(host_memory_stats()); });
   module.def("host_empty_cache", &host_empty_cache);
-  module.def("cuda_device_count", &cuda_device_count);
-  module.def("cuda_unavailable_reason", &cuda_unavailable_reason);
-  module.def("cuda_device_name", &cuda_device_name);
-  module.def("cuda_synchronize", [](int index) {
-    py::gil_scoped_release release;
-    cuda_synchronize(index);
-  });
-  module.def("cuda_memory_stats", [](int index) { return as_dict(cuda_memory_stats(index)); });
-  module.def("cuda_empty_cache", &cuda_empty_cache);
 }
 
 }  // namespace tilegrad

@@ -19,7 +19,8 @@ void run(const Kernel<Args>& kernel, Device device, const Args& args, std::int64
   void (*function)(const Args&) =
       device.is_cpu() ? kernel.cpu[static_cast<int>(active_isa())] : kernel.cuda;
   TILEGRAD_CHECK(function != nullptr, not_implemented, kernel.name,
-                 ": there is no CUDA kernel for this operation; move its arguments to the CPU");
+                 ": there is no CUDA kernel for this operation on device '", device.str(),
+                 "'; move its arguments to the CPU");
   if (!device.is_cpu()) use_device(device);
   if (work < kReleaseGilWork) return function(args);
   pybind11::gil_scoped_release release;

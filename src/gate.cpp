@@ -60,6 +60,25 @@ PyObject* call_by_rule(PyObject* self, PyObject* const* args, Py_ssize_t count, 
   return nullptr;
 }
 
+// What autocast computes in float32 on CUDA devices besides losses, PyTorch's list.
+const std::set<std::string> kFullPrecision = {
+    "acos",       "asin",       "cosh",   "cross_entropy", "cross_entropy_soft",
+    "cumprod",    "cumsum",     "erfinv", "exp",           "expm1",
+    "group_norm", "layer_norm", "log",    "log10",         "log1p",
+    "log2",       "norm",       "pow",    "prod",          "log_softmax",
+    "rms_norm",   "reciprocal", "rsqrt",  "sinh",          "softmax",
+    "softplus",   "sum",        "tan"};
+thread_local bool keeps_full_precision = false;
+
+// A call with halves: by its rule, or as autocast wants it.
+PyObject* call_with_halves(PyObject* self, PyObject* const* args, Py_ssize_t total,
+                           Py_ssize_t count, PyObject* names, HalfRule rule) {
+  if (keeps_full_precision && total > 0 && kFullPrecision.count(guarded_names[self]))
+    for (Py_ssize_t i = 0; i < total; ++i)
+      if (is_tensor(args[i]) && !as_py(args[i])->tensor.device().is_cpu()) rule = HalfRule::keep;
+  return call_in_float32(pybind_entry, self, args, total, count, names, rule);
+}
+
 // What every call pays: the usual arguments are told apart here. (Bindings are compiled with -O1.)
 template <HalfRule kRule, DTypes kGuarded>
 [[gnu::optimize("O2")]] PyObject* enter(PyObject* self, PyObject* const* args, Py_ssize_t count,
@@ -80,7 +99,7 @@ template <HalfRule kRule, DTypes kGuarded>
   if (!found) [[likely]]
     return pybind_entry(self, args, count, names);
   if (found_complex) return call_by_rule(self, args, count, names);
-  return call_in_float32(pybind_entry, self, args, total, count, names, kRule);
+  return call_with_halves(self, args, total, count, names, kRule);
 }
 
 template <DTypes kGuarded>
@@ -93,6 +112,7 @@ PyCFunction guarded_entry(HalfRule rule) {
     case HalfRule::first_result:
       return as_method(enter<HalfRule::first_result, kGuarded>);
     case HalfRule::promote:
+    case HalfRule::keep:
       break;
   }
   return as_method(enter<HalfRule::promote, kGuarded>);
@@ -131,7 +151,8 @@ void guard(py::module_& module) {
       reinterpret_cast<void (*)()>(definition_of(module.attr("initialize").ptr())->ml_meth));
   module.def("_register_complex_rules",
              [](const py::dict& given) { complex_rules = given.inc_ref().ptr(); });
-  takes_every_dtype({"_register_complex_rules"});
+  module.def("keep_full_precision", [](bool keep) { keeps_full_precision = keep; });
+  takes_every_dtype({"_register_complex_rules", "keep_full_precision"});
   for (const auto& [key, value] : py::reinterpret_borrow<py::dict>(module.attr("__dict__"))) {
     const auto name = py::cast<std::string>(key);
     if (!PyCFunction_Check(value.ptr())) continue;

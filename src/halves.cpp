@@ -56,7 +56,7 @@ class Float32Call {
       begin_write(original, "in-place operation");
       copy_into(original, copy);
     }
-    return rounded(result);
+    return rule_ == HalfRule::keep ? result : rounded(result);
   }
 
  private:

@@ -17,6 +17,7 @@ enum class HalfRule {
   follow_input,  // rounded to the dtype of the first argument, whatever that of weights is
   first_result,  // as follow_input the first result, the others, statistics for backward, not at
                  // all
+  keep,          // stay float32: autocast on CUDA devices, see src/gate.cpp
 };
 
 // A function as Python calls it.

@@ -19,6 +19,7 @@ void bind_numpy(py::module_& module);
 void bind_storage(py::module_& module);
 void bind_dlpack(py::module_& module);
 void bind_config(py::module_& module);
+void bind_cuda(py::module_& module);
 
 }  // namespace tilegrad
 
@@ -32,6 +33,7 @@ PYBIND11_MODULE(_C, module) {
   bind_storage(module);
   bind_dlpack(module);
   bind_config(module);
+  bind_cuda(module);
   takes_every_dtype(module);
 #define OP(stem, floors) TILEGRAD_BOUND_##floors(bind_##stem(module);)
 #include "ops.def"

@@ -86,11 +86,7 @@ py::array to_numpy(py::object self) {
 py::object item(const Tensor& x) {
   TILEGRAD_CHECK(x.numel() == 1, runtime, "a Tensor with ", x.numel(),
                  " elements cannot be converted to Scalar");
-  Tensor host = x;
-  if (!x.device().is_cpu()) {
-    host = empty(x.shape, x.dtype, Device{});
-    copy_into(host, x);
-  }
+  const Tensor host = on_host(x);
   const char* element = host.bytes();
   const auto get = [element]<class T>() {
     T value;

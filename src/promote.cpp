@@ -6,7 +6,10 @@
 #include <complex>
 
 #include "default_dtype.h"
+#include "dispatch.h"
 #include "half.h"
+#include "loop.h"
+#include "ops/fill.h"
 
 namespace tilegrad {
 namespace {
@@ -67,13 +70,30 @@ void Scalar::store(DType dtype, void* element) const {
   }
 }
 
+namespace {
+
+// A 0-dimensional CPU tensor on a card. Its value travels as an argument of a kernel, not by a
+// copy, for which the host would have to wait.
+Tensor to_card(const Tensor& x, Device device) {
+  Tensor y = empty({}, x.dtype, device);
+  if (size_of(x.dtype) > 8) {
+    copy_into(y, x);
+    return y;
+  }
+  Fill args{.element_size = static_cast<std::int64_t>(size_of(x.dtype)),
+            .value = {},
+            .loop = make_loop<1>(y.shape, {&y})};
+  std::memcpy(args.value, x.bytes(), size_of(x.dtype));
+  run(fill_kernel, device, args, 1);
+  return y;
+}
+
+}  // namespace
+
 Tensor scalar_tensor(const Scalar& value, DType dtype, Device device) {
   Tensor x = empty({}, dtype, Device{});
   value.store(dtype, x.bytes());
-  if (device.is_cpu()) return x;
-  Tensor y = empty({}, dtype, device);
-  copy_into(y, x);
-  return y;
+  return device.is_cpu() ? x : to_card(x, device);
 }
 
 Tensor as_tensor(const Operand& x, DType dtype, Device device, const char* op) {
@@ -82,9 +102,7 @@ Tensor as_tensor(const Operand& x, DType dtype, Device device, const char* op) {
   TILEGRAD_CHECK(x.tensor->ndim() == 0 && x.tensor->device().is_cpu(), runtime, op,
                  ": expected all tensors on one device, got ", device.str(), " and ",
                  x.tensor->device().str());
-  Tensor y = empty({}, dtype, device);
-  copy_into(y, *x.tensor);
-  return y;
+  return to_card(to_dtype(*x.tensor, dtype), device);
 }
 
 DType promote(DType a, DType b) {

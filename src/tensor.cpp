@@ -86,8 +86,6 @@ std::int64_t checked_numel(const Dims& shape, DType dtype, const char* op) {
 
 Tensor empty(const Dims& shape, DType dtype, Device device, const char* op) {
   const std::int64_t count = checked_numel(shape, dtype, op);
-  TILEGRAD_CHECK(device.is_cpu() || !(is_half(dtype) || is_complex(dtype)), not_implemented, op,
-                 ": dtype ", info(dtype).name, " is not supported on ", device.str());
   Tensor y;
   y.storage = allocate_storage(static_cast<std::size_t>(count) * size_of(dtype), device);
   y.dtype = dtype;

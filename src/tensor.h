@@ -119,7 +119,8 @@ Dims contiguous_strides(const Dims& shape);
 // The number of elements; throws if one is negative or the product or byte count overflows 64 bits.
 std::int64_t checked_numel(const Dims& shape, DType dtype, const char* op);
 Tensor empty(const Dims& shape, DType dtype, Device device, const char* op = "empty");
-Tensor empty_like(const Tensor& x);  // contiguous
+Tensor empty_like(const Tensor& x);             // contiguous
+Tensor pinned(const Dims& shape, DType dtype);  // page-locked memory of the host (src/cuda.cpp)
 
 // Views. Each shares the storage of its argument.
 Tensor as_strided(const Tensor& x, const Dims& shape, const Dims& strides, std::int64_t offset);
@@ -131,9 +132,12 @@ Tensor reshape(const Tensor& x, const Dims& shape);  // a view where possible, e
 
 // Copies (src/ops/copy.cpp).
 Tensor contiguous(const Tensor& x);
-Tensor to_dtype(const Tensor& x, DType dtype);                    // x itself if it has that dtype
-Tensor to_device(const Tensor& x, Device device);                 // x itself if it is there
-void copy_into(const Tensor& destination, const Tensor& source);  // broadcasts and converts
+Tensor to_dtype(const Tensor& x, DType dtype);  // x itself if it has that dtype
+// x itself if it is there; has been copied when it returns, unless `non_blocking`.
+Tensor to_device(const Tensor& x, Device device, bool non_blocking = false);
+Tensor on_host(const Tensor& x);  // contiguous there: x itself or a copy, for which it waits
+// Broadcasts and converts. Between devices it has been done when it returns, unless `non_blocking`.
+void copy_into(const Tensor& destination, const Tensor& source, bool non_blocking = false);
 
 // Shapes.
 Dims broadcast_shapes(const Dims& a, const Dims& b, const char* op);

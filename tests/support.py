@@ -20,6 +20,15 @@ TOLERANCE = {  # relative, absolute
 }
 
 
+DEVICE = "cpu"  # of tests below tests/ops and some more, see conftest.py
+
+
+def to_device(x: Any) -> Any:
+    """A tensor of ours on the device under test, with its strides if it is dense."""
+    order = sorted(range(x.ndim), key=lambda d: -x.stride(d))
+    return x.permute(*order).to(DEVICE).permute(*(order.index(d) for d in range(x.ndim)))
+
+
 def as_array(x: Any) -> np.ndarray:
     """The values of a tensor of either library."""
     return x.detach().cpu().resolve_conj().resolve_neg().numpy()

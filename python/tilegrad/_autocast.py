@@ -6,7 +6,9 @@
         return _autocast.lower(operation, ...)
 
 and one that loses by them is decorated with ``full_precision``. Everything else computes in the
-dtypes that reach it. The lists are PyTorch's for the CPU.
+dtypes that reach it. The lists are PyTorch's for the CPU. On CUDA devices more operations compute
+in float32 and stay there, such as exp and softmax: those are named in src/gate.cpp, where small
+tensors become float32 anyway.
 """
 
 from __future__ import annotations
@@ -27,38 +29,45 @@ _threads = 0
 
 
 class _State(threading.local):
-    dtype: Any = None
+    cpu: Any = None  # the small dtype of each kind of device
+    cuda: Any = None
     paused = False
 
 
 _state = _State()
 
 
-def current() -> Any:
-    """This thread's small dtype, or None."""
-    return _state.dtype
+def current(device_type: str) -> Any:
+    """This thread's small dtype for a kind of device, or None."""
+    return getattr(_state, device_type)
 
 
-def switch(dtype: Any) -> Any:
-    """Sets this thread's small dtype, None for none; returns the one before."""
+def switch(device_type: str, dtype: Any) -> Any:
+    """Sets this thread's small dtype for a kind of device, None for none; returns the last."""
     global _threads, enabled
-    before, _state.dtype = _state.dtype, dtype
+    before = getattr(_state, device_type)
+    setattr(_state, device_type, dtype)
     _threads += (dtype is not None) - (before is not None)
     enabled = _threads > 0
+    if device_type == "cuda":
+        _C.keep_full_precision(dtype is not None)
     return before
 
 
 def is_on() -> bool:
     """Whether this thread's operations are to convert their arguments."""
-    return _state.dtype is not None and not _state.paused
+    return (_state.cpu is not None or _state.cuda is not None) and not _state.paused
 
 
 def _converted(value: Any, dtype: Any) -> Any:
-    """Tensors of 16 or 32 bits in ``dtype``; all else as it is."""
+    """Tensors of 16 or 32 bits in ``dtype``, None for the small one of their device, where that has
+    one; all else as it is."""
     if isinstance(value, _C.TensorBase):
         tensor: Any = value
-        is_small = tensor.dtype.is_floating_point and tensor.dtype is not _C.float64
-        return tensor.to(dtype) if is_small and tensor.dtype is not dtype else tensor
+        small = _state.cuda if tensor.is_cuda else _state.cpu
+        to = small if dtype is None else dtype
+        converts = tensor.dtype.is_floating_point and tensor.dtype is not _C.float64
+        return tensor.to(to) if small and converts and tensor.dtype is not to else tensor
     if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
         return type(value)(_converted(x, dtype) for x in value)
     return value
@@ -76,7 +85,7 @@ def _run(function: Callable[..., Any], dtype: Any, args: tuple, kwargs: dict[str
 
 def lower(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Calls the function with its tensors in the small dtype; float64 and integers stay."""
-    return _run(function, _state.dtype, args, kwargs)
+    return _run(function, None, args, kwargs)
 
 
 def raised(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -206,14 +206,20 @@ def storage(self: Tensor) -> TypedStorage:
 
 @method()
 def pin_memory(self: Tensor, device: Any = None) -> Tensor:
-    """The tensor itself: memory is not pinned."""
-    return self
+    """A copy in page-locked memory, from which copies to a card need not wait
+    (``non_blocking=True``); the tensor itself if it lies there.
+
+    Raises RuntimeError where there is no CUDA, and for tensors that are not on the CPU.
+    """
+    if not self.device.type == "cpu":
+        raise RuntimeError(f"pin_memory: cannot pin a tensor on {self.device}: only CPU tensors")
+    return self if _C.is_pinned(self) else _C.pin_memory(self)
 
 
 @method()
 def is_pinned(self: Tensor, device: Any = None) -> bool:
-    """False: memory is not pinned."""
-    return False
+    """Whether the tensor lies in memory that :meth:`pin_memory` has made."""
+    return _C.is_pinned(self)
 
 
 @method()

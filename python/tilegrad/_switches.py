@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import _C
-
 __all__ = [
     "are_deterministic_algorithms_enabled",
     "compile",
-    "get_default_device",
     "get_deterministic_debug_mode",
     "get_float32_matmul_precision",
     "get_num_interop_threads",
     "is_deterministic_algorithms_warn_only_enabled",
     "is_warn_always_enabled",
-    "set_default_device",
     "set_deterministic_debug_mode",
     "set_float32_matmul_precision",
     "set_flush_denormal",
@@ -147,21 +143,3 @@ def set_warn_always(b: bool) -> None:
 def is_warn_always_enabled() -> bool:
     """What :func:`set_warn_always` was told."""
     return _state["warn_always"]
-
-
-def get_default_device() -> Any:
-    """Where tensors are made unless told otherwise: the CPU."""
-    return _C.device("cpu")
-
-
-def set_default_device(device: Any) -> None:
-    """Accepts the CPU, and None for it.
-
-    Raises NotImplementedError for other devices, which must be named where tensors are made, and
-    RuntimeError for devices that do not exist.
-    """
-    if device is not None and _C.device(device).type != "cpu":
-        raise NotImplementedError(
-            f"set_default_device: only the CPU can be the default; got {device}. Pass device= "
-            "where tensors are made"
-        )

@@ -34,10 +34,17 @@ def fork_rng(
     _devices_kw: str = "devices",
     device_type: str = "cuda",
 ) -> Iterator[None]:
-    """A ``with`` block after which the generator continues from where it was before."""
+    """A ``with`` block after which the generators of the CPU and of ``devices``, all unless given,
+    continue from where they were before."""
+    from . import cuda
+
+    every = range(cuda.device_count()) if devices is None else devices
     state = get_rng_state() if enabled else None
+    states = [cuda.get_rng_state(i) for i in every] if enabled else []
     try:
         yield
     finally:
         if state is not None:
             set_rng_state(state)
+        for i, saved in zip(every if enabled else (), states, strict=True):
+            cuda.set_rng_state(saved, i)

@@ -82,12 +82,7 @@ void reject_zero_divisor(BinaryOp op, const Tensor& other) {
   const bool divides = op == BinaryOp::floor_divide || op == BinaryOp::trunc_divide ||
                        op == BinaryOp::remainder || op == BinaryOp::fmod;
   if (!divides || is_floating(other.dtype)) return;
-  Tensor wide = contiguous(to_dtype(other, DType::int64));
-  if (!wide.device().is_cpu()) {
-    const Tensor there = wide;
-    wide = empty(there.shape, DType::int64, Device{});
-    copy_into(wide, there);
-  }
+  const Tensor wide = on_host(to_dtype(other, DType::int64));
   const std::int64_t* divisor = wide.data<std::int64_t>();
   for (std::int64_t i = 0, count = wide.numel(); i < count; ++i)
     TILEGRAD_CHECK(divisor[i] != 0, runtime, name_of(op), ": integer division by zero");

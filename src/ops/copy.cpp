@@ -1,6 +1,8 @@
 // copy: clone, contiguous, dtype conversion and copy_.
 #include "ops/copy.h"
 
+#include <algorithm>
+
 #include "bind.h"
 #include "device.h"
 #include "dispatch.h"
@@ -47,9 +49,51 @@ Tensor clone(const Tensor& x) {
   return y;
 }
 
+// Where x goes if it moves whole: dense memory keeps its order.
+Dims strides_of_copy(const Tensor& x) {
+  int order[kMaxDims];
+  for (int d = 0; d < x.ndim(); ++d) order[d] = d;
+  std::stable_sort(order, order + x.ndim(),
+                   [&](int a, int b) { return x.strides[a] > x.strides[b]; });
+  Dims strides = x.strides;
+  std::int64_t step = 1;
+  for (int i = x.ndim() - 1; i >= 0; --i) {
+    const int d = order[i];
+    if (x.shape[d] == 1) strides[d] = step;
+    if (strides[d] != step) return contiguous_strides(x.shape);  // gaps, or repeated elements
+    step *= std::max<std::int64_t>(x.shape[d], 1);
+  }
+  return strides;
+}
+
+// True for two tensors whose elements lie in the same order in memory without gaps.
+bool same_dense_order(const Tensor& y, const Tensor& x) {
+  return y.shape == x.shape && y.strides == x.strides && strides_of_copy(x) == x.strides;
+}
+
+// Across devices whole blocks travel; conversion and strides are handled at the ends.
+void copy_between_devices(const Tensor& y, const Tensor& source, bool non_blocking) {
+  const auto move = [&](const Tensor& to, const Tensor& from) {
+    device_copy(to.bytes(), to.device(), from.bytes(), from.device(),
+                static_cast<std::size_t>(from.numel()) * size_of(from.dtype), non_blocking);
+  };
+  // Converted where it costs least to move, or where the card does it.
+  Tensor x = source;
+  const bool convert_there = !y.device().is_cpu();
+  if (x.dtype != y.dtype && !convert_there) x = to_dtype(x, y.dtype);
+  if (x.dtype == y.dtype && same_dense_order(y, x)) return move(y, x);
+  x = contiguous(x.shape == y.shape ? x : expand(x, y.shape, "copy_"));
+  if (x.dtype == y.dtype && y.is_contiguous()) return move(y, x);
+  const Tensor there = empty(y.shape, x.dtype, y.device());
+  // `x` may be a temporary, which must not die before it is read.
+  non_blocking = non_blocking && x.storage.get() == source.storage.get();
+  move(there, x);
+  copy_on_one_device(y, there);
+}
+
 }  // namespace
 
-void copy_into(const Tensor& destination, const Tensor& source) {
+void copy_into(const Tensor& destination, const Tensor& source, bool non_blocking) {
   if (destination.numel() == 0) return;
   Tensor x = source;
   if (destination.device() == x.device()) {
@@ -59,15 +103,10 @@ void copy_into(const Tensor& destination, const Tensor& source) {
       return;
     return copy_on_one_device(destination, same_place ? clone(x) : x);
   }
-  // Across devices whole contiguous blocks travel; conversion and strides are handled at the ends.
-  x = contiguous(to_dtype(x, destination.dtype));
-  if (!(x.shape == destination.shape)) x = contiguous(expand(x, destination.shape, "copy_"));
-  const bool direct = destination.is_contiguous();
-  Tensor y = direct ? destination : empty_like(destination);
-  device_copy(y.bytes(), y.device(), x.bytes(), x.device(),
-              static_cast<std::size_t>(x.numel()) * size_of(x.dtype));
-  if (!direct) copy_on_one_device(destination, y);
+  copy_between_devices(destination, x, non_blocking);
 }
+
+Tensor on_host(const Tensor& x) { return contiguous(to_device(x, Device{}, false)); }
 
 Tensor contiguous(const Tensor& x) { return x.is_contiguous() ? x : clone(x); }
 
@@ -78,11 +117,14 @@ Tensor to_dtype(const Tensor& x, DType dtype) {
   return y;
 }
 
-Tensor to_device(const Tensor& x, Device device) {
+Tensor to_device(const Tensor& x, Device device, bool non_blocking) {
   if (x.device() == device) return x;
   require_device(device, "to");
-  Tensor y = empty(x.shape, x.dtype, device);
-  copy_into(y, x);
+  // A copy to the host that need not wait needs memory that the card can write.
+  Tensor y = device.is_cpu() && non_blocking ? pinned(x.shape, x.dtype)
+                                             : empty(x.shape, x.dtype, device, "to");
+  y.strides = strides_of_copy(x);
+  copy_into(y, x, non_blocking);
   return y;
 }
 
@@ -90,14 +132,15 @@ void bind_copy(py::module_& module) {
   module.def("clone", &clone, py::arg("input"));
   module.def("contiguous", &contiguous, py::arg("input"));
   module.def("to_dtype", &to_dtype, py::arg("input"), py::arg("dtype"));
-  module.def("to_device", &to_device, py::arg("input"), py::arg("device"));
+  module.def("to_device", &to_device, py::arg("input"), py::arg("device"),
+             py::arg("non_blocking") = false);
   module.def(
       "copy_",
-      [](const Tensor& y, const Tensor& x) {
+      [](const Tensor& y, const Tensor& x, bool non_blocking) {
         begin_write(y, "copy_");
-        copy_into(y, expand(x, y.shape, "copy_"));
+        copy_into(y, expand(x, y.shape, "copy_"), non_blocking);
       },
-      py::arg("input"), py::arg("src"));
+      py::arg("input"), py::arg("src"), py::arg("non_blocking") = false);
   takes_every_dtype({"clone", "contiguous", "to_dtype", "to_device", "copy_"});
 }
 

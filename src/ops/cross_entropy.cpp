@@ -2,6 +2,7 @@
 // of class probabilities.
 #include "ops/cross_entropy.h"
 
+#include "../cuda/runtime.h"
 #include "bind.h"
 #include "dispatch.h"
 #include "gate.h"
@@ -23,9 +24,12 @@ Reduction parse_reduction(const char* op, const std::string& name) {
   return Reduction::sum;
 }
 
+// Of labels on a card the host must wait for a copy. While a graph is captured it cannot.
 void check_labels(const char* op, const Tensor& target, std::int64_t classes,
                   std::int64_t ignore_index) {
-  const std::int64_t* labels = target.data<std::int64_t>();
+  if (!target.device().is_cpu() && cuda::is_capturing()) return;
+  const Tensor host = on_host(target);
+  const std::int64_t* labels = host.data<std::int64_t>();
   for (std::int64_t n = 0, rows = target.numel(); n < rows; ++n)
     TILEGRAD_CHECK((labels[n] >= 0 && labels[n] < classes) || labels[n] == ignore_index, index, op,
                    ": Target ", labels[n], " is out of bounds: expected 0 <= target < ", classes,
@@ -45,8 +49,9 @@ Problem prepare(const char* op, const Tensor& x, const Tensor& target,
   TILEGRAD_CHECK(target.ndim() == 1 && target.shape[0] == x.shape[0], value, op,
                  ": argument 'target': expected shape (", x.shape[0], ",) to match input ",
                  x.shape.str(), ", got ", target.shape.str());
-  TILEGRAD_CHECK(x.device().is_cpu() && target.device().is_cpu(), not_implemented, op,
-                 ": expected CPU tensors, got ", x.device().str(), " and ", target.device().str());
+  TILEGRAD_CHECK(x.device() == target.device(), runtime, op,
+                 ": expected all tensors on one device, got ", x.device().str(), " and ",
+                 target.device().str());
   TILEGRAD_CHECK(label_smoothing >= 0 && label_smoothing <= 1, runtime, op,
                  ": label_smoothing must be between 0.0 and 1.0. Got: ", label_smoothing);
   Problem p;
@@ -115,8 +120,9 @@ py::tuple cross_entropy_soft(const Tensor& x, const Tensor& target,
                  ": argument 'target': expected class probabilities of shape ", x.shape.str(),
                  " and dtype ", info(x.dtype).name, ", got ", target.shape.str(), " and ",
                  info(target.dtype).name);
-  TILEGRAD_CHECK(x.device().is_cpu() && target.device().is_cpu(), not_implemented, op,
-                 ": expected CPU tensors, got ", x.device().str(), " and ", target.device().str());
+  TILEGRAD_CHECK(x.device() == target.device(), runtime, op,
+                 ": expected all tensors on one device, got ", x.device().str(), " and ",
+                 target.device().str());
   const Tensor scores = contiguous(x), shares = contiguous(target);
   Tensor weights;
   if (weight) {

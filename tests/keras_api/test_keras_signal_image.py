@@ -61,7 +61,9 @@ def test_convolutional_lstm_with_masks_and_gradients():
     x = array(2, 4, 5, 5, 1)
     mask = np.array([[True, True, False, True], [True, False, False, False]])
     there, here = twins(
-        lambda k: k.Sequential([k.Input((4, 5, 5, 1)), k.layers.ConvLSTM2D(2, 3), k.layers.Flatten()])
+        lambda k: k.Sequential(
+            [k.Input((4, 5, 5, 1)), k.layers.ConvLSTM2D(2, 3), k.layers.Flatten()]
+        )
     )
     layer, other = there.layers[0], here.layers[0]
     close(

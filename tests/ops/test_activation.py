@@ -76,7 +76,7 @@ def test_edges(name: str, dtype: type) -> None:
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_gelu_of_infinity(dtype: type) -> None:
     """PyTorch's float32 gelu of infinity is infinity or NaN, by the machine; ours is infinity."""
-    y = activation.gelu(tg.tensor(np.array([np.inf, -np.inf] * 9, dtype))).numpy()
+    y = activation.gelu(tg.tensor(np.array([np.inf, -np.inf] * 9, dtype))).cpu().numpy()
     np.testing.assert_array_equal(y, np.array([np.inf, np.nan] * 9, dtype))
 
 
@@ -95,7 +95,7 @@ def test_second_derivatives(name: str) -> None:
         y = CASES[name](rooms(m), leaf)
         (first,) = m.autograd.grad(y, leaf, weights, create_graph=True)
         second = m.autograd.grad(first * first * leaf, (leaf, weights), m.ones_like(leaf))
-        results.append([grad.numpy() for grad in second])
+        results.append([grad.cpu().numpy() for grad in second])
     for ours, theirs in zip(*results, strict=True):
         np.testing.assert_allclose(
             ours, theirs, rtol=ROUNDED_IN_PYTORCH.get(name, 1e-9), atol=1e-12

@@ -82,7 +82,7 @@ def test_reflected_numpy(name: str, other: Any) -> None:
     ours = function(other, tg.from_numpy(Y)) if not isinstance(other, np.ndarray) else None
     if ours is not None:
         assert isinstance(ours, tg.Tensor)
-        np.testing.assert_allclose(ours.numpy(), function(other, Y), rtol=1e-15)
+        np.testing.assert_allclose(ours.cpu().numpy(), function(other, Y), rtol=1e-15)
     else:
         check_error(TypeError, "", lambda: function(other, tg.from_numpy(Y)))
 
@@ -375,28 +375,30 @@ def test_large_results_go_past_the_caches(threads: int) -> None:
         rows, columns = 4099, 1024
         x, other = randn(rows, columns, dtype=np.float32), randn(columns, dtype=np.float32)
         a, b = tg.from_numpy(x), tg.from_numpy(other)
-        np.testing.assert_array_equal((a + b).numpy(), x + other)
-        np.testing.assert_array_equal((a * 2.5).numpy(), x * np.float32(2.5))
-        np.testing.assert_array_equal((a - a.flip(0)).numpy(), x - x[::-1])
+        np.testing.assert_array_equal((a + b).cpu().numpy(), x + other)
+        np.testing.assert_array_equal((a * 2.5).cpu().numpy(), x * np.float32(2.5))
+        np.testing.assert_array_equal((a - a.flip(0)).cpu().numpy(), x - x[::-1])
         column = tg.from_numpy(np.ascontiguousarray(x[:, :1]))
-        np.testing.assert_array_equal((a * column).numpy(), x * x[:, :1])
-        np.testing.assert_array_equal((a[:, 1:] * b[1:]).numpy(), x[:, 1:] * other[1:])
+        np.testing.assert_array_equal((a * column).cpu().numpy(), x * x[:, :1])
+        np.testing.assert_array_equal((a[:, 1:] * b[1:]).cpu().numpy(), x[:, 1:] * other[1:])
         many = np.resize(x, (65600, 64))  # short rows that share no cache line
-        np.testing.assert_array_equal((tg.from_numpy(many) + b[:64]).numpy(), many + other[:64])
+        np.testing.assert_array_equal(
+            (tg.from_numpy(many) + b[:64]).cpu().numpy(), many + other[:64]
+        )
         odd = np.resize(x, (100003, 43))  # short rows that do
-        np.testing.assert_array_equal((tg.from_numpy(odd) + b[:43]).numpy(), odd + other[:43])
-        np.testing.assert_array_equal(tg.maximum(a, b).numpy(), np.maximum(x, other))
-        np.testing.assert_array_equal((a.double() / 3).numpy(), x.astype(np.float64) / 3)
+        np.testing.assert_array_equal((tg.from_numpy(odd) + b[:43]).cpu().numpy(), odd + other[:43])
+        np.testing.assert_array_equal(tg.maximum(a, b).cpu().numpy(), np.maximum(x, other))
+        np.testing.assert_array_equal((a.double() / 3).cpu().numpy(), x.astype(np.float64) / 3)
         whole = tg.zeros(rows * columns + 8)
         tg.add(a.reshape(-1), 1.0, out=whole[3:-5])
-        np.testing.assert_array_equal(whole[3:-5].numpy(), x.reshape(-1) + np.float32(1))
+        np.testing.assert_array_equal(whole[3:-5].cpu().numpy(), x.reshape(-1) + np.float32(1))
         wide = np.resize(x > 0, (16 * 1024 + 1, 1024))  # bytes
-        np.testing.assert_array_equal((tg.from_numpy(wide) == False).numpy(), ~wide)  # noqa: E712
+        np.testing.assert_array_equal((tg.from_numpy(wide) == False).cpu().numpy(), ~wide)  # noqa: E712
         chosen = tg.where(tg.from_numpy(x > 0), a, b)
-        np.testing.assert_array_equal(chosen.numpy(), np.where(x > 0, x, other))
+        np.testing.assert_array_equal(chosen.cpu().numpy(), np.where(x > 0, x, other))
         kept = a.clone()
         kept += b  # in place: nothing to gain there
-        np.testing.assert_array_equal(kept.numpy(), x + other)
+        np.testing.assert_array_equal(kept.cpu().numpy(), x + other)
     finally:
         tg.set_num_threads(before)
 

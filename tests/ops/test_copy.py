@@ -154,16 +154,18 @@ def test_orders_of_memory(dtype: type) -> None:
         values = (np.random.default_rng(0).integers(0, 200, shape) * 257 % 251).astype(dtype)
         x = tg.from_numpy(values)
         wanted = np.ascontiguousarray(values.transpose(order))
-        np.testing.assert_array_equal(x.permute(order).contiguous().numpy(), wanted)
+        np.testing.assert_array_equal(x.permute(order).contiguous().cpu().numpy(), wanted)
         target = tg.zeros(*shape, dtype=x.dtype)  # the destination is the strided one
         target.permute(order).copy_(tg.from_numpy(wanted))
-        np.testing.assert_array_equal(target.numpy(), values)
+        np.testing.assert_array_equal(target.cpu().numpy(), values)
 
 
 @pytest.mark.parametrize("dtype", [tg.bfloat16, tg.float16])
 def test_orders_of_memory_of_halves(dtype: tg.dtype) -> None:
     x = tg.arange(130 * 70).reshape(130, 70).remainder(256).to(dtype)
-    np.testing.assert_array_equal(x.t().contiguous().float().numpy(), x.float().numpy().T)
+    np.testing.assert_array_equal(
+        x.t().contiguous().float().cpu().numpy(), x.float().cpu().numpy().T
+    )
 
 
 def test_a_step_between_elements() -> None:
@@ -175,7 +177,7 @@ def test_a_step_between_elements() -> None:
         lambda a: a[3:5],
     ):
         np.testing.assert_array_equal(
-            tg.from_numpy(view(x)).contiguous().numpy(), np.ascontiguousarray(view(x))
+            tg.from_numpy(view(x)).contiguous().cpu().numpy(), np.ascontiguousarray(view(x))
         )
 
 
@@ -187,18 +189,20 @@ def test_large_copies_go_past_the_caches(threads: int) -> None:
         for shape in [(2112, 2112), (2111, 2113), (4, 16, 65536 + 64), (4194304 + 5,)]:
             values = np.arange(np.prod(shape), dtype=np.int32).reshape(shape)
             x = tg.from_numpy(values)
-            np.testing.assert_array_equal(x.clone().numpy(), values)
+            np.testing.assert_array_equal(x.clone().cpu().numpy(), values)
             if x.ndim > 1:
-                np.testing.assert_array_equal(x.mT.contiguous().numpy(), values.swapaxes(-1, -2))
+                np.testing.assert_array_equal(
+                    x.mT.contiguous().cpu().numpy(), values.swapaxes(-1, -2)
+                )
             if x.ndim == 3:
                 np.testing.assert_array_equal(
-                    x.transpose(0, 1).contiguous().numpy(), values.swapaxes(0, 1)
+                    x.transpose(0, 1).contiguous().cpu().numpy(), values.swapaxes(0, 1)
                 )
         whole = tg.zeros(4194304 + 100, dtype=tg.int32)
         part = whole[3 : 4194304 + 50]  # neither end on a cache line
         part.copy_(tg.arange(4194304 + 47, dtype=tg.int32))
         wanted = np.zeros(4194304 + 100, np.int32)
         wanted[3 : 4194304 + 50] = np.arange(4194304 + 47)
-        np.testing.assert_array_equal(whole.numpy(), wanted)
+        np.testing.assert_array_equal(whole.cpu().numpy(), wanted)
     finally:
         tg.set_num_threads(before)

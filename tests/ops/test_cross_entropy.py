@@ -128,7 +128,7 @@ def test_class_probabilities_twice_and_differentiated_twice() -> None:
     first = x.grad.clone()
     x.grad = None
     loss.backward()
-    np.testing.assert_allclose(x.grad.numpy(), first.numpy(), rtol=1e-12)
+    np.testing.assert_allclose(x.grad.cpu().numpy(), first.cpu().numpy(), rtol=1e-12)
 
 
 def test_float32_and_layouts() -> None:
@@ -179,7 +179,7 @@ def test_same_bits_for_every_thread_count() -> None:
             tg.set_num_threads(threads)
             loss = losses.cross_entropy(x, target)
             (grad,) = tg.autograd.grad(loss, x)
-            seen.add(loss.detach().numpy().tobytes() + grad.numpy().tobytes())
+            seen.add(loss.detach().cpu().numpy().tobytes() + grad.cpu().numpy().tobytes())
     finally:
         tg.set_num_threads(before)
     assert len(seen) == 1

@@ -86,8 +86,8 @@ def test_float32_accuracy() -> None:
     """Errs like pairwise summation: a plain running sum would miss these by a factor of 100."""
     x = np.random.default_rng(0).random((1 << 20, 3)).astype(np.float32)
     exact = x.astype(np.float64).sum(0)
-    by_columns = tg.from_numpy(x).sum(0).numpy()
-    by_rows = tg.from_numpy(np.ascontiguousarray(x.T)).sum(1).numpy()
+    by_columns = tg.from_numpy(x).sum(0).cpu().numpy()
+    by_rows = tg.from_numpy(np.ascontiguousarray(x.T)).sum(1).cpu().numpy()
     np.testing.assert_allclose(by_columns, exact, rtol=3e-7)
     np.testing.assert_allclose(by_rows, exact, rtol=3e-7)
 
@@ -99,9 +99,9 @@ def test_same_bits_for_every_thread_count() -> None:
         results = []
         for threads in (1, 2, 3, 8):
             tg.set_num_threads(threads)
-            results.append([x.sum().numpy().tobytes()])
-            results[-1] += [x.sum(d).numpy().tobytes() for d in (0, 1)]
-            results[-1] += [x.t().mean(d).numpy().tobytes() for d in (0, 1)]
+            results.append([x.sum().cpu().numpy().tobytes()])
+            results[-1] += [x.sum(d).cpu().numpy().tobytes() for d in (0, 1)]
+            results[-1] += [x.t().mean(d).cpu().numpy().tobytes() for d in (0, 1)]
     finally:
         tg.set_num_threads(before)
     assert all(result == results[0] for result in results)

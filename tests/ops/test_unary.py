@@ -132,7 +132,7 @@ def test_second_derivatives(name: str) -> None:
         y = getattr(m, name)(leaf) + leaf * leaf
         (first,) = m.autograd.grad(y, leaf, m.ones_like(y), create_graph=True)
         (second,) = m.autograd.grad(first * first, leaf, m.ones_like(y))
-        results.append(second.numpy())
+        results.append(second.cpu().numpy())
     np.testing.assert_allclose(*results, rtol=1e-10, atol=1e-12)
 
 

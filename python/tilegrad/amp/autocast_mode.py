@@ -37,8 +37,11 @@ def is_autocast_available(device_type: str) -> bool:
 
 
 def is_autocast_enabled(device_type: str | None = None) -> bool:
-    """Whether this thread is inside of an enabled :class:`autocast`. Never fails."""
-    return _autocast.current() is not None
+    """Whether this thread is inside of an enabled :class:`autocast` for a kind of device, "cuda"
+    unless given. Raises RuntimeError for a kind of device that has none."""
+    device_type = "cuda" if device_type is None else device_type
+    _check_device_type(device_type)
+    return _autocast.current(device_type) is not None
 
 
 def get_autocast_dtype(device_type: str) -> Any:
@@ -47,7 +50,7 @@ def get_autocast_dtype(device_type: str) -> Any:
     Raises RuntimeError for a kind of device that has none.
     """
     _check_device_type(device_type)
-    return _autocast.current() or _DEFAULTS[device_type]
+    return _autocast.current(device_type) or _DEFAULTS[device_type]
 
 
 def get_autocast_cpu_dtype() -> Any:
@@ -86,8 +89,10 @@ class autocast:
 
     Matrix products, linear layers, convolutions and attention convert tensors to ``dtype``
     (default: bfloat16 on the CPU, float16 on CUDA devices), which gives their results that dtype.
-    Losses, products of elements and three-dimensional pooling compute in float32. Everything else
-    computes in the dtypes that reach it; float64 and integers are never converted. Blocks nest;
+    Losses, products of elements and three-dimensional pooling compute in float32, on CUDA devices
+    also sums, exponentials, logarithms, softmax and norms. Everything else computes in the dtypes
+    that reach it; float64 and integers are never converted, nor are tensors on other kinds of
+    devices. Blocks nest;
     ``enabled=False`` switches back. It holds for the present thread. Parameters stay as they are,
     so gradients arrive in their dtypes; leave the block before ``backward``. ``cache_enabled``
     changes nothing.
@@ -123,11 +128,12 @@ class autocast:
         self._before: list[Any] = []
 
     def __enter__(self) -> autocast:
-        self._before.append(_autocast.switch(self.fast_dtype if self._enabled else None))
+        dtype = self.fast_dtype if self._enabled else None
+        self._before.append(_autocast.switch(self.device, dtype))
         return self
 
     def __exit__(self, *exception: object) -> None:
-        _autocast.switch(self._before.pop())
+        _autocast.switch(self.device, self._before.pop())
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
@@ -157,17 +163,17 @@ def custom_fwd(
 
     @functools.wraps(function)
     def forward(ctx: Any, *args: Any, **kwargs: Any) -> Any:
-        ctx._dtype = _autocast.current()
+        ctx._dtype = _autocast.current(device_type)
         ctx._fwd_used_autocast = ctx._dtype is not None and cast_inputs is None
         if ctx._dtype is None or cast_inputs is None:
             return function(ctx, *args, **kwargs)
         args = tuple(_autocast._converted(x, cast_inputs) for x in args)
         kwargs = {name: _autocast._converted(x, cast_inputs) for name, x in kwargs.items()}
-        before = _autocast.switch(None)
+        before = _autocast.switch(device_type, None)
         try:
             return function(ctx, *args, **kwargs)
         finally:
-            _autocast.switch(before)
+            _autocast.switch(device_type, before)
 
     return forward
 
@@ -185,10 +191,11 @@ def custom_bwd(bwd: Callable[..., Any] | None = None, *, device_type: str = "cud
 
     @functools.wraps(function)
     def backward(ctx: Any, *args: Any, **kwargs: Any) -> Any:
-        before = _autocast.switch(ctx._dtype if ctx._fwd_used_autocast else None)
+        dtype = ctx._dtype if ctx._fwd_used_autocast else None
+        before = _autocast.switch(device_type, dtype)
         try:
             return function(ctx, *args, **kwargs)
         finally:
-            _autocast.switch(before)
+            _autocast.switch(device_type, before)
 
     return backward

@@ -10,6 +10,7 @@ from typing import Any
 from .. import _C, cuda
 from ..autograd.mode import no_grad
 from ..ops.fill import full
+from ..ops.unscale import _amp_foreach_non_finite_check_and_unscale_, _amp_update_scale_
 from ..tensor import Tensor
 
 __all__ = ["GradScaler", "OptState"]
@@ -86,7 +87,7 @@ class GradScaler:
         if isinstance(outputs, Tensor):
             if self._scale is None:
                 self._lazy_init_scale(outputs.device)
-            return outputs * self._scale.to(outputs.device)
+            return outputs * self._scale.to(outputs.device, non_blocking=True)
         if isinstance(outputs, (list, tuple)):
             return type(outputs)(self.scale(x) for x in outputs)
         raise ValueError("outputs must be a Tensor or an iterable of Tensors")
@@ -114,21 +115,19 @@ class GradScaler:
             )
         if state["stage"] is OptState.STEPPED:
             raise RuntimeError("unscale_() is being called after step().")
-        inverse = 1.0 / self._scale.double()
-        found: dict[Any, Any] = {}
+        grads: defaultdict[Any, list[Any]] = defaultdict(list)
         for group in optimizer.param_groups:
             for p in group["params"]:
                 if p.grad is None:
                     continue
                 if p.grad.dtype is _C.float16:
                     raise ValueError("Attempting to unscale FP16 gradients.")
-                p.grad.mul_(inverse.to(p.grad.device).item())
-                broken = not p.grad.isfinite().all().item()
-                key = p.grad.device
-                if key not in found:
-                    found[key] = full((), 0.0, dtype=_C.float32, device=key)
-                if broken:
-                    found[key].fill_(1.0)
+                grads[p.grad.device].append(p.grad)
+        inverse = self._scale.double().reciprocal().float()
+        found: dict[Any, Any] = {}
+        for device, every in grads.items():
+            found[device] = full((), 0.0, dtype=_C.float32, device=device)
+            _amp_foreach_non_finite_check_and_unscale_(every, found[device], inverse.to(device))
         state["found_inf_per_device"] = found
         state["stage"] = OptState.UNSCALED
 
@@ -172,16 +171,17 @@ class GradScaler:
             found = [x for state in states for x in state["found_inf_per_device"].values()]
             if not found:
                 raise AssertionError("No inf checks were recorded prior to update.")
-            if any(value.item() for value in found):
-                self._scale.mul_(self._backoff_factor)
-                self._growth_tracker.zero_()
-            else:
-                self._growth_tracker.add_(1)
-                if self._growth_tracker.item() == self._growth_interval:
-                    grown = self._scale * self._growth_factor
-                    if grown.isfinite().item():
-                        self._scale.copy_(grown)
-                    self._growth_tracker.zero_()
+            broken = found[0].to(self._scale.device)
+            for other in found[1:]:
+                broken = broken + other.to(broken.device)
+            _amp_update_scale_(
+                self._scale,
+                self._growth_tracker,
+                broken,
+                self._growth_factor,
+                self._backoff_factor,
+                self._growth_interval,
+            )
         self._per_optimizer_states = defaultdict(_fresh_state)
 
     def _found_inf_per_device(self, optimizer: Any) -> dict[Any, Any]:

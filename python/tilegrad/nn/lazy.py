@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import _C
 from ..autograd.mode import no_grad
+from ..ops.fill import _device
 from ..ops.random import get_rng_state, set_rng_state
 from ..tensor import Tensor
 from . import batchnorm, conv, linear, normalization
@@ -84,8 +85,8 @@ class UninitializedBuffer(_Uninitialized, Buffer):
 
 
 def _nothing(device: Any, dtype: Any) -> Any:
-    place = _C.device("cpu") if device is None else _C.device(device)
-    return _C.empty((0,), _C.get_default_dtype() if dtype is None else dtype, place)
+    dtype = _C.get_default_dtype() if dtype is None else dtype
+    return _C.empty((0,), dtype, _device(device))
 
 
 class _Lazy(Module):

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from .. import _C
+from ..ops.fill import _device
 from ..ops.matmul import linear
 from ..ops.view import flatten, unflatten
 from . import init
@@ -18,8 +19,7 @@ __all__ = ["Bilinear", "Flatten", "Identity", "Linear", "Unflatten"]
 def new_parameter(*shape: int, dtype: Any, device: Any) -> Parameter:
     """A parameter of undefined content, for ``reset_parameters`` to fill."""
     dtype = _C.get_default_dtype() if dtype is None else dtype
-    place = _C.device("cpu") if device is None else _C.device(device)
-    return Parameter(_C.empty(shape, dtype, place))
+    return Parameter(_C.empty(shape, dtype, _device(device)))
 
 
 class Identity(Module):

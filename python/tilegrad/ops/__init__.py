@@ -48,6 +48,7 @@ from .special import *  # noqa: F403
 from .statistics import *  # noqa: F403
 from .topk import *  # noqa: F403
 from .unary import *  # noqa: F403
+from .unscale import *  # noqa: F403
 from .view import *  # noqa: F403
 from .where import *  # noqa: F403
 from .windows import *  # noqa: F403

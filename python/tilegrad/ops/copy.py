@@ -57,7 +57,7 @@ def to(input: Any, *args: Any, **kwargs: Any) -> Any:
     if format is not None and format is not preserve_format:
         moved = to(input, *args, **{**kwargs, "memory_format": preserve_format})
         return contiguous(moved, memory_format=format)
-    dtype, device, copy = _parse_to(*args, **kwargs)
+    dtype, device, copy, non_blocking = _parse_to(*args, **kwargs)
     dtype = input.dtype if dtype is None else dtype
     device = input.device if device is None else device
     if dtype is input.dtype and device == input.device:
@@ -66,7 +66,10 @@ def to(input: Any, *args: Any, **kwargs: Any) -> Any:
         warnings.warn(
             "Casting complex values to real discards the imaginary part", UserWarning, stacklevel=2
         )
-    output = _C.to_dtype(_C.to_device(input, device), dtype)
+    if device.type == "cpu":  # what need not wait must be last
+        output = _C.to_device(_C.to_dtype(input, dtype), device, non_blocking)
+    else:
+        output = _C.to_dtype(_C.to_device(input, device, non_blocking), dtype)
     if needs_grad(input):
         record(output, to_backward, (input,), (input.device,))
     return output
@@ -102,6 +105,7 @@ def _parse_to(
             raise TypeError(f"to: expected a dtype, a device or a tensor, got {type(arg).__name__}")
     if len(flags) > 1:
         copy = flags[1]
+    non_blocking = flags[0] if flags else non_blocking
     dtype = _PYTHON_TYPES.get(dtype, dtype) if isinstance(dtype, type) else dtype
     if dtype is not None and not isinstance(dtype, _C.dtype):
         raise TypeError(f"to: argument 'dtype': expected a tilegrad.dtype, got {dtype!r}")
@@ -109,7 +113,7 @@ def _parse_to(
         device = _C.device("cuda", device)
     elif device is not None:
         device = _C.device(device)
-    return dtype, device, copy
+    return dtype, device, copy, non_blocking
 
 
 @method()
@@ -121,8 +125,9 @@ def cpu(input: Any) -> Any:
 @method()
 def cuda(input: Any, device: Any = None, non_blocking: bool = False) -> Any:
     """The tensor on a CUDA device."""
-    index = device if isinstance(device, int) else 0
-    return to(input, device if device is not None and index is not device else f"cuda:{index}")
+    if isinstance(device, int):
+        device = f"cuda:{device}"
+    return to(input, "cuda" if device is None else device, non_blocking=non_blocking)
 
 
 @method()
@@ -137,7 +142,7 @@ def copy_(input: Any, src: Any, non_blocking: bool = False) -> Any:
     """Writes ``src``, broadcast and converted, into this tensor; returns it."""
     if needs_grad_in_place(input, src):
         return in_place("copy_", _overwritten, input, src)
-    _C.copy_(input, src)
+    _C.copy_(input, src, non_blocking)
     return input
 
 

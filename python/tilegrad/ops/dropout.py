@@ -15,7 +15,7 @@ from ..autograd.graph import needs_grad, record
 from ..autograd.views import in_place
 from ..tensor import Tensor
 from ._register import takes_tensors
-from .random import default_generator
+from .random import _source
 
 __all__ = ["dropout", "dropout_", "feature_dropout", "feature_dropout_"]
 
@@ -37,7 +37,7 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = F
     _check(input, p)
     if not training or p == 0.0:
         return input
-    key = _C.dropout_key(default_generator)
+    key = _C.dropout_key(_source(None, input))
     if not inplace:
         return _dropout(input, p, key)
     if needs_grad(input):
@@ -82,7 +82,7 @@ def feature_dropout(
         return input
     shape = (*input.shape[:2], *(1 for _ in input.shape[2:]))
     ones = _C.full(shape, 1, input.dtype, input.device)
-    mask = _C.dropout(ones, p, _C.dropout_key(default_generator))
+    mask = _C.dropout(ones, p, _C.dropout_key(_source(None, input)))
     return input.mul_(mask) if inplace else input * mask
 
 

@@ -22,20 +22,39 @@ __all__ = [
     "from_numpy",
     "full",
     "full_like",
+    "get_default_device",
     "linspace",
     "ones",
     "ones_like",
+    "set_default_device",
     "tensor",
     "zeros",
     "zeros_like",
 ]
 
 _CPU = _C.device("cpu")
+_default_device = _CPU
+
+
+def get_default_device() -> Any:
+    """Where tensors are made unless told otherwise: the CPU at first. Never fails."""
+    return _default_device
+
+
+def set_default_device(device: Any) -> None:
+    """Makes a device, or the CPU for None, the one on which new tensors are made.
+
+    That concerns functions that make tensors of sizes, numbers and arrays, not those that share
+    memory, such as :func:`from_numpy`. Raises RuntimeError for what names no device; a device that
+    is not there is an error when a tensor is made.
+    """
+    global _default_device
+    _default_device = _CPU if device is None else _device(device)
 
 
 def _device(device: Any) -> Any:
     if device is None:
-        return _CPU
+        return _default_device
     if isinstance(device, int):
         return _C.device("cuda", device)
     return _C.device(device)
@@ -103,7 +122,7 @@ def tensor(
 def _moved(output: Any, dtype: Any, device: Any) -> Any:
     if dtype is not None:
         output = _C.to_dtype(output, dtype)
-    if device is not None:
+    if device is not None or _default_device is not _CPU:
         output = _C.to_device(output, _device(device))
     return output
 

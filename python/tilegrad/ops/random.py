@@ -4,7 +4,7 @@ The generator is the Mersenne Twister (Matsumoto and Nishimura, 1998). With one 
 ``randn``, ``randint``, ``randperm``, ``uniform_`` and ``normal_`` give the numbers of PyTorch's CPU
 generator (normal numbers up to rounding). One thread draws, in the order of the elements in
 memory, so the numbers do not depend on the number of threads. ``generator=None`` stands for the
-default one, which :func:`manual_seed` seeds.
+default one of the tensor's device, which :func:`manual_seed` seeds.
 """
 
 from __future__ import annotations
@@ -46,13 +46,12 @@ class Generator(_C.GeneratorBase):
 
     def __init__(self, device: Any = "cpu") -> None:
         super().__init__()
-        if _device(device).type != "cpu":
-            raise RuntimeError(f"Generator: expected device 'cpu', got {device}")
+        self._where = _device(device)
 
     @property
     def device(self) -> Any:
-        """Where it draws: always the CPU."""
-        return _device("cpu")
+        """Of the tensors that it is for."""
+        return self._where
 
     def manual_seed(self, seed: int) -> Generator:
         """Starts over from ``seed``, a 64-bit number; negative ones wrap. Returns ``self``."""
@@ -82,17 +81,49 @@ default_generator = Generator()
 default_generator.seed()
 
 
-def _source(generator: Generator | None) -> Generator:
-    return default_generator if generator is None else generator
+_of_devices: dict[int, Generator] = {}  # the default ones of CUDA devices, when first needed
+_seed_of_devices: list[int | None] = [None]  # for those that are not there yet
+
+
+def device_generator(index: int) -> Generator:
+    """The default generator of a CUDA device."""
+    if index not in _of_devices:
+        made = _of_devices[index] = Generator(_C.device("cuda", index))
+        made.seed() if _seed_of_devices[0] is None else made.manual_seed(_seed_of_devices[0])
+    return _of_devices[index]
+
+
+def seed_devices(seed: int) -> None:
+    """Seeds the default generators of all CUDA devices, now or when they are first needed."""
+    _seed_of_devices[0] = seed
+    for generator in _of_devices.values():
+        generator.manual_seed(seed)
+
+
+def _source(generator: Generator | None, target: Any) -> Generator:
+    """The generator for a tensor; RuntimeError for one of another kind of device."""
+    return _source_on(generator, target.device)
+
+
+def _source_on(generator: Generator | None, device: Any) -> Generator:
+    wanted = device.type
+    if generator is None:
+        return default_generator if wanted == "cpu" else device_generator(device.index)
+    found = generator.device.type
+    if wanted != found:
+        raise RuntimeError(f"Expected a '{wanted}' device type for generator but found '{found}'")
+    return generator
 
 
 def manual_seed(seed: int) -> Generator:
-    """Seeds the default generator and returns it.
+    """Seeds the default generators of the CPU and of all CUDA devices; returns that of the CPU.
 
     Raises RuntimeError for a number outside 64 bits, ValueError or TypeError for what is not a
     number.
     """
-    return default_generator.manual_seed(seed)
+    default_generator.manual_seed(seed)
+    seed_devices(seed)
+    return default_generator
 
 
 def seed() -> int:
@@ -140,7 +171,7 @@ def rand(
     that is not floating.
     """
     output = _C.empty(_shape("rand", sizes, size), _dtype(dtype), _device(device), "rand")
-    _C.uniform_(output, 0, 1, _source(generator))
+    _C.uniform_(output, 0, 1, _source(generator, output))
     return _finish(output, requires_grad)
 
 
@@ -159,7 +190,7 @@ def randn(
     that is not floating.
     """
     output = _C.empty(_shape("randn", sizes, size), _dtype(dtype), _device(device), "randn")
-    _C.normal_(output, 0, 1, _source(generator))
+    _C.normal_(output, 0, 1, _source(generator, output))
     return _finish(output, requires_grad)
 
 
@@ -178,7 +209,7 @@ def randint(
     """
     low, high, size = _randint_arguments(*args, **kwargs)
     output = _C.empty(size, _C.int64 if dtype is None else dtype, _device(device))
-    _C.random_integers_(output, low, high, _source(generator))
+    _C.random_integers_(output, low, high, _source(generator, output))
     return _finish(output, requires_grad)
 
 
@@ -205,7 +236,7 @@ def randperm(
 
     (n). Raises RuntimeError for a negative ``n``, TypeError for one that is not an integer.
     """
-    output = _C.randperm(n, _source(generator))
+    output = _C.randperm(n, _source_on(generator, _device(device)))
     if dtype is not None:
         output = _C.to_dtype(output, dtype)
     return _finish(_C.to_device(output, _device(device)), requires_grad)
@@ -270,7 +301,7 @@ def randint_like(
         args = ()
     low, high, _ = _randint_arguments(*args, size=shape, **kwargs)
     output = _C.empty(shape, dtype, device)
-    _C.random_integers_(output, low, high, _source(generator))
+    _C.random_integers_(output, low, high, _source(generator, output))
     return _finish(output, requires_grad)
 
 
@@ -289,7 +320,7 @@ def normal(
     if size is not None:
         kwargs.pop("layout", None)  # there is one
         output = empty(size, **kwargs)
-        _C.normal_(output, mean, std, _source(generator))
+        _C.normal_(output, mean, std, _source(generator, output))
         return output
     if not isinstance(mean, Tensor) and not isinstance(std, Tensor):
         raise TypeError("normal: expected a tensor 'mean' or 'std', or the argument 'size'")
@@ -302,7 +333,7 @@ def normal(
     )
     both = _C.add(mean, std)  # broadcast and promoted
     output = _C.empty(both.shape, both.dtype, both.device)
-    _C.normal_(output, 0, 1, _source(generator))
+    _C.normal_(output, 0, 1, _source(generator, output))
     output = _C.add(_C.mul(output, std), mean)
     if needs_grad(*given):
         record(output, zero_backward, given)
@@ -324,7 +355,7 @@ def multinomial(
     Raises RuntimeError for weights that are negative or not finite or sum to zero, and for more
     samples than categories without ``replacement``.
     """
-    output = _C.multinomial(input, num_samples, replacement, _source(generator))
+    output = _C.multinomial(input, num_samples, replacement, _source(generator, input))
     return output if out is None else put_out(out, output, exact=True)
 
 
@@ -339,10 +370,10 @@ def bernoulli(
 ) -> Tensor:
     """1 with the probability that each element gives (or ``p``), else 0. The gradient is zero."""
     if p is None:
-        output = _C.bernoulli(input, _source(generator))
+        output = _C.bernoulli(input, _source(generator, input))
     else:
         output = _C.empty(input.shape, input.dtype, input.device)
-        _C.bernoulli_(output, p, _source(generator))
+        _C.bernoulli_(output, p, _source(generator, output))
     if needs_grad(input):
         record(output, bernoulli_backward, (input,))
     return output if out is None else put_out(out, output, apart_from=(input,))
@@ -387,7 +418,7 @@ def uniform_(
     low = kwargs.pop("from", from_)
     if kwargs:
         raise TypeError(f"uniform_: unexpected arguments {sorted(kwargs)}")
-    return _fill("uniform_", input, lambda y: _C.uniform_(y, low, to, _source(generator)))
+    return _fill("uniform_", input, lambda y: _C.uniform_(y, low, to, _source(generator, y)))
 
 
 @method()
@@ -395,13 +426,13 @@ def normal_(
     input: Any, mean: float = 0, std: float = 1, *, generator: Generator | None = None
 ) -> Any:
     """Fills with normal numbers; returns ``self``. Raises RuntimeError for a negative ``std``."""
-    return _fill("normal_", input, lambda y: _C.normal_(y, mean, std, _source(generator)))
+    return _fill("normal_", input, lambda y: _C.normal_(y, mean, std, _source(generator, y)))
 
 
 @method()
 def exponential_(input: Any, lambd: float = 1, *, generator: Generator | None = None) -> Any:
     """Fills with exponential numbers of rate ``lambd`` > 0; returns ``self``."""
-    return _fill("exponential_", input, lambda y: _C.exponential_(y, lambd, _source(generator)))
+    return _fill("exponential_", input, lambda y: _C.exponential_(y, lambd, _source(generator, y)))
 
 
 @method()
@@ -416,7 +447,7 @@ def cauchy_(
         raise RuntimeError(f"cauchy_ expects sigma > 0.0, but found sigma={sigma}")
 
     def draw(y: Any) -> None:
-        _C.uniform_(y, 0.0, 1.0, _source(generator))
+        _C.uniform_(y, 0.0, 1.0, _source(generator, y))
         turned = _C.tan(_C.mul(_C.sub(y, 0.5), math.pi))
         _C.copy_(y, _C.add(_C.mul(turned, sigma), median))
 
@@ -434,7 +465,7 @@ def log_normal_(
         raise RuntimeError(f"log_normal_ expects std > 0.0, but found std={std}")
 
     def draw(y: Any) -> None:
-        _C.normal_(y, mean, std, _source(generator))
+        _C.normal_(y, mean, std, _source(generator, y))
         _C.exp_(y)
 
     return _fill("log_normal_", input, draw)
@@ -453,7 +484,7 @@ def geometric_(input: Any, p: float, *, generator: Generator | None = None) -> A
     def draw(y: Any) -> None:
         dtype = y.dtype if y.dtype.is_floating_point else _C.float64
         drawn = _C.empty(y.shape, dtype, y.device)
-        _C.uniform_(drawn, 0.0, 1.0, _source(generator))
+        _C.uniform_(drawn, 0.0, 1.0, _source(generator, drawn))
         tries = _C.ceil(_C.div(_C.log(_C.sub(1.0, drawn)), math.log1p(-p)))
         _C.copy_(y, _C.to_dtype(_C.maximum(tries, 1.0), y.dtype))
 
@@ -470,9 +501,9 @@ def bernoulli_(input: Any, p: Any = 0.5, *, generator: Generator | None = None) 
     """Fills with 1 with probability ``p``, a number or a tensor that broadcasts, else 0."""
     if isinstance(p, Tensor):
         chosen = p.detach().expand(input.shape)
-        source = _source(generator)
+        source = _source(generator, input)
         return _fill("bernoulli_", input, lambda y: _C.copy_(y, _C.bernoulli(chosen, source)))
-    return _fill("bernoulli_", input, lambda y: _C.bernoulli_(y, p, _source(generator)))
+    return _fill("bernoulli_", input, lambda y: _C.bernoulli_(y, p, _source(generator, y)))
 
 
 @method()
@@ -483,6 +514,8 @@ def random_(
     ``random_(to)`` below ``to``, ``random_(from, to)`` from ``from`` up; returns ``self``.
     """
     if to is None and from_ == 0:
-        return _fill("random_", input, lambda y: _C.random_full_range_(y, _source(generator)))
+        return _fill("random_", input, lambda y: _C.random_full_range_(y, _source(generator, y)))
     low, high = (0, from_) if to is None else (from_, to)
-    return _fill("random_", input, lambda y: _C.random_integers_(y, low, high, _source(generator)))
+    return _fill(
+        "random_", input, lambda y: _C.random_integers_(y, low, high, _source(generator, y))
+    )

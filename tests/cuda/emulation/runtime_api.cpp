@@ -1,31 +1,26 @@
 // The emulated device: its memory, its errors, and what it refuses to launch.
 #include "runtime_api.h"
 
-#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <mutex>
 #include <string>
-#include <unordered_map>
 #include <utility>
+#include <vector>
 
+#include "device_memory.h"
 #include "scheduler.h"
-
-struct emulated_stream {};
-struct emulated_event {};
+#include "streams.h"
 
 namespace emulation {
 namespace {
 
-constexpr std::size_t kMemory = std::size_t{8} << 30;
 constexpr std::size_t kSharedPerBlock = 48 << 10;  // more only where a kernel has asked for it
 constexpr std::size_t kMostSharedPerBlock = 227 << 10;
 constexpr unsigned kMostThreads = 1024;
 
 struct Device {
   std::mutex mutex;
-  std::unordered_map<void*, std::size_t> blocks;
-  std::size_t in_use = 0;
   std::map<const void*, std::size_t> dynamic_shared_limits;  // by kernel
 };
 Device& device() {
@@ -36,9 +31,12 @@ Device& device() {
 thread_local cudaError_t last_error = cudaSuccess;
 thread_local std::string story;  // of the last launch that failed
 
-cudaError_t outcome(cudaError_t error) {
-  if (error != cudaSuccess) last_error = error;
-  return error;
+// What host code has done to the device's memory is an error of the next call.
+cudaError_t host_fault() {
+  std::string fault = take_host_fault();
+  if (fault.empty()) return cudaSuccess;
+  story = std::move(fault);
+  return outcome(cudaErrorIllegalAddress);
 }
 
 bool is_launchable(const cudaLaunchConfig_t& config, std::size_t dynamic_limit) {
@@ -58,12 +56,22 @@ std::size_t dynamic_limit_of(const void* kernel) {
 
 }  // namespace
 
+cudaError_t outcome(cudaError_t error) {
+  if (error != cudaSuccess) last_error = error;
+  return error;
+}
+
 cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel,
                    const std::function<void()>& body) {
   if (!is_launchable(config, dynamic_limit_of(kernel)))
     return outcome(cudaErrorInvalidConfiguration);
-  story = run_grid({config.gridDim, config.blockDim, config.dynamicSmemBytes, kernel}, body);
-  return outcome(story.empty() ? cudaSuccess : cudaErrorLaunchFailure);
+  const Grid grid = {config.gridDim, config.blockDim, config.dynamicSmemBytes, kernel};
+  return give(config.stream, [grid, body] {
+    if (const cudaError_t fault = host_fault()) return fault;
+    const DeviceAccess access;
+    story = run_grid(grid, body);
+    return outcome(story.empty() ? cudaSuccess : cudaErrorLaunchFailure);
+  });
 }
 
 }  // namespace emulation
@@ -87,13 +95,24 @@ const char* cudaGetErrorName(cudaError_t error) {
       return "cudaErrorNoDevice";
     case cudaErrorInvalidDevice:
       return "cudaErrorInvalidDevice";
+    case cudaErrorNoKernelImageForDevice:
+      return "cudaErrorNoKernelImageForDevice";
+    case cudaErrorNotReady:
+      return "cudaErrorNotReady";
+    case cudaErrorIllegalAddress:
+      return "cudaErrorIllegalAddress";
+    case cudaErrorStreamCaptureUnsupported:
+      return "cudaErrorStreamCaptureUnsupported";
+    case cudaErrorStreamCaptureInvalidated:
+      return "cudaErrorStreamCaptureInvalidated";
     default:
       return "cudaErrorLaunchFailure";
   }
 }
 
 const char* cudaGetErrorString(cudaError_t error) {
-  return error == cudaErrorLaunchFailure ? emulation::story.c_str() : cudaGetErrorName(error);
+  const bool told = error == cudaErrorLaunchFailure || error == cudaErrorIllegalAddress;
+  return told ? emulation::story.c_str() : cudaGetErrorName(error);
 }
 
 cudaError_t cudaGetLastError() { return std::exchange(emulation::last_error, cudaSuccess); }
@@ -122,94 +141,80 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int index) {
                  .multiProcessorCount = 132,
                  .totalGlobalMem = emulation::kMemory,
                  .sharedMemPerBlock = emulation::kSharedPerBlock,
-                 .sharedMemPerBlockOptin = emulation::kMostSharedPerBlock};
+                 .sharedMemPerBlockOptin = emulation::kMostSharedPerBlock,
+                 .warpSize = 32,
+                 .maxThreadsPerMultiProcessor = 2048,
+                 .l2CacheSize = 50 << 20,
+                 .regsPerMultiprocessor = 65536,
+                 .sharedMemPerMultiprocessor = 228 << 10};
   return cudaSuccess;
 }
-cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
+cudaError_t cudaDeviceSynchronize() {
+  if (const cudaError_t refused = emulation::refuse_while_capturing()) return refused;
+  emulation::finish_all_streams();
+  if (const cudaError_t fault = emulation::host_fault()) return fault;
+  return emulation::take_late_error();
+}
 
-// What is in a fresh block is noise, as on a card that has run other programs.
 cudaError_t cudaMalloc(void** data, std::size_t bytes) {
-  const std::lock_guard<std::mutex> lock(device().mutex);
-  if (bytes > emulation::kMemory - device().in_use) return outcome(cudaErrorMemoryAllocation);
-  *data = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
-  if (*data == nullptr) return outcome(cudaErrorMemoryAllocation);
-  std::memset(*data, 0xff, bytes);
-  device().blocks.emplace(*data, bytes);
-  device().in_use += bytes;
-  return cudaSuccess;
+  *data = emulation::allocate_device(bytes);
+  return outcome(*data == nullptr ? cudaErrorMemoryAllocation : cudaSuccess);
 }
 
+// Waits for everything, as on a card.
 cudaError_t cudaFree(void* data) {
   if (data == nullptr) return cudaSuccess;
-  const std::lock_guard<std::mutex> lock(device().mutex);
-  const auto block = device().blocks.find(data);
-  if (block == device().blocks.end()) return outcome(cudaErrorInvalidValue);
-  device().in_use -= block->second;
-  device().blocks.erase(block);
-  std::free(data);
-  return cudaSuccess;
+  if (const cudaError_t refused = emulation::refuse_while_capturing()) return refused;
+  emulation::finish_all_streams();
+  return outcome(emulation::free_device(data) ? cudaSuccess : cudaErrorInvalidValue);
 }
 
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
-  const std::lock_guard<std::mutex> lock(device().mutex);
-  *free = emulation::kMemory - device().in_use;
+  *free = emulation::free_device_bytes();
   *total = emulation::kMemory;
   return cudaSuccess;
 }
 
-cudaError_t cudaMallocHost(void** data, std::size_t bytes) {
-  *data = std::malloc(bytes);
-  return outcome(*data == nullptr ? cudaErrorMemoryAllocation : cudaSuccess);
-}
-cudaError_t cudaFreeHost(void* data) {
-  std::free(data);
-  return cudaSuccess;
-}
-
-cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind) {
-  std::memmove(to, from, bytes);
-  return cudaSuccess;
+cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
+  if (const cudaError_t refused = emulation::refuse_while_capturing()) return refused;
+  return cudaMemcpyAsync(to, from, bytes, kind, nullptr);
 }
 cudaError_t cudaMemcpyPeer(void* to, int, const void* from, int, std::size_t bytes) {
   return cudaMemcpy(to, from, bytes, cudaMemcpyDefault);
 }
-cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
-                            cudaStream_t) {
-  return cudaMemcpy(to, from, bytes, kind);
+
+// Pageable memory of the host has been read when the call returns; it is written only after
+// everything before it.
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind,
+                            cudaStream_t stream) {
+  const auto is_pageable = [](const void* data) {
+    return !emulation::is_device_memory(data) && !emulation::is_pinned_memory(data);
+  };
+  if (stream != nullptr && is_pageable(from)) {
+    const auto* bytes_there = static_cast<const char*>(from);
+    return emulation::give(stream,
+                           [to, staged = std::vector<char>(bytes_there, bytes_there + bytes)] {
+                             const emulation::DeviceAccess access;
+                             std::memcpy(to, staged.data(), staged.size());
+                             return emulation::host_fault();
+                           });
+  }
+  const cudaError_t result = emulation::give(stream, [=] {
+    const emulation::DeviceAccess access;
+    std::memmove(to, from, bytes);
+    return emulation::host_fault();
+  });
+  return stream != nullptr && is_pageable(to) ? cudaStreamSynchronize(stream) : result;
 }
 cudaError_t cudaMemset(void* data, int value, std::size_t bytes) {
-  std::memset(data, value, bytes);
-  return cudaSuccess;
+  return cudaMemsetAsync(data, value, bytes, nullptr);
 }
-cudaError_t cudaMemsetAsync(void* data, int value, std::size_t bytes, cudaStream_t) {
-  return cudaMemset(data, value, bytes);
-}
-
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
-  *stream = new emulated_stream;
-  return cudaSuccess;
-}
-cudaError_t cudaStreamDestroy(cudaStream_t stream) {
-  delete stream;
-  return cudaSuccess;
-}
-cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
-cudaError_t cudaStreamQuery(cudaStream_t) { return cudaSuccess; }
-cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
-  *event = new emulated_event;
-  return cudaSuccess;
-}
-cudaError_t cudaEventDestroy(cudaEvent_t event) {
-  delete event;
-  return cudaSuccess;
-}
-cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
-cudaError_t cudaEventQuery(cudaEvent_t) { return cudaSuccess; }
-cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
-cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t, cudaEvent_t) {
-  *milliseconds = 0;
-  return cudaSuccess;
+cudaError_t cudaMemsetAsync(void* data, int value, std::size_t bytes, cudaStream_t stream) {
+  return emulation::give(stream, [=] {
+    const emulation::DeviceAccess access;
+    std::memset(data, value, bytes);
+    return emulation::host_fault();
+  });
 }
 
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int value) {

@@ -1,0 +1,139 @@
+"""Mixed precision on a device: which dtypes come out, and the scaler's history beside the CPU's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tilegrad as tg
+from support import as_array, randn
+
+pytestmark = pytest.mark.gpu
+F = tg.nn.functional
+
+
+def there(*shape, seed=0):
+    return tg.from_numpy(randn(*shape, dtype=np.float32, seed=seed)).to("cuda")
+
+
+LOWERED = {
+    "matmul": lambda x: x @ x.t(),
+    "linear": lambda x: F.linear(x, x),
+    "mm": lambda x: tg.mm(x, x.t()),
+    "bmm": lambda x: tg.bmm(x[None], x.t()[None]),
+    "addmm": lambda x: tg.addmm(there(4, 4), x, x.t()),
+}
+# PyTorch's list of what runs in float32 on CUDA devices, as far as it has kernels here.
+FULL = {
+    "exp": lambda x: x.exp(),
+    "log": lambda x: x.abs().log(),
+    "log1p": lambda x: x.abs().log1p(),
+    "pow": lambda x: x.abs().pow(1.5),
+    "reciprocal": lambda x: x.reciprocal(),
+    "rsqrt": lambda x: x.abs().rsqrt(),
+    "softmax": lambda x: x.softmax(1),
+    "log_softmax": lambda x: x.log_softmax(1),
+    "layer_norm": lambda x: F.layer_norm(x, (6,)),
+    "group_norm": lambda x: F.group_norm(x, 2),
+    "sum": lambda x: x.sum(),
+    "prod": lambda x: x.prod(),
+    "softplus": lambda x: F.softplus(x),
+    "cross_entropy": lambda x: F.cross_entropy(x, tg.tensor([0, 1, 2, 3], device="cuda")),
+    "mse": lambda x: F.mse_loss(x, x * 2),
+}
+AS_IT_COMES = {
+    "add": lambda x: x + x,
+    "relu": lambda x: x.relu(),
+    "gelu": lambda x: F.gelu(x),
+    "mean": lambda x: x.mean(),
+    "tanh": lambda x: x.tanh(),
+    "max": lambda x: x.amax(1),
+}
+
+
+@pytest.mark.parametrize("dtype", [tg.float16, tg.bfloat16])
+@pytest.mark.parametrize("name", [*LOWERED, *FULL, *AS_IT_COMES])
+def test_dtypes(name, dtype):
+    x = there(4, 6)
+    with tg.autocast("cuda", dtype=dtype):
+        if name in LOWERED:
+            y, exact = LOWERED[name](x), LOWERED[name]
+            assert y.dtype is dtype
+        else:
+            exact = FULL.get(name) or AS_IT_COMES[name]
+            y = exact(x.to(dtype))
+            assert y.dtype is (tg.float32 if name in FULL else dtype)
+    x = x if name in LOWERED else x.to(dtype).float()
+    scale = max(1.0, float(np.abs(as_array(exact(x))).max()))
+    np.testing.assert_allclose(as_array(y.float()), as_array(exact(x)), atol=2e-2 * scale)
+
+
+def test_it_concerns_one_kind_of_device():
+    x, host = there(3, 3), tg.ones(3, 3)
+    with tg.autocast("cuda"):
+        assert (x @ x).dtype is tg.float16 and (host @ host).dtype is tg.float32
+        assert tg.is_autocast_enabled() and not tg.is_autocast_enabled("cpu")
+        with tg.autocast("cpu"):
+            assert (x @ x).dtype is tg.float16 and (host @ host).dtype is tg.bfloat16
+        with tg.autocast("cuda", enabled=False):
+            assert (x @ x).dtype is tg.float32 and x.half().exp().dtype is tg.float16
+        assert x.half().exp().dtype is tg.float32 and host.half().exp().dtype is tg.float16
+        assert x.double().matmul(x.double()).dtype is tg.float64
+    with tg.autocast("cpu"):
+        assert (x @ x).dtype is tg.float32 and x.half().exp().dtype is tg.float16
+
+
+def test_gradients_arrive_in_the_dtypes_of_parameters():
+    net = tg.nn.Sequential(tg.nn.Linear(6, 8), tg.nn.LayerNorm(8), tg.nn.GELU(),
+                           tg.nn.Linear(8, 4)).to("cuda")  # fmt: skip
+    twin = tg.nn.Sequential(tg.nn.Linear(6, 8), tg.nn.LayerNorm(8), tg.nn.GELU(),
+                            tg.nn.Linear(8, 4))  # fmt: skip
+    twin.load_state_dict(net.state_dict())
+    target = tg.tensor([0, 1, 2, 3] * 2)
+    with tg.autocast("cuda", dtype=tg.bfloat16):
+        loss = F.cross_entropy(net(there(8, 6)), target.to("cuda"))
+    loss.backward()
+    F.cross_entropy(twin(there(8, 6).cpu()), target).backward()
+    assert loss.dtype is tg.float32
+    for a, b in zip(net.parameters(), twin.parameters(), strict=True):
+        assert a.grad.dtype is tg.float32 and a.grad.is_cuda
+        np.testing.assert_allclose(as_array(a.grad), as_array(b.grad), atol=3e-2)
+
+
+def history(device, spoil):
+    p = tg.nn.Parameter(tg.ones(3, device=device))
+    optimizer = tg.optim.SGD([p], lr=0.1)
+    scaler = tg.amp.GradScaler(device, init_scale=8.0, growth_interval=2)
+    found = []
+    for step in range(7):
+        optimizer.zero_grad()
+        loss = (p * p).sum() * (float("inf") if step in spoil else 1.0)
+        scaler.scale(loss).backward()
+        if step % 2:
+            scaler.unscale_(optimizer)
+        scaler.step(optimizer)
+        scaler.update()
+        found.append([scaler.get_scale(), *p.tolist()])
+    return found, scaler.state_dict()
+
+
+@pytest.mark.parametrize("spoil", [(), (2,), (0, 1, 5)])
+def test_scaler(spoil):
+    assert history("cuda", spoil) == history("cpu", spoil)
+
+
+def test_a_step_in_float16_with_the_scaler():
+    net = tg.nn.Linear(6, 4).to("cuda")
+    optimizer = tg.optim.AdamW(net.parameters(), lr=0.05)
+    scaler = tg.amp.GradScaler("cuda", init_scale=1024.0)
+    x, target = there(16, 6), tg.tensor([0, 1, 2, 3] * 4, device="cuda")
+    losses = []
+    for _ in range(30):
+        optimizer.zero_grad()
+        with tg.autocast("cuda", dtype=tg.float16):
+            loss = F.cross_entropy(net(x), target)
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        losses.append(loss.item())
+    assert losses[-1] < 0.8 * losses[0] and scaler.get_scale() == 1024.0

@@ -1,0 +1,110 @@
+"""Streams, events and the current device beside PyTorch's rules."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+import tilegrad as tg
+from support import check_error
+
+pytestmark = pytest.mark.gpu
+
+
+def test_the_default_stream_is_current_until_another_is():
+    default = tg.cuda.default_stream()
+    assert tg.cuda.current_stream() == default and default.cuda_stream == 0
+    side = tg.cuda.Stream()
+    assert side != default and side.device == tg.device("cuda", 0)
+    with tg.cuda.stream(side):
+        assert tg.cuda.current_stream() == side
+        with tg.cuda.stream(None):
+            assert tg.cuda.current_stream() == side
+        seen = []
+        other = threading.Thread(target=lambda: seen.append(tg.cuda.current_stream()))
+        other.start()
+        other.join()
+        assert seen == [default]
+    assert tg.cuda.current_stream() == default
+    tg.cuda.set_stream(side)
+    assert tg.cuda.current_stream() == side
+    tg.cuda.set_stream(default)
+    assert len({tg.cuda.Stream() for _ in range(40)}) == 32
+    assert tg.cuda.Stream(priority=-1).priority == -1 and "cuda:0" in repr(side)
+    assert tg.cuda.ExternalStream(side.cuda_stream) == side
+
+
+def test_work_of_two_streams_is_ordered_by_waiting():
+    side = tg.cuda.Stream()
+    x = tg.ones(1000, device="cuda")
+    side.wait_stream(tg.cuda.current_stream())
+    with tg.cuda.stream(side):
+        y = (x * 3).sum()
+    tg.cuda.current_stream().wait_stream(side)
+    y.record_stream(tg.cuda.current_stream())
+    assert (y + 1).item() == 3001
+    side.synchronize()
+    assert side.query() and tg.cuda.current_stream().query()
+
+
+def test_memory_that_another_stream_uses_waits_for_it():
+    side = tg.cuda.Stream()
+    tg.cuda.empty_cache()
+    x = tg.full((300_000,), 7.0, device="cuda")
+    side.wait_stream(tg.cuda.current_stream())
+    with tg.cuda.stream(side):
+        y = x + 1
+    x.record_stream(side)
+    del x
+    other = tg.zeros(300_000, device="cuda")  # would be the memory of x
+    side.synchronize()
+    assert y.min().item() == y.max().item() == 8 and other.sum().item() == 0
+    check_error(RuntimeError, "CUDA tensor", lambda: tg.ones(2).record_stream(side))
+
+
+def test_events():
+    start, end = tg.cuda.Event(enable_timing=True), tg.cuda.Event(enable_timing=True)
+    check_error(RuntimeError, "recorded", lambda: start.elapsed_time(end))
+    assert end.query() and end.cuda_event == 0
+    start.record()
+    tg.ones(1000, device="cuda") + 1
+    end.record()
+    end.synchronize()
+    assert end.query() and 0 <= start.elapsed_time(end) < 10_000 and end.cuda_event
+    check_error(RuntimeError, "enable_timing", lambda: tg.cuda.Event().elapsed_time(end))
+    side = tg.cuda.Stream()
+    mark = side.record_event()
+    mark.wait()
+    mark.wait(side)
+    side.wait_event(tg.cuda.Event())  # never recorded: nothing to wait for
+
+
+def test_the_device_of_this_thread():
+    assert tg.cuda.current_device() == 0
+    last = tg.cuda.device_count() - 1
+    with tg.cuda.device(last):
+        assert tg.cuda.current_device() == last
+        assert tg.ones(1, device="cuda").device == tg.device("cuda", last)
+    assert tg.cuda.current_device() == 0
+    with tg.cuda.device_of(tg.ones(1, device="cuda")):
+        assert tg.cuda.current_device() == 0
+    check_error(RuntimeError, "does not exist", lambda: tg.cuda.set_device(99))
+    check_error(RuntimeError, "does not exist", lambda: tg.cuda.Stream("cuda:99"))
+    major, minor = tg.cuda.get_device_capability()
+    properties = tg.cuda.get_device_properties("cuda:0")
+    assert (properties.major, properties.minor) == (major, minor) and major >= 8
+    assert properties.name == tg.cuda.get_device_name() and properties.warp_size == 32
+    assert tg.cuda.is_bf16_supported() and tg.cuda.is_initialized()
+
+
+def test_the_default_device():
+    try:
+        tg.set_default_device("cuda")
+        assert tg.get_default_device() == tg.device("cuda", 0)
+        made = [tg.zeros(2), tg.tensor([1.0, 2.0]), tg.arange(3), tg.eye(2), tg.full((2,), 1.0)]
+        made += [tg.as_tensor([1.0]), tg.linspace(0, 1, 3), tg.empty(1)]
+        assert all(x.is_cuda for x in made) and not tg.ones(1, device="cpu").is_cuda
+    finally:
+        tg.set_default_device(None)
+    assert not tg.zeros(2).is_cuda
