@@ -10,7 +10,7 @@ from typing import Any
 
 from . import init
 from .attention_functions import multi_head_attention_forward
-from .linear import Linear, new_parameter
+from .linear import NonDynamicallyQuantizableLinear, new_parameter
 from .module import Module
 
 __all__ = ["MultiheadAttention", "SDPBackend", "sdpa_kernel"]
@@ -107,7 +107,9 @@ class MultiheadAttention(Module):
             "in_proj_bias": (3 * embed_dim,) if bias else None,
         }
         self._register(shapes, device, dtype)
-        self.out_proj = Linear(embed_dim, embed_dim, bias=bias, device=device, dtype=dtype)
+        self.out_proj = NonDynamicallyQuantizableLinear(
+            embed_dim, embed_dim, bias=bias, device=device, dtype=dtype
+        )
         extra = (1, 1, embed_dim) if add_bias_kv else None
         self._register({"bias_k": extra, "bias_v": extra}, device, dtype)
         self._reset_parameters()

@@ -74,6 +74,10 @@ class Linear(Module):
         )
 
 
+class NonDynamicallyQuantizableLinear(Linear):
+    """A ``Linear`` by the name that PyTorch gives the one inside ``MultiheadAttention``."""
+
+
 class Bilinear(Module):
     """``y[..., k] = x1 @ weight[k] @ x2 + bias[k]``.
 
