@@ -40,6 +40,21 @@ def test_import_adds_little_beside_numpy():
     assert len(foreign) <= 60, sorted(foreign)
 
 
+def test_layers_and_optimizers_are_imported_when_they_are_asked_for():
+    alone = modules_after("import tilegrad")
+    assert not {"tilegrad.nn", "tilegrad.optim", "tilegrad.utils.data"} & alone
+    listed = "import tilegrad as t; assert {'nn', 'optim', 'utils', 'save', 'add'} <= {*dir(t)}"
+    assert "tilegrad.nn" not in modules_after(listed)
+    for use, module in {
+        "nn.Linear(2, 3)(tilegrad.ones(1, 2))": "nn",
+        "nn.functional.relu": "nn.functional",
+        "optim.lr_scheduler.StepLR": "optim",
+        "utils.data.DataLoader": "utils.data",
+        "utils.checkpoint.checkpoint": "utils.checkpoint",
+    }.items():
+        assert f"tilegrad.{module}" in modules_after(f"import tilegrad; tilegrad.{use}")
+
+
 def test_import_prints_nothing():
     result = subprocess.run(
         [sys.executable, "-W", "error", "-c", "import tilegrad"],

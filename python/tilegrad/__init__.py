@@ -80,26 +80,9 @@ from . import linalg  # isort: skip
 from .linalg.legacy import *  # noqa: F403  # isort: skip
 from .linalg.lowrank import *  # noqa: F403  # isort: skip
 from ._foreach import *  # noqa: F403  # isort: skip
-from . import nn, optim, utils  # isort: skip - they build on all of the above
-from .nn.functional import (  # isort: skip
-    alpha_dropout,
-    bilinear,
-    channel_shuffle,
-    cosine_similarity,
-    feature_alpha_dropout,
-    hardshrink,
-    pairwise_distance,
-    pixel_shuffle,
-    pixel_unshuffle,
-    prelu,
-    rrelu,
-    rrelu_,
-    threshold,
-    threshold_,
-)
-from .utils import data as _data  # isort: skip - makes utils.data known without its own import
 
 if _TYPE_CHECKING:
+    from . import nn, optim, utils
     from ._install import install_as
     from .amp import (
         GradScaler,
@@ -114,35 +97,74 @@ if _TYPE_CHECKING:
         is_autocast_enabled,
     )
     from .func import vmap
+    from .nn.functional import (
+        alpha_dropout,
+        bilinear,
+        channel_shuffle,
+        cosine_similarity,
+        feature_alpha_dropout,
+        hardshrink,
+        pairwise_distance,
+        pixel_shuffle,
+        pixel_unshuffle,
+        prelu,
+        rrelu,
+        rrelu_,
+        threshold,
+        threshold_,
+    )
     from .serialization import load, save
     from .storage import TypedStorage, UntypedStorage
 
-# What is imported when it is first asked for: all other modules, and these names from some.
-__getattr__ = _lazily(
-    __name__,
-    {
-        "GradScaler": "amp",
-        "TypedStorage": "storage",
-        "UntypedStorage": "storage",
-        "OutOfMemoryError": "cuda",
-        "autocast": "amp",
-        "clear_autocast_cache": "amp",
-        "get_autocast_cpu_dtype": "amp",
-        "get_autocast_dtype": "amp",
-        "get_autocast_gpu_dtype": "amp",
-        "is_anomaly_check_nan_enabled": "autograd.anomaly",
-        "is_anomaly_enabled": "autograd.anomaly",
-        "is_autocast_available": "amp",
-        "is_autocast_cache_enabled": "amp",
-        "is_autocast_cpu_enabled": "amp",
-        "is_autocast_enabled": "amp",
-        "set_anomaly_enabled": "autograd.anomaly",
-        "install_as": "_install",
-        "load": "serialization",
-        "save": "serialization",
-        "vmap": "func",
-    },
-)
+# What is imported when it is first asked for: all other modules, nn and optim among them, and these
+# names from some.
+_LATER = {
+    "GradScaler": "amp",
+    "OutOfMemoryError": "cuda",
+    "TypedStorage": "storage",
+    "UntypedStorage": "storage",
+    "alpha_dropout": "nn.functional",
+    "autocast": "amp",
+    "bilinear": "nn.functional",
+    "channel_shuffle": "nn.functional",
+    "clear_autocast_cache": "amp",
+    "cosine_similarity": "nn.functional",
+    "feature_alpha_dropout": "nn.functional",
+    "get_autocast_cpu_dtype": "amp",
+    "get_autocast_dtype": "amp",
+    "get_autocast_gpu_dtype": "amp",
+    "hardshrink": "nn.functional",
+    "install_as": "_install",
+    "is_anomaly_check_nan_enabled": "autograd.anomaly",
+    "is_anomaly_enabled": "autograd.anomaly",
+    "is_autocast_available": "amp",
+    "is_autocast_cache_enabled": "amp",
+    "is_autocast_cpu_enabled": "amp",
+    "is_autocast_enabled": "amp",
+    "load": "serialization",
+    "pairwise_distance": "nn.functional",
+    "pixel_shuffle": "nn.functional",
+    "pixel_unshuffle": "nn.functional",
+    "prelu": "nn.functional",
+    "rrelu": "nn.functional",
+    "rrelu_": "nn.functional",
+    "save": "serialization",
+    "set_anomaly_enabled": "autograd.anomaly",
+    "threshold": "nn.functional",
+    "threshold_": "nn.functional",
+    "vmap": "func",
+}
+__getattr__ = _lazily(__name__, _LATER)
+
+
+def __dir__() -> list[str]:
+    """With everything that has not been asked for yet."""
+    from pkgutil import iter_modules
+
+    found = globals()
+    modules = {module.name for module in iter_modules(found["__path__"])}
+    return sorted({*found, *_LATER, *(name for name in modules if name[0] != "_")})
+
 
 cdouble = complex128
 cfloat = complex64

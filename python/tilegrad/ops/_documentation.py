@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import functools
-import textwrap
 from types import FunctionType
 from typing import Any
 
@@ -63,7 +62,12 @@ _RULES = {
 @functools.cache
 def _paragraph(family: str) -> str:
     """The family's rules as they stand in a docstring: wrapped once, not for each function."""
-    return textwrap.indent(textwrap.fill(_RULES[family], 96), "    ")
+    lines = ["   "]
+    for word in _RULES[family].split():
+        if len(lines[-1]) + 1 + len(word) > 100:
+            lines.append("   ")
+        lines[-1] += f" {word}"
+    return "\n".join(lines)
 
 
 def complete(functions: dict[str, Any]) -> None:
