@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-from . import _C, __config__, autograd, backends, cuda
+from . import _C, autograd, backends, cuda
 from ._C import (
     bfloat16,
     complex64,
@@ -75,12 +75,12 @@ from .ops import atan2 as arctan2
 from .ops import split_with_sizes as unsafe_split_with_sizes
 from .tensor import Tensor
 
+from . import _methods  # isort: skip - it adds methods to Tensor
+from ._in_place import *  # noqa: F403  # isort: skip
 from . import linalg  # isort: skip
 from .linalg.legacy import *  # noqa: F403  # isort: skip
 from .linalg.lowrank import *  # noqa: F403  # isort: skip
 from ._foreach import *  # noqa: F403  # isort: skip
-from . import _methods  # isort: skip - it adds methods to Tensor
-from ._in_place import *  # noqa: F403  # isort: skip
 
 if _TYPE_CHECKING:
     from . import nn, optim, utils
@@ -98,12 +98,32 @@ if _TYPE_CHECKING:
         is_autocast_enabled,
     )
     from .func import vmap
+    from .nn.functional import (
+        alpha_dropout,
+        bilinear,
+        channel_shuffle,
+        cosine_similarity,
+        feature_alpha_dropout,
+        hardshrink,
+        pairwise_distance,
+        pixel_shuffle,
+        pixel_unshuffle,
+        prelu,
+        rrelu,
+        rrelu_,
+        threshold,
+        threshold_,
+    )
     from .serialization import load, save
     from .storage import TypedStorage, UntypedStorage
 
 # What is imported when it is first asked for: all other modules, nn and optim among them, and these
 # names from some.
 _LATER = {
+    "GradScaler": "amp",
+    "OutOfMemoryError": "cuda",
+    "TypedStorage": "storage",
+    "UntypedStorage": "storage",
     "alpha_dropout": "nn.functional",
     "autocast": "amp",
     "bilinear": "nn.functional",
@@ -114,7 +134,6 @@ _LATER = {
     "get_autocast_cpu_dtype": "amp",
     "get_autocast_dtype": "amp",
     "get_autocast_gpu_dtype": "amp",
-    "GradScaler": "amp",
     "hardshrink": "nn.functional",
     "install_as": "_install",
     "is_anomaly_check_nan_enabled": "autograd.anomaly",
@@ -124,7 +143,6 @@ _LATER = {
     "is_autocast_cpu_enabled": "amp",
     "is_autocast_enabled": "amp",
     "load": "serialization",
-    "OutOfMemoryError": "cuda",
     "pairwise_distance": "nn.functional",
     "pixel_shuffle": "nn.functional",
     "pixel_unshuffle": "nn.functional",
@@ -135,8 +153,6 @@ _LATER = {
     "set_anomaly_enabled": "autograd.anomaly",
     "threshold": "nn.functional",
     "threshold_": "nn.functional",
-    "TypedStorage": "storage",
-    "UntypedStorage": "storage",
     "vmap": "func",
 }
 __getattr__ = _lazily(__name__, _LATER)

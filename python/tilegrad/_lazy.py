@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,7 +21,9 @@ def lazily(package: str, names: Mapping[str, str] | None = None) -> Callable[[st
 
     def find(name: str) -> Any:
         if name in places:
-            return getattr(importlib.import_module(f"{package}.{places[name]}"), name)
+            found = getattr(importlib.import_module(f"{package}.{places[name]}"), name)
+            vars(sys.modules[package])[name] = found  # so that this is asked once
+            return found
         whole = f"{package}.{name}"
         if not name.startswith("_") and importlib.util.find_spec(whole) is not None:
             return importlib.import_module(whole)
