@@ -61,7 +61,9 @@ def test_convolutional_lstm_with_masks_and_gradients():
     x = array(2, 4, 5, 5, 1)
     mask = np.array([[True, True, False, True], [True, False, False, False]])
     there, here = twins(
-        lambda k: k.Sequential([k.Input((4, 5, 5, 1)), k.layers.ConvLSTM2D(2, 3), k.layers.Flatten()])
+        lambda k: k.Sequential(
+            [k.Input((4, 5, 5, 1)), k.layers.ConvLSTM2D(2, 3), k.layers.Flatten()]
+        )
     )
     layer, other = there.layers[0], here.layers[0]
     close(
@@ -235,6 +237,7 @@ def test_functions_of_images(case):
     close(there, here, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore:.*deprecated on 0-D tensors")  # Keras's, in Equalization
 def test_colours_are_changed_as_keras_does():
     """The same draw: what Keras makes of a transformation, and what our method makes of it."""
     factor = np.array([0.2, 0.5, 0.9], "float32")

@@ -39,7 +39,9 @@ class _Mixing(_Augmenting):
 
     def _augmented(self, images: Any) -> Any:
         if self.data_format == "channels_first":  # the base class gave them with channels last
-            return self._blended({"images": images.permute(0, 3, 1, 2)})["images"].permute(0, 2, 3, 1)
+            return self._blended({"images": images.permute(0, 3, 1, 2)})["images"].permute(
+                0, 2, 3, 1
+            )
         return self._blended({"images": images})["images"]
 
     def _blended(self, parts: dict[str, Any]) -> dict[str, Any]:
