@@ -180,7 +180,8 @@ def test_wrappers_and_cells(case):
         close(first.detach().numpy(), second.detach().numpy(), rtol=1e-4, atol=1e-5)
     close(there.get_weights(), here.get_weights(), rtol=1e-4, atol=1e-5)
     again = ours.layers.deserialize(ours.layers.serialize(here))
-    again.build(shape)
+    if not again.built:
+        again.build(shape)
     again.set_weights(here.get_weights())
     last = ours.tree.flatten(again(array(*shape)))[0]
     close(ours.tree.flatten(here(array(*shape)))[0].detach().numpy(), last.detach().numpy())
@@ -296,18 +297,14 @@ def test_data_sets_in_two_parts(sizes):
 
 
 def test_a_generator_that_ends_early_stops_with_what_it_had():
-    found = []
-    for keras in (theirs, ours):
-        model = keras.Sequential(
-            [keras.Input((4,)), keras.layers.Dense(1, kernel_initializer="ones")]
-        )
-        model.compile("sgd", "mse")
-        batches = ((X[i : i + 8], TARGETS[i : i + 8]) for i in range(0, 40, 8))
-        with pytest.warns(UserWarning, match="ran out of data|interrupting training"):
-            history = model.fit(batches, steps_per_epoch=2, epochs=5, verbose=0, shuffle=False)
-        found.append((history.history["loss"], history.epoch))
-    assert len(found[1][0]) == 3
-    close(found[0][0], found[1][0], rtol=1e-4)
+    """Keras says the same, but goes on with epochs of no batches; there we stop."""
+    model = ours.Sequential([ours.Input((4,)), ours.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    batches = ((X[i : i + 8], TARGETS[i : i + 8]) for i in range(0, 40, 8))
+    with pytest.warns(UserWarning, match="ran out of data after 1 of 2 batches.*interrupting"):
+        history = model.fit(batches, steps_per_epoch=2, epochs=5, verbose=0)
+    assert history.epoch == [0, 1, 2] and len(history.history["loss"]) == 3
+    assert int(model.optimizer.iterations) == 5
 
 
 def test_a_loss_that_is_nan_trains_on_unless_told_to_stop():
