@@ -237,6 +237,7 @@ def test_functions_of_images(case):
     close(there, here, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore:.*deprecated on 0-D tensors")  # Keras's, in Equalization
 def test_colours_are_changed_as_keras_does():
     """The same draw: what Keras makes of a transformation, and what our method makes of it."""
     factor = np.array([0.2, 0.5, 0.9], "float32")

@@ -22,6 +22,7 @@ from . import (
     utils,
 )
 from .dtypes import DTypePolicy, dtype_policy, set_dtype_policy
+from .dtypes import DTypePolicy as FloatDTypePolicy
 from .initializers import Initializer
 from .layers import Input, InputSpec, Layer
 from .losses import Loss

@@ -20,7 +20,8 @@ from .variable import Variable
 
 __all__ = [
     "KerasTensor", "Variable", "backend", "clear_session", "convert_to_numpy", "convert_to_tensor",
-    "epsilon", "floatx", "get_value", "image_data_format", "is_float_dtype", "is_keras_tensor",
+    "epsilon", "floatx", "get_uid", "get_value", "image_data_format", "is_float_dtype",
+    "is_int_dtype", "is_keras_tensor",
     "is_tensor", "result_type", "set_epsilon", "set_floatx", "set_image_data_format", "set_value",
     "standardize_dtype",
 ]  # fmt: skip
@@ -39,6 +40,20 @@ def set_value(x: Any, value: Any) -> None:
 def is_float_dtype(dtype: Any) -> bool:
     """Whether a dtype is floating."""
     return "float" in standardize_dtype(dtype)
+
+
+def is_int_dtype(dtype: Any) -> bool:
+    """Whether a dtype is one of integers."""
+    return "int" in standardize_dtype(dtype)
+
+
+def get_uid(prefix: str = "") -> int:
+    """1 for the first call with a prefix, then 2, and so on."""
+    _uids[prefix] = _uids.get(prefix, 0) + 1
+    return _uids[prefix]
+
+
+_uids: dict[str, int] = {}
 
 
 def result_type(*dtypes: Any) -> str:

@@ -14,11 +14,15 @@ __all__ = [
     "floatx",
     "image_data_format",
     "is_interactive_logging_enabled",
+    "max_epochs",
+    "max_steps_per_epoch",
     "set_backend",
     "set_dtype_policy",
     "set_epsilon",
     "set_floatx",
     "set_image_data_format",
+    "set_max_epochs",
+    "set_max_steps_per_epoch",
 ]
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -32,6 +36,8 @@ class _Settings:
     epsilon = 1e-7
     image_data_format = "channels_last"
     interactive_logging = True
+    max_epochs: int | None = None
+    max_steps_per_epoch: int | None = None
     seeds = _random.Random()  # where the seeds of layers and initializers come from
 
 
@@ -107,6 +113,26 @@ def enable_interactive_logging() -> None:
 def disable_interactive_logging() -> None:
     """Sends progress to Python's logging."""
     settings.interactive_logging = False
+
+
+def max_epochs() -> int | None:
+    """How many epochs ``fit`` trains at most; None for as many as it is told."""
+    return settings.max_epochs
+
+
+def set_max_epochs(max_epochs: int | None) -> None:
+    """Sets :func:`max_epochs`, to try a program out quickly."""
+    settings.max_epochs = max_epochs
+
+
+def max_steps_per_epoch() -> int | None:
+    """How many batches ``fit``, ``evaluate`` and ``predict`` take at most; None for all."""
+    return settings.max_steps_per_epoch
+
+
+def set_max_steps_per_epoch(max_steps_per_epoch: int | None) -> None:
+    """Sets :func:`max_steps_per_epoch`."""
+    settings.max_steps_per_epoch = max_steps_per_epoch
 
 
 def dtype_policy() -> Any:

@@ -82,42 +82,49 @@ class TensorBoard(Callback):
 
 
 class SwapEMAWeights(Callback):
-    """Evaluates and saves the averages of the weights that an optimizer with ``use_ema`` keeps, and
-    trains on with the weights themselves."""
+    """Evaluates with the averages of the weights that an optimizer with ``use_ema`` keeps; with
+    ``swap_on_epoch`` they also stand in the model between epochs, where checkpoints are written.
+
+    Training goes on with the weights themselves. Raises ValueError for an optimizer that keeps no
+    averages.
+    """
 
     def __init__(self, swap_on_epoch: bool = False) -> None:
         super().__init__()
         self.swap_on_epoch = swap_on_epoch
         self._swapped = False
 
+    def _pairs(self) -> list[tuple[Any, Any]]:
+        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
+        if not getattr(optimizer, "use_ema", False):
+            raise ValueError(
+                "SwapEMAWeights must be used when `use_ema=True` is set on the optimizer."
+            )
+        averages = optimizer._averages or ()
+        return list(zip(optimizer._trainable_variables, averages, strict=bool(averages)))
+
     def _swap(self) -> None:
-        optimizer = self.model.optimizer
-        if optimizer._averages is None:
-            return
-        for weight, average in zip(
-            optimizer._trainable_variables, optimizer._averages, strict=True
-        ):
+        for weight, average in self._pairs():
             value = weight.numpy()
             weight.assign(average)
             average.assign(value)
         self._swapped = not self._swapped
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        if self._swapped:
+        if self.swap_on_epoch and self._swapped:
             self._swap()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if self.swap_on_epoch and not self._swapped:
             self._swap()
+            if epoch == self.params["epochs"] - 1:  # what is left in the end
+                for weight, average in self._pairs():
+                    average.assign(weight)
 
     def on_test_begin(self, logs: Any = None) -> None:
-        if not self.swap_on_epoch and self.model.optimizer is not None:
+        if not self._swapped:
             self._swap()
 
     def on_test_end(self, logs: Any = None) -> None:
-        if not self.swap_on_epoch and self._swapped:
-            self._swap()
-
-    def on_train_end(self, logs: Any = None) -> None:
         if self._swapped:
             self._swap()

@@ -78,6 +78,8 @@ class EinsumDense(Weighted):
             self.bias = self._weight("bias", bias)
 
     def call(self, inputs: Any) -> Any:
+        if not inputs.dtype.is_floating_point:
+            inputs = inputs.to(self._compute)
         y = tg.einsum(self.equation, inputs, self.kernel)
         return self.activation(y if self.bias is None else y + self.bias)
 

@@ -353,7 +353,7 @@ class SpectralNormalization(Wrapper):
             raise ValueError(
                 f"{type(self.layer).__name__} object has no attribute 'kernel' nor 'embeddings'"
             )
-        self.__dict__["kernel"] = kernel
+        self.kernel = kernel  # the order of weights is Keras's: kernel, vector, what else there is
         self.vector_u = self.add_weight(
             shape=(1, kernel.shape[-1]), initializer="truncated_normal", name="vector_u",
             trainable=False,

@@ -11,6 +11,7 @@ import numpy as np
 import tilegrad as tg
 
 from .. import tree
+from ..config import settings
 from ..dtypes import convert_to_numpy
 from .data import Source, Stream, source_of, unpack
 
@@ -81,11 +82,13 @@ def warn_of_nan(epoch: int) -> None:
 
 
 def steps_of(source: Source, given: int | None, name: str) -> int | None:
+    """How many batches an epoch has. Raises ValueError for a number that is not positive."""
     if given is not None:
         if isinstance(given, bool) or not isinstance(given, (int, np.integer)) or given < 1:
             raise ValueError(f"argument '{name}': expected a positive integer, got {given!r}")
-        return int(given)
-    return source.steps
+        given = int(given)
+    steps, most = given or source.steps, settings.max_steps_per_epoch
+    return steps if most is None else most if steps is None else min(steps, most)
 
 
 def validation_source(data: Any, batch_size: int | None) -> Source:

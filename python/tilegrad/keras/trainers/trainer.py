@@ -13,6 +13,7 @@ import tilegrad as tg
 from .. import metrics as metrics_module
 from .. import optimizers, tree
 from ..callbacks.base import CallbackList
+from ..config import settings
 from ..layers.layer import Layer
 from ..registry import deserialize_keras_object, serialize_keras_object
 from .compiled import CompiledLoss, CompiledMetrics
@@ -354,6 +355,7 @@ class Trainer(Evaluator):
             assessed = validation_source(
                 validation_data, validation_batch_size or source.batch_size or batch_size
             )
+        epochs = epochs if settings.max_epochs is None else min(epochs, settings.max_epochs)
         listed = CallbackList(
             callbacks, add_history=True, add_progbar=verbosity_of(verbose) != 0, model=self,
             verbose=verbosity_of(verbose), epochs=epochs, steps=steps,
