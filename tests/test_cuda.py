@@ -153,6 +153,20 @@ class TestOnTheCard:
         with pytest.raises(RuntimeError, match=r"'cuda:99' does not exist.* CUDA device"):
             tg.empty(1, device="cuda:99")
 
+    def test_an_index_out_of_range_is_an_error_and_no_more(self):
+        x, index = tg.arange(5.0, device="cuda"), tg.tensor([4, 5], device="cuda")
+        with pytest.raises(IndexError, match="index 5 is out of bounds"):
+            x[index]
+        with pytest.raises(RuntimeError, match="index 5 is out of bounds"):
+            x.gather(0, index)
+        assert x[index - 1].cpu().numpy().tolist() == [3, 4]
+
+    def test_indices_are_where_the_tensor_is(self):
+        x, index = tg.arange(5.0, device="cuda"), tg.tensor([4, 0])
+        for call in (lambda: x.gather(0, index), lambda: x.index_select(0, index)):
+            with pytest.raises(RuntimeError, match="same device"):
+                call()
+
     def test_the_card_is_left_in_peace_at_exit(self):
         code = "import tilegrad as tg; x = tg.ones(3, device='cuda') + 1.0; print(x.cpu().numpy())"
         result = subprocess.run(

@@ -37,6 +37,9 @@ struct Axis {
         whole(out == 0 ? 0 : static_cast<unsigned>(in / out)),
         rest(out == 0 ? 0 : static_cast<unsigned>(in % out)),
         windows(in == 0 ? 0 : static_cast<double>(out) / in) {
+    TILEGRAD_CHECK(axis.in + 2 * axis.pad + axis.span() + axis.stride < (1ll << 31), runtime,
+                   "pooling in CUDA: expected windows that end before element 2**31, got size ",
+                   axis.in, ", kernel ", axis.kernel, " and stride ", axis.stride);
     TILEGRAD_CHECK(!axis.adaptive || axis.out < 65536, runtime,
                    "adaptive pooling in CUDA: expected at most 65535 windows a direction, got ",
                    axis.out);
