@@ -1,4 +1,4 @@
-"""CUDA's choices between kernels: ``matmul.allow_tf32``; the others change nothing, there is one."""
+"""CUDA's choices between kernels: ``matmul.allow_tf32``; the other switches change nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ __all__ = [
     "mem_efficient_sdp_enabled",
     "sdp_kernel",
 ]
-
 
 
 class _Matmul:
