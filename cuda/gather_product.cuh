@@ -13,7 +13,10 @@
 // memory: 2 blocks, 16 warps per multiprocessor, each with 64 independent sums.
 #pragma once
 
+#include <new>
+
 #include "launch.cuh"
+#include "tensor_cores.cuh"
 
 namespace tilegrad::cuda {
 
@@ -67,16 +70,16 @@ struct alignas(16) Four {
   T at[4];
 };
 
-// The shared memory of a block. Four more columns: rows keep their alignment, and the 8 steps that
-// neighbouring threads write begin in different banks.
-template <class Problem, class Tile>
+// The shared memory of a block. A few more columns (Patch::kPad): rows keep their alignment, and
+// those that are read or written at one time begin in different banks.
+template <class Problem, class Tile, class Patch>
 struct GatherShared {
   using T = typename Problem::Element;
-  Problem problem;
+  alignas(Problem) unsigned char problem[sizeof(Problem)];  // thread 0 constructs it
   GatherStep steps[kTable];
   std::int64_t results[Tile::kColumns];
-  alignas(16) T left[2][kDepth][Tile::kRows + 4];
-  alignas(16) T right[2][kDepth][Tile::kColumns + 4];
+  alignas(16) T left[2][kDepth][Tile::kRows + Patch::kPad];
+  alignas(16) T right[2][kDepth][Tile::kColumns + Patch::kPad];
 };
 
 // What a thread brings from memory, and where to.
@@ -143,8 +146,8 @@ struct GatherLoads {
     }
   }
 
-  __device__ void store(T (&to_left)[kDepth][Tile::kRows + 4],
-                        T (&to_right)[kDepth][Tile::kColumns + 4]) const {
+  template <int kLeft, int kRight>
+  __device__ void store(T (&to_left)[kDepth][kLeft], T (&to_right)[kDepth][kRight]) const {
 #pragma unroll
     for (int i = 0; i < Tile::kLeftLoads; ++i)
       to_left[threadIdx.x % kDepth][threadIdx.x / kDepth + i * (kBlock / kDepth)] = left[i];
@@ -157,6 +160,7 @@ struct GatherLoads {
 // whole rows of banks. A warp takes 4 x 8 patches.
 template <class T, class Tile>
 struct GatherPatch {
+  static constexpr int kPad = 4;
   T sum[Tile::kPatchRows][Tile::kPatchColumns];
   int row, column;
 
@@ -189,6 +193,64 @@ struct GatherPatch {
           sum[i][j] += a[i / 4].at[i % 4] * b[j / 4].at[j % 4];
     }
   }
+
+  // Calls body(row, column, sum) for all its elements, counted within the block's tile.
+  template <class Body>
+  __device__ void for_each(const Body& body) const {
+#pragma unroll
+    for (int i = 0; i < Tile::kPatchRows; ++i)
+#pragma unroll
+      for (int j = 0; j < Tile::kPatchColumns; ++j) body(row_of(i), column_of(j), sum[i][j]);
+  }
+};
+
+// The same on tensor cores, of floats rounded to TF32: a step is as deep as one instruction. 2 x 4
+// warps, each with parts of 16 x 8.
+template <class Tile>
+struct GatherMmaPatch {
+  static constexpr int kPad = 8;
+  static constexpr int kDown = Tile::kRows / 2 / 16, kAcross = Tile::kColumns / 4 / 8;
+  float sum[kDown][kAcross][4];
+  int row, column;
+
+  __device__ GatherMmaPatch() : sum{} {
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    row = warp / 4 * (Tile::kRows / 2) + lane / 4;
+    column = warp % 4 * (Tile::kColumns / 4) + lane / 4;
+  }
+
+  __device__ void multiply(const float (&left)[kDepth][Tile::kRows + kPad],
+                           const float (&right)[kDepth][Tile::kColumns + kPad]) {
+    const int t = threadIdx.x % 4;
+    unsigned b[kAcross][2];
+#pragma unroll
+    for (int j = 0; j < kAcross; ++j)
+#pragma unroll
+      for (int half = 0; half < 2; ++half)
+        b[j][half] = to_tf32(__float_as_uint(right[t + 4 * half][column + 8 * j]));
+#pragma unroll
+    for (int i = 0; i < kDown; ++i) {
+      unsigned a[4];
+#pragma unroll
+      for (int part = 0; part < 4; ++part)
+        a[part] = to_tf32(__float_as_uint(left[t + part / 2 * 4][row + 16 * i + part % 2 * 8]));
+#pragma unroll
+      for (int j = 0; j < kAcross; ++j) multiply_fragments<float>(sum[i][j], a, b[j]);
+    }
+  }
+
+  template <class Body>
+  __device__ void for_each(const Body& body) const {
+    const int lane = threadIdx.x % 32;
+#pragma unroll
+    for (int i = 0; i < kDown; ++i)
+#pragma unroll
+      for (int j = 0; j < kAcross; ++j)
+#pragma unroll
+        for (int e = 0; e < 4; ++e)
+          body(row + 16 * i + e / 2 * 8, column - lane / 4 + 8 * j + lane % 4 * 2 + e % 2,
+               sum[i][j][e]);
+  }
 };
 
 // Works out the steps [first, first + kTable) below the end, and as many that add nothing.
@@ -200,17 +262,16 @@ static __device__ void fill_steps(const Problem& problem, std::int64_t first, Ga
   steps[threadIdx.x] = step;
 }
 
-template <class Problem, class Tile, class Arguments>
+template <class Problem, class Tile, class Patch, class Arguments>
 static __global__ void __launch_bounds__(kBlock, sizeof(typename Problem::Element) == 4 ? 2 : 1)
     gather_kernel(const Arguments args) {
-  using T = typename Problem::Element;
-  __shared__ GatherShared<Problem, Tile> shared;
-  if (threadIdx.x == 0) shared.problem.begin(args, blockIdx.x);
+  __shared__ GatherShared<Problem, Tile, Patch> shared;
+  if (threadIdx.x == 0) (new (shared.problem) Problem)->begin(args, blockIdx.x);
   __syncthreads();
-  const Problem& problem = shared.problem;
+  const Problem& problem = *reinterpret_cast<const Problem*>(shared.problem);
   GatherLoads<Problem, Tile> loads;
   loads.begin(problem, shared.results);
-  GatherPatch<T, Tile> patch;
+  Patch patch;
   for (std::int64_t k = problem.first_step; k < problem.end_step; k += kTable) {
     fill_steps(problem, k, shared.steps);
     __syncthreads();
@@ -229,14 +290,11 @@ static __global__ void __launch_bounds__(kBlock, sizeof(typename Problem::Elemen
     }
   }
   if (problem.first_step >= problem.end_step) __syncthreads();  // shared.results
-#pragma unroll
-  for (int i = 0; i < Tile::kPatchRows; ++i)
-#pragma unroll
-    for (int j = 0; j < Tile::kPatchColumns; ++j) {
-      const std::int64_t row = problem.first_row + patch.row_of(i);
-      if (row < problem.rows && problem.first_column + patch.column_of(j) < problem.columns)
-        problem.store(row, shared.results[patch.column_of(j)], patch.sum[i][j]);
-    }
+  patch.for_each([&](int row, int column, typename Problem::Element sum) {
+    const std::int64_t to_row = problem.first_row + row;
+    if (to_row < problem.rows && problem.first_column + column < problem.columns)
+      problem.store(to_row, shared.results[column], sum);
+  });
 }
 
 }  // namespace tilegrad::cuda

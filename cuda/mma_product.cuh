@@ -224,29 +224,38 @@ static bool chunks_are_aligned(const void* data, std::int64_t along, std::int64_
   return aligned;
 }
 
-template <class T, int kTile, bool kXAlongInner, bool kOtherAlongInner>
-static void launch_mma(const Matmul& args) {
+template <class T, bool kXAlongInner, bool kOtherAlongInner>
+static MmaAlignment alignment_of(const Matmul& args) {
   const std::int64_t x_along = kXAlongInner ? args.x_column_stride : args.x_row_stride;
   const std::int64_t x_across = kXAlongInner ? args.x_row_stride : args.x_column_stride;
   const std::int64_t other_along =
       kOtherAlongInner ? args.other_row_stride : args.other_column_stride;
   const std::int64_t other_across =
       kOtherAlongInner ? args.other_column_stride : args.other_row_stride;
-  const MmaAlignment aligned = {
-      chunks_are_aligned<T>(args.x, x_along, x_across, args.x_batch_strides, args.batch_ndim),
-      chunks_are_aligned<T>(args.other, other_along, other_across, args.other_batch_strides,
-                            args.batch_ndim)};
+  return {chunks_are_aligned<T>(args.x, x_along, x_across, args.x_batch_strides, args.batch_ndim),
+          chunks_are_aligned<T>(args.other, other_along, other_across, args.other_batch_strides,
+                                args.batch_ndim)};
+}
+
+// In which direction an operand of those strides is read: along the inner dimension unless its
+// neighbours lie in the other one.
+static inline bool is_along_inner(std::int64_t inner_stride, std::int64_t outer_stride) {
+  return outer_stride != 1 || inner_stride == 1;
+}
+
+template <class T, int kTile, bool kXAlongInner, bool kOtherAlongInner>
+static void launch_mma(const Matmul& args) {
   const std::int64_t tiles = tiles_along(args.rows, kTile) * tiles_along(args.columns, kTile);
   launch(mma_kernel<T, kTile, kXAlongInner, kOtherAlongInner>,
          {blocks_of(tiles * args.batch(), 1), kBlock, kStages * 2 * kTile * kStepBytes}, args,
-         aligned);
+         alignment_of<T, kXAlongInner, kOtherAlongInner>(args));
 }
 
 // Transposed, 32-bit fragments are read one by one: two such operands of a large tile would not fit
 // registers.
 template <class T, int kTile>
 static void multiply_in_tiles(const Matmul& args) {
-  const bool x_along_inner = args.x_row_stride != 1 || args.x_column_stride == 1;
+  const bool x_along_inner = is_along_inner(args.x_column_stride, args.x_row_stride);
   const bool other_along_inner = args.other_column_stride != 1;
   if (x_along_inner && other_along_inner) launch_mma<T, kTile, true, true>(args);
   else if (x_along_inner) launch_mma<T, kTile, true, false>(args);

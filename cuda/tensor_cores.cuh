@@ -99,10 +99,12 @@ static inline void load_matrices(unsigned (&to)[4], const void* shared_row) {
 template <class T>
 static inline void multiply_fragments(float (&sum)[4], const unsigned (&left)[4],
                                       const unsigned (&right)[2]) {
-  if constexpr (std::is_same_v<T, float>) emulation::multiply_tf32(sum, left, right);
-  else
-    emulation::multiply_halves(sum, left, right,
-                               [](unsigned short bits) { return static_cast<float>(std::bit_cast<T>(bits)); });
+  if constexpr (std::is_same_v<T, float>) {
+    emulation::multiply_tf32(sum, left, right);
+  } else {
+    const auto value = [](unsigned short bits) { return float(std::bit_cast<T>(bits)); };
+    emulation::multiply_halves(sum, left, right, value);
+  }
 }
 static inline unsigned to_tf32(unsigned bits) { return emulation::to_tf32(bits); }
 

@@ -156,8 +156,12 @@ def test_switches_remember():
     tg.use_deterministic_algorithms(False)
     assert tg.get_deterministic_debug_mode() == 0
     tg.set_float32_matmul_precision("high")
-    assert tg.get_float32_matmul_precision() == "high"
+    assert tg.get_float32_matmul_precision() == "high" and tg.backends.cuda.matmul.allow_tf32
     tg.set_float32_matmul_precision("highest")
+    assert not tg.backends.cuda.matmul.allow_tf32
+    tg.backends.cuda.matmul.allow_tf32 = True
+    assert tg.backends.cuda.matmul.allow_tf32 is True
+    tg.backends.cuda.matmul.allow_tf32 = False
     check_error(ValueError, "highest", lambda: tg.set_float32_matmul_precision("low"))
     assert tg.get_default_device() == tg.device("cpu") and tg.set_default_device("cpu") is None
     assert tg.set_flush_denormal(True) is False

@@ -21,7 +21,9 @@ struct Conv2d {
   std::int64_t stride_y, stride_x;
   std::int64_t pad_y, pad_x;  // zero rows above, zero columns to the left
   std::int64_t dilation_y, dilation_x;
-  bool winograd = false;       // whether float32 may use the transforms of winograd.h
+  bool winograd = false;  // whether float32 may use the transforms of winograd.h
+  // CUDA, float32: operands may be rounded to 11 bits for tensor cores
+  bool allow_tf32 = false;
   void* x = nullptr;           // (batch, groups * in_channels, in_height, in_width)
   void* weight = nullptr;      // (groups * out_channels, in_channels, kernel_height, kernel_width)
   void* y = nullptr;           // (batch, groups * out_channels, out_height, out_width)

@@ -239,6 +239,17 @@ void check_extent(const char* op, const Conv2d& c) {
                    " are too large for CUDA, which takes up to 2^30 with padding");
 }
 
+// T is float: on tensor cores where TF32 is allowed.
+template <class Problem, class Tile, class Arguments>
+void launch_gather(std::int64_t blocks, const Arguments& args, [[maybe_unused]] bool allow_tf32) {
+  using T = typename Problem::Element;
+  const Shape shape = {blocks_of(blocks, 1), kBlock};
+  if constexpr (std::is_same_v<T, float>)
+    if (allow_tf32)
+      return launch(gather_kernel<Problem, Tile, GatherMmaPatch<Tile>, Arguments>, shape, args);
+  launch(gather_kernel<Problem, Tile, GatherPatch<T, Tile>, Arguments>, shape, args);
+}
+
 template <class T, bool kBackward>
 void convolve(const Conv2d& c) {
   const std::int64_t rows = kBackward ? c.in_channels : c.out_channels;
@@ -246,8 +257,7 @@ void convolve(const Conv2d& c) {
   with_tile<T, 128>(rows, [&](auto tile) {
     using Tile = decltype(tile);
     const std::int64_t blocks = tiles_of<Tile>(rows, most_columns(c, kBackward)) * kinds * c.groups;
-    launch(gather_kernel<Convolution<T, Tile, kBackward>, Tile, Conv2d>,
-           {blocks_of(blocks, 1), kBlock}, c);
+    launch_gather<Convolution<T, Tile, kBackward>, Tile>(blocks, c, c.allow_tf32);
   });
 }
 
@@ -267,8 +277,7 @@ void weight_gradient(const Conv2d& c) {
     args.run = (pixels + args.runs - 1) / args.runs;
     const Scratch sums(args.runs == 1 ? 0 : static_cast<std::size_t>(args.runs * size) * sizeof(T));
     if (args.runs > 1) args.sums = sums.data;
-    launch(gather_kernel<WeightGradient<T, Tile>, Tile, WeightArguments>,
-           {blocks_of(tiles * args.runs, 1), kBlock}, args);
+    launch_gather<WeightGradient<T, Tile>, Tile>(tiles * args.runs, args, c.allow_tf32);
     if (args.runs > 1)
       add_runs(static_cast<const T*>(args.sums), static_cast<T*>(c.weight), size, args.runs);
   });

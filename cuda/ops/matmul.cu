@@ -1,47 +1,48 @@
-// Matrix multiplication with tiles in shared memory and a patch of the result in registers.
+// Matrix multiplication: halves, and float32 where TF32 is allowed, on tensor cores
+// (mma_product.cuh), large products of float32 in large tiles (float_product.cuh), all others here,
+// with tiles in shared memory and a patch of the result in registers.
 //
-// A block computes a kTile x kTile tile of y. It walks the inner dimension in steps of kDepth: all
-// threads load that part of both operands into shared memory, then each multiplies its kPatch x
+// A block computes a kTile x kTile tile of y. It walks the inner dimension in steps of kSmallDepth:
+// all threads load that part of both operands into shared memory, then each multiplies its kPatch x
 // kPatch patch. Every element of y is summed by one thread in one fixed order, so results are
 // reproducible. Per step a block reads 2 * 64 * 16 elements and does 64 * 64 * 16 multiplications:
 // 16 per element read.
 #include "ops/matmul.h"
 
-#include "matmul_parts.cuh"
-#include "mma_product.cuh"
+#include "float_product.cuh"
 #include "warp.cuh"
 
 namespace tilegrad::cuda {
 namespace {
 
 constexpr int kTile = 64;
-constexpr int kDepth = 16;
+constexpr int kSmallDepth = 16;
 constexpr int kPatch = 4;
 constexpr int kSide = kTile / kPatch;  // threads along each side of the tile: 16 x 16 = kBlock
 static_assert(kSide * kSide == kBlock);
 
 constexpr std::int64_t kMostBatches = 65535;  // gridDim.z
 
-// Loads x[row : row + kTile, k : k + kDepth] and other[k : k + kDepth, column : column + kTile]
-// into shared memory, zeros outside. Neighbouring threads read neighbouring addresses where the
-// operand is contiguous along that dimension.
+// Loads x[row : row + kTile, k : k + kSmallDepth] and other[k : k + kSmallDepth, column : column +
+// kTile] into shared memory, zeros outside. Neighbouring threads read neighbouring addresses where
+// the operand is contiguous along that dimension.
 template <class T, class S>
 __device__ void load_tiles(const Matmul& args, const Operands<T>& m, std::int64_t row,
-                           std::int64_t column, std::int64_t k, S (&x_tile)[kDepth][kTile + 1],
-                           S (&other_tile)[kDepth][kTile + 1]) {
+                           std::int64_t column, std::int64_t k, S (&x_tile)[kSmallDepth][kTile + 1],
+                           S (&other_tile)[kSmallDepth][kTile + 1]) {
   const bool x_rows_first = args.x_row_stride == 1;
   const bool other_columns_first = args.other_column_stride == 1;
-  for (int n = threadIdx.x; n < kTile * kDepth; n += kBlock) {
-    const int i = x_rows_first ? n % kTile : n / kDepth;
-    const int p = x_rows_first ? n / kTile : n % kDepth;
+  for (int n = threadIdx.x; n < kTile * kSmallDepth; n += kBlock) {
+    const int i = x_rows_first ? n % kTile : n / kSmallDepth;
+    const int p = x_rows_first ? n / kTile : n % kSmallDepth;
     const bool inside = row + i < args.rows && k + p < args.inner;
     x_tile[p][i] =
         inside ? static_cast<S>(m.x[(row + i) * args.x_row_stride + (k + p) * args.x_column_stride])
                : S{0};
   }
-  for (int n = threadIdx.x; n < kTile * kDepth; n += kBlock) {
-    const int j = other_columns_first ? n % kTile : n / kDepth;
-    const int p = other_columns_first ? n / kTile : n % kDepth;
+  for (int n = threadIdx.x; n < kTile * kSmallDepth; n += kBlock) {
+    const int j = other_columns_first ? n % kTile : n / kSmallDepth;
+    const int p = other_columns_first ? n / kTile : n % kSmallDepth;
     const bool inside = column + j < args.columns && k + p < args.inner;
     other_tile[p][j] = inside ? static_cast<S>(m.other[(k + p) * args.other_row_stride +
                                                        (column + j) * args.other_column_stride])
@@ -55,8 +56,9 @@ template <class T>
 __global__ void __launch_bounds__(kBlock)
     matmul_kernel_tiled(const Matmul args, std::int64_t first_batch) {
   using S = Sum<T>;
-  __shared__ S x_tile[kDepth][kTile + 1];  // one more column: no two rows share all their banks
-  __shared__ S other_tile[kDepth][kTile + 1];
+  __shared__ S
+      x_tile[kSmallDepth][kTile + 1];  // one more column: no two rows share all their banks
+  __shared__ S other_tile[kSmallDepth][kTile + 1];
   const Operands<T> m = operands_of<T>(args, first_batch + blockIdx.z);
   const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * kTile;
   const int patch_row = threadIdx.x / kSide, patch_column = threadIdx.x % kSide;
@@ -64,11 +66,11 @@ __global__ void __launch_bounds__(kBlock)
   for (std::int64_t column = static_cast<std::int64_t>(blockIdx.y) * kTile; column < args.columns;
        column += static_cast<std::int64_t>(gridDim.y) * kTile) {
     S sum[kPatch][kPatch] = {};
-    for (std::int64_t k = 0; k < args.inner; k += kDepth) {
+    for (std::int64_t k = 0; k < args.inner; k += kSmallDepth) {
       load_tiles(args, m, row, column, k, x_tile, other_tile);
       __syncthreads();
 #pragma unroll
-      for (int p = 0; p < kDepth; ++p) {
+      for (int p = 0; p < kSmallDepth; ++p) {
         S left[kPatch], right[kPatch];
 #pragma unroll
         for (int i = 0; i < kPatch; ++i) {
@@ -133,7 +135,9 @@ void matmul(const Matmul& args) {
   if (args.rows == 0 || args.columns == 0) return;
   switch (args.dtype) {
     case DType::float32:
-      args.allow_tf32 ? multiply_on_tensor_cores<float>(args) : multiply<float>(args);
+      if (args.allow_tf32) multiply_on_tensor_cores<float>(args);
+      else if (takes_large_tiles(args)) multiply_floats(args);
+      else multiply<float>(args);
       return sum_rows<float>(args);
     case DType::float64:
       multiply<double>(args);

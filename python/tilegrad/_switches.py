@@ -94,9 +94,9 @@ def get_deterministic_debug_mode() -> int:
 
 
 def set_float32_matmul_precision(precision: str) -> None:
-    """``"highest"``, ``"high"`` or ``"medium"``: accepted; products are computed in float32.
+    """``"highest"``: products of float32 are exact; ``"high"``, ``"medium"``: TF32 on CUDA.
 
-    Raises ValueError for others.
+    The same as :attr:`tilegrad.backends.cuda.matmul.allow_tf32`. Raises ValueError for others.
     """
     if precision not in ("highest", "high", "medium"):
         raise ValueError(
@@ -104,6 +104,7 @@ def set_float32_matmul_precision(precision: str) -> None:
             f"got {precision!r}"
         )
     _state["precision"] = precision
+    _C.set_allow_tf32(precision != "highest")
 
 
 def get_float32_matmul_precision() -> str:

@@ -8,6 +8,8 @@
 namespace tilegrad {
 namespace {
 
+bool tf32_allowed = false;  // tilegrad.backends.cuda.matmul.allow_tf32; guarded by the GIL
+
 void check_operands(const char* op, const Tensor& x, const Tensor& other) {
   TILEGRAD_CHECK(x.dtype == other.dtype, runtime, op,
                  ": expected both tensors to have one dtype, got ", info(x.dtype).name, " and ",
@@ -17,11 +19,11 @@ void check_operands(const char* op, const Tensor& x, const Tensor& other) {
                  other.device().str());
 }
 
-// The kernel knows float32, float64, bfloat16 and int64; float16 is computed in float32, the other
-// integers in int64.
-DType kernel_dtype(DType dtype, const char* op) {
+// The kernel knows float32, float64, bfloat16, int64 and, on CUDA, float16, which is computed in
+// float32 elsewhere; the other integers are computed in int64.
+DType kernel_dtype(DType dtype, const Device& device, const char* op) {
   TILEGRAD_CHECK(dtype != DType::boolean, runtime, op, ": not implemented for dtype bool");
-  if (dtype == DType::float16) return DType::float32;
+  if (dtype == DType::float16 && device.is_cpu()) return DType::float32;
   return is_floating(dtype) ? dtype : DType::int64;
 }
 
@@ -61,6 +63,7 @@ Tensor multiply_matrices(const char* op, const Tensor& x, const Tensor& other,
               .bias = epilogue.bias ? epilogue.bias->bytes() : nullptr,
               .activation = epilogue.activation,
               .x_sums = epilogue.x_sums ? epilogue.x_sums->bytes() : nullptr,
+              .allow_tf32 = tf32_allowed,
               .batch_ndim = shape.n};
   for (int i = 0; i < shape.n; ++i) {
     args.batch_shape[i] = shape[shape.n - 1 - i];
@@ -120,7 +123,7 @@ Tensor matmul(const Tensor& x, const Tensor& other) {
   TILEGRAD_CHECK(x.ndim() > 0 && other.ndim() > 0, runtime,
                  "matmul: both arguments need at least 1 dimension, got ", x.ndim(), " and ",
                  other.ndim());
-  const DType dtype = kernel_dtype(x.dtype, "matmul");
+  const DType dtype = kernel_dtype(x.dtype, x.device(), "matmul");
   const bool row = x.ndim() == 1, column = other.ndim() == 1;
   const Tensor left = to_dtype(row ? with_dim(x, true) : x, dtype);
   const Tensor right = to_dtype(column ? with_dim(other, false) : other, dtype);
@@ -150,7 +153,7 @@ Tensor add_product(const Tensor& input, const Tensor& x, const Tensor& other) {
 }
 
 // activation(x (..., in) @ weight (out, in)^T + bias (out) + residual (..., out)), for any dtype
-// but float16
+// that the kernel knows on that device
 Tensor linear_of_kernel_dtype(const Tensor& x, const Tensor& weight,
                               const std::optional<Tensor>& bias, const std::string& activation,
                               const std::optional<Tensor>& residual) {
@@ -173,7 +176,7 @@ Tensor linear_of_kernel_dtype(const Tensor& x, const Tensor& weight,
                    "linear: argument 'bias': expected shape (", weight.shape[0], ",), got ",
                    bias->shape.str());
     contiguous_bias =
-        contiguous(x.dtype == DType::bfloat16 ? to_dtype(*bias, DType::float32) : *bias);
+        contiguous(is_half(x.dtype) ? to_dtype(*bias, DType::float32) : *bias);
   }
   const std::int64_t in = weight.shape[1];
   std::int64_t rows = 1;
@@ -197,7 +200,7 @@ Tensor linear_of_kernel_dtype(const Tensor& x, const Tensor& weight,
 Tensor linear(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias,
               const std::string& activation, const std::optional<Tensor>& residual) {
   const auto is_float16 = [](const Tensor& each) { return each.dtype == DType::float16; };
-  if (!is_float16(x) || !is_float16(weight) || (bias && !is_float16(*bias)) ||
+  if (!x.device().is_cpu() || !is_float16(x) || !is_float16(weight) || (bias && !is_float16(*bias)) ||
       (residual && !is_float16(*residual)))
     return linear_of_kernel_dtype(x, weight, bias, activation, residual);
   const auto widen = [](const std::optional<Tensor>& half) {
@@ -226,6 +229,8 @@ py::tuple linear_grad_weight(const Tensor& grad, const Tensor& x) {
 }  // namespace
 
 void bind_matmul(py::module_& module) {
+  module.def("get_allow_tf32", [] { return tf32_allowed; });
+  module.def("set_allow_tf32", [](bool allowed) { tf32_allowed = allowed; }, py::arg("allowed"));
   module.def("matmul", &matmul, py::arg("input"), py::arg("other"));
   module.def("linear", &linear, py::arg("input"), py::arg("weight"), py::arg("bias"),
              py::arg("activation") = "none", py::arg("residual") = std::nullopt);

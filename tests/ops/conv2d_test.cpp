@@ -89,6 +89,7 @@ void test_case(Conv2d c) {
   // Rounding errors of a sum of numbers below 1; the transforms multiply them.
   const auto tolerance = [&](std::int64_t products) {
     const double factor = c.winograd ? 40 : 8;
+    if (c.allow_tf32) return 0x1p-9 * std::sqrt(static_cast<double>(products));
     return factor * std::numeric_limits<T>::epsilon() * std::sqrt(static_cast<double>(products));
   };
   for_each_isa([&](Isa isa) {
@@ -153,6 +154,16 @@ TEST(Conv2d, Winograd) {
   test_case<float>(make_winograd_case(7, 1, 16, 33, 15, 3, 2, 1));
   test_case<float>(make_winograd_case(8, 2, 17, 16, 16, 3, 2, 1));
   test_case<float>(make_winograd_case(8, 1, 16, 16, 13, 3, 2, 0));
+}
+
+TEST(Conv2d, Tf32) {
+  if (!testing_cuda()) return;
+  const auto test = [](Conv2d c) {
+    c.allow_tf32 = true;
+    test_case<float>(c);
+  };
+  test(make_case(1, 2, 3, 40, 9, 2, 2, 1, 2));
+  test(make_case(1, 1, 70, 66, 4, 2, 3, 1, 1));
 }
 
 TEST(Conv2d, Float32) { test_all<float>(); }

@@ -188,6 +188,33 @@ TEST(Matmul, Tf32OnlyWhereAllowed) {
   }
 }
 
+// Large tiles and small ones sum in one order, so that rows of a large product are those of a small
+// one; with operands along the inner dimension and across it, aligned and not.
+TEST(Matmul, LargeProductsHaveTheBitsOfSmallOnes) {
+  if (!testing_cuda()) return;
+  for (const Case& c : {Case{1000, 904, 20, false, true, true}, Case{905, 1001, 19, true, false}}) {
+    Array<float> x = Array<float>::random(c.rows * c.inner, 61);
+    Array<float> other = Array<float>::random(c.inner * c.columns, 62);
+    Array<float> bias = Array<float>::random(c.columns, 63), expected(c.rows * c.columns),
+                 y(c.rows * c.columns);
+    Matmul args = arguments(c, x.data(), other.data(), bias.data(), expected.data());
+    args.rows = 40;  // some at a time: small tiles
+    for (std::int64_t first = 0; first < c.rows; first += args.rows) {
+      args.rows = std::min(args.rows, c.rows - first);
+      args.x = x.data() + first * args.x_row_stride;
+      args.y = expected.data() + first * c.columns;
+      run_on(kCuda, matmul_kernel, args);
+    }
+    args = arguments(c, x.data(), other.data(), bias.data(), y.data());
+    for_each_isa([&](Isa isa) {
+      y = Array<float>(y.size, NAN);
+      args.y = y.data();
+      run_on(isa, matmul_kernel, args);
+      EXPECT_TRUE(y == expected);
+    });
+  }
+}
+
 // activation(x @ other + bias + residual), the residual with any strides and one for each batch.
 TEST(Matmul, ResidualsFollowTheBias) {
   for (const Case& c : {Case{3, 40, 20, false, false, true}, Case{70, 66, 33, false, true, false},

@@ -1,11 +1,11 @@
-"""CUDA's choices between kernels: there is one of each, so the switches change nothing."""
+"""CUDA's choices between kernels: ``matmul.allow_tf32``; the other switches change nothing."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from types import SimpleNamespace
 
+from .. import _C
 from .._config import config
 
 __all__ = [
@@ -20,11 +20,24 @@ __all__ = [
     "sdp_kernel",
 ]
 
-matmul = SimpleNamespace(
-    allow_tf32=False,
-    allow_fp16_reduced_precision_reduction=True,
-    allow_bf16_reduced_precision_reduction=True,
-)
+
+class _Matmul:
+    """How matrices are multiplied."""
+
+    allow_fp16_reduced_precision_reduction = True  # accepted: sums are float32
+    allow_bf16_reduced_precision_reduction = True
+
+    @property
+    def allow_tf32(self) -> bool:
+        """Whether the operands of float32 products may be rounded to TF32's 11 bits, on CUDA."""
+        return bool(_C.get_allow_tf32())
+
+    @allow_tf32.setter
+    def allow_tf32(self, value: bool) -> None:
+        _C.set_allow_tf32(bool(value))
+
+
+matmul = _Matmul()
 _enabled = {"flash": True, "mem_efficient": True, "math": True}
 
 
