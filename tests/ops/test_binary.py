@@ -393,7 +393,8 @@ def test_large_results_go_past_the_caches(threads: int) -> None:
         tg.add(a.reshape(-1), 1.0, out=whole[3:-5])
         np.testing.assert_array_equal(whole[3:-5].cpu().numpy(), x.reshape(-1) + np.float32(1))
         wide = np.resize(x > 0, (16 * 1024 + 1, 1024))  # bytes
-        np.testing.assert_array_equal((tg.from_numpy(wide) == False).cpu().numpy(), ~wide)  # noqa: E712
+        inverse = tg.from_numpy(wide) == False  # noqa: E712
+        np.testing.assert_array_equal(inverse.cpu().numpy(), ~wide)
         chosen = tg.where(tg.from_numpy(x > 0), a, b)
         np.testing.assert_array_equal(chosen.cpu().numpy(), np.where(x > 0, x, other))
         kept = a.clone()

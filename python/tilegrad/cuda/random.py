@@ -23,7 +23,7 @@ __all__ = [
 
 
 def _generator(device: Any = None) -> Any:
-    from ..ops.random import device_generator
+    from ..ops._generator import device_generator
 
     return device_generator(index_of(device))
 
@@ -53,7 +53,7 @@ def manual_seed(seed: int) -> None:
 
 def manual_seed_all(seed: int) -> None:
     """Seeds the generators of all devices; accepted, and errors, as for :func:`manual_seed`."""
-    from ..ops.random import seed_devices
+    from ..ops._generator import seed_devices
 
     _generator().manual_seed(seed)
     seed_devices(int(seed))

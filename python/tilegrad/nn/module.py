@@ -357,7 +357,7 @@ class Module(StateDictMixin):
         ``to(device)``, ``to(dtype)``, ``to(device, dtype)``, ``to(tensor)``. Raises TypeError for
         a dtype that is not floating.
         """
-        dtype, device, _ = _parse_to(*args, **kwargs)
+        dtype, device, _, non_blocking = _parse_to(*args, **kwargs)
         if dtype is not None and not (dtype.is_floating_point or dtype.is_complex):
             raise TypeError(
                 "nn.Module.to only accepts floating point or complex dtypes, "
@@ -365,7 +365,8 @@ class Module(StateDictMixin):
             )
 
         def convert(x: Any) -> Any:
-            return x.to(x.device if device is None else device, dtype if _is_floating(x) else None)
+            to = x.device if device is None else device
+            return x.to(to, dtype if _is_floating(x) else None, non_blocking)
 
         return self._apply(convert)
 

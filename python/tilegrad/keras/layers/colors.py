@@ -163,7 +163,8 @@ class RandomColorJitter(_Augmenting):
             (RandomHue, hue_factor),
         ):
             if factor is not None:
-                made.append(cls(factor, value_range=value_range, seed=seed))  # type: ignore[operator]
+                layer: Any = cls
+                made.append(layer(factor, value_range=value_range, seed=seed))
         self.__dict__["_parts"] = tuple(made)
 
     def _augmented(self, images: Any) -> Any:
