@@ -64,8 +64,8 @@ def test_no_module_of_an_operation_leaks_into_the_top():
     asked_for = {  # imported when a test asked for them
         "accelerator", "amp", "compiler", "datasets", "distributed", "distributions", "fft", "func",
         "cpu", "hub", "jit", "keras", "linalg", "masked", "multiprocessing", "nn", "optim",
-        "profiler", "random", "run", "serialization", "signal", "special", "storage", "testing", "types",
-        "version",
+        "profiler", "random", "run", "serialization", "signal", "special", "storage", "testing",
+        "types", "version",
     }  # fmt: skip
     names = {name for name in found if name[0] != "_"}
     assert wanted <= names <= wanted | asked_for

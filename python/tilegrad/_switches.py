@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from . import _C
+
 __all__ = [
     "are_deterministic_algorithms_enabled",
     "compile",

@@ -175,8 +175,7 @@ Tensor linear_of_kernel_dtype(const Tensor& x, const Tensor& weight,
     TILEGRAD_CHECK(bias->ndim() == 1 && bias->shape[0] == weight.shape[0], runtime,
                    "linear: argument 'bias': expected shape (", weight.shape[0], ",), got ",
                    bias->shape.str());
-    contiguous_bias =
-        contiguous(is_half(x.dtype) ? to_dtype(*bias, DType::float32) : *bias);
+    contiguous_bias = contiguous(is_half(x.dtype) ? to_dtype(*bias, DType::float32) : *bias);
   }
   const std::int64_t in = weight.shape[1];
   std::int64_t rows = 1;
@@ -200,8 +199,8 @@ Tensor linear_of_kernel_dtype(const Tensor& x, const Tensor& weight,
 Tensor linear(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias,
               const std::string& activation, const std::optional<Tensor>& residual) {
   const auto is_float16 = [](const Tensor& each) { return each.dtype == DType::float16; };
-  if (!x.device().is_cpu() || !is_float16(x) || !is_float16(weight) || (bias && !is_float16(*bias)) ||
-      (residual && !is_float16(*residual)))
+  if (!x.device().is_cpu() || !is_float16(x) || !is_float16(weight) ||
+      (bias && !is_float16(*bias)) || (residual && !is_float16(*residual)))
     return linear_of_kernel_dtype(x, weight, bias, activation, residual);
   const auto widen = [](const std::optional<Tensor>& half) {
     return half ? std::optional(to_dtype(*half, DType::float32)) : std::nullopt;

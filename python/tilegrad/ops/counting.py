@@ -13,16 +13,17 @@ import numpy as np
 from .. import _C
 from ..autograd.graph import needs_grad, record
 from ..tensor import as_array
+from ._generator import _source_on
 from ._register import takes_tensors
 from .binary import zero_backward
-from .random import _source, randint
+from .random import randint
 
 __all__ = ["binomial", "poisson"]
 
 
 def _numpy_generator(generator: Any) -> np.random.Generator:
     """NumPy's generator at a place that 128 bits of ours choose."""
-    words = randint(0, 2**32, (4,), generator=_source(generator)).tolist()
+    words = randint(0, 2**32, (4,), generator=_source_on(generator, _C.device("cpu"))).tolist()
     return np.random.Generator(np.random.PCG64(words))
 
 

@@ -115,7 +115,7 @@ class RandomColorDegeneration(_OfColors):
         return self._blended(images, self._factors(len(images)))
 
     def _blended(self, images: Any, share: Any) -> Any:
-        weights = tg.tensor([0.2989, 0.587, 0.114], dtype=images.dtype)
+        weights = tg.as_tensor([0.2989, 0.587, 0.114], dtype=images.dtype)
         gray = (images * weights).sum(-1, keepdim=True)
         return (images + share * (gray - images)).clamp(*self.value_range)
 

@@ -102,7 +102,7 @@ class Graph:
             for x in node.output_tensors:
                 slots.setdefault(id(x), len(slots))
             into = [slots[id(x)] for x in node.output_tensors]
-            one = into[0] if is_keras_tensor(node.outputs) else None
+            one: Any = into[0] if is_keras_tensor(node.outputs) else None
             direct = single and one is not None and _is_plain(node.operation)
             takes = direct and node.operation._call_info.takes_training
             self._steps.append((node.operation, single, where, one, into, direct, takes))
