@@ -161,7 +161,7 @@ REASONS: list[tuple[str, dict[str, str]]] = [
         },
     ),
     (
-        "CUDA's allocator, graphs, libraries and sensors: the build has its own allocator and no "
+        "CUDA's allocator, libraries and sensors: the build has its own allocator and no "
         "libraries, and does not ask the driver for these numbers",
         {"cuda": "*", "backends.cuda": "*"},
     ),

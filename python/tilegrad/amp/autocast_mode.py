@@ -54,27 +54,27 @@ def get_autocast_dtype(device_type: str) -> Any:
 
 
 def get_autocast_cpu_dtype() -> Any:
-    """``get_autocast_dtype("cpu")``. Never fails."""
+    """``get_autocast_dtype("cpu")``. Raises nothing."""
     return get_autocast_dtype("cpu")
 
 
 def get_autocast_gpu_dtype() -> Any:
-    """``get_autocast_dtype("cuda")``. Never fails."""
+    """``get_autocast_dtype("cuda")``. Raises nothing."""
     return get_autocast_dtype("cuda")
 
 
 def is_autocast_cpu_enabled() -> bool:
-    """``is_autocast_enabled("cpu")``. Never fails."""
+    """``is_autocast_enabled("cpu")``. Raises nothing."""
     return is_autocast_enabled("cpu")
 
 
 def is_autocast_cache_enabled() -> bool:
-    """False: converted parameters are not kept. Never fails."""
+    """False: converted parameters are not kept. Raises nothing."""
     return False
 
 
 def clear_autocast_cache() -> None:
-    """Nothing to do: converted parameters are not kept. Never fails."""
+    """Nothing to do: converted parameters are not kept. Raises nothing."""
 
 
 def _check_device_type(device_type: Any) -> None:

@@ -25,17 +25,17 @@ state = _State()
 
 
 def is_anomaly_enabled() -> bool:
-    """Whether :class:`set_detect_anomaly` is on. Never fails."""
+    """Whether :class:`set_detect_anomaly` is on. Raises nothing."""
     return state.enabled
 
 
 def is_anomaly_check_nan_enabled() -> bool:
-    """Whether it looks for NaN while it is on. Never fails."""
+    """Whether it looks for NaN while it is on. Raises nothing."""
     return state.check_nan
 
 
 def set_anomaly_enabled(mode: bool, check_nan: bool = True) -> None:
-    """Switches it on or off. Never fails."""
+    """Switches it on or off. Raises nothing."""
     state.enabled, state.check_nan = bool(mode), bool(check_nan)
 
 
