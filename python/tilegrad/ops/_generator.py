@@ -71,7 +71,10 @@ def seed_devices(seed: int) -> None:
 
 
 def _source(generator: Generator | None, target: Any) -> Generator:
-    """The generator for a tensor; RuntimeError for one of another kind of device."""
+    """The generator for a tensor. RuntimeError for one of another kind of device, TypeError for
+    what is none."""
+    if not isinstance(target, Tensor):
+        raise TypeError(f"expected a Tensor, got {type(target).__name__}")
     return _source_on(generator, target.device)
 
 
@@ -79,6 +82,10 @@ def _source_on(generator: Generator | None, device: Any) -> Generator:
     wanted = device.type
     if generator is None:
         return default_generator if wanted == "cpu" else device_generator(device.index)
+    if not isinstance(generator, Generator):
+        raise TypeError(
+            f"argument 'generator': expected a Generator, got {type(generator).__name__}"
+        )
     found = generator.device.type
     if wanted != found:
         raise RuntimeError(f"Expected a '{wanted}' device type for generator but found '{found}'")
