@@ -328,3 +328,13 @@ def test_gradient_of_a_scaled_loss_taken_twice(reduction: str, factor: float) ->
         return first, x.grad
 
     check(twice, randn(5, 7), labels(5, classes=7), np.abs(randn(7, seed=1)), grad=False)
+
+
+def test_batches_of_a_linear_cross_entropy_must_match():
+    def run(m):
+        loss = m.nn.LinearCrossEntropyLoss(3, 2)
+        return loss(m.ones(4, 3), m.zeros(5, 2))
+
+    for m in (tg, torch):
+        with pytest.raises(ValueError, match=r"input batch_size \(4\) to match target batch_size"):
+            run(m)

@@ -78,7 +78,8 @@ def linear_cross_entropy(
         ignore_index: a class number that does not count; None means -100.
         options: chosen for PyTorch's memory; changes nothing here.
 
-    Raises RuntimeError for shapes that do not fit and for ``ignore_index`` beside probabilities.
+    Raises RuntimeError for shapes that do not fit and for ``ignore_index`` beside probabilities,
+    ValueError for different batch sizes.
     """
     if input.ndim not in (1, 2):
         raise RuntimeError(f"expected input with dimensionality 1 or 2, got {input.ndim}")
@@ -100,6 +101,10 @@ def linear_cross_entropy(
             f"K-dimensional loss defined by linear_weight shape {tuple(linear_weight.shape)} "
             f"requires batched input, (N, {in_features}), got unbatched input with shape "
             f"{tuple(input.shape)}"
+        )
+    if input.ndim == 2 and target.ndim and len(target) != len(input):
+        raise ValueError(
+            f"Expected input batch_size ({len(input)}) to match target batch_size ({len(target)})."
         )
     shape = (*input.shape[:-1], *outputs)
     if tuple(target.shape) == shape and ignore_index is not None:
