@@ -73,6 +73,27 @@ def test_names_and_repr():
     assert names(make_model(tg)) == names(make_model(torch))
 
 
+@pytest.mark.parametrize("m", [tg, torch])
+def test_attributes_of_what_a_module_wraps(m):
+    class Wrapper(m.nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+        def __getattr__(self, name):
+            try:
+                return super().__getattr__(name)
+            except AttributeError:
+                return getattr(self.inner, name)
+
+    wrapper = Wrapper(m.nn.Linear(2, 3))
+    assert wrapper.in_features == 2 and wrapper.weight is wrapper.inner.weight
+    assert wrapper.__getattr__("inner") is wrapper.inner
+    pattern = "^'Linear' object has no attribute 'no_such_thing'$"
+    check_error(AttributeError, pattern, lambda: wrapper.no_such_thing)
+    check_error(AttributeError, "in_features", lambda: wrapper.inner.__getattr__("in_features"))
+
+
 def test_attributes_follow_registration():
     def run(m):
         scale = make_scale(m)()

@@ -75,6 +75,14 @@ def test_clamp_with_tensors(low: object, high: object) -> None:
     check(lambda m, a, lo, hi: (a * 1).clamp_(lo, hi), X, low, high)
 
 
+def test_clamp_takes_single_elements_for_numbers() -> None:
+    check(lambda m, a: m.clamp(a, 0, m.tensor(0.5)), X)
+    check(lambda m, a: m.clamp(a, m.tensor(-0.5), 0.25), X)
+    check(lambda m, a: (a * 1).clamp_(-1, m.tensor(0)), X)
+    for bad in (tg.ones(1), tg.tensor(0.5, requires_grad=True)):
+        check_error(TypeError, "both numbers or both tensors", lambda b=bad: tg.clamp(bad, 0, b))
+
+
 def test_clamp_min_and_max() -> None:
     check(lambda m, a: (m.clamp_min(a, 0.1), m.clamp_max(a, 0.1)), X)
     check(lambda m, a, b: (m.clamp_min(a, b), m.clamp_max(a, b)), X, Y)

@@ -165,6 +165,16 @@ class Module(StateDictMixin):
         else:
             register(name, value)
 
+    def __getattr__(self, name: str) -> Any:
+        """For what Python does not find itself; classes override it and ask this one first."""
+        state = self.__dict__
+        for registry in ("_parameters", "_buffers", "_modules"):
+            if name in state.get(registry, ()):
+                return state[registry][name]
+        raise AttributeError(
+            f"'{type(self).__name__}' object has no attribute '{name}'", name=name, obj=self
+        )
+
     def __delattr__(self, name: str) -> None:
         if any(name in self.__dict__.get(r, ()) for r in ("_parameters", "_buffers", "_modules")):
             self._forget(name)

@@ -106,13 +106,8 @@ def clamp(input: Any, min: Any = None, max: Any = None, *, out: Any = None) -> A
     """
     if min is None and max is None:
         raise RuntimeError("clamp: At least one of 'min' or 'max' must not be None")
-    if (isinstance(min, Tensor) and isinstance(max, (int, float))) or (
-        isinstance(max, Tensor) and isinstance(min, (int, float))
-    ):
-        raise TypeError(
-            "clamp: expected 'min' and 'max' to be both numbers or both tensors, got "
-            f"{type(min).__name__} and {type(max).__name__}"
-        )
+    if min is not None and max is not None and isinstance(min, Tensor) != isinstance(max, Tensor):
+        min, max = _number_beside("min", min, max), _number_beside("max", max, min)
     if isinstance(input, Tensor) and input.dtype.is_floating_point and _are_bounds(min, max):
         low, high = -math.inf if min is None else min, math.inf if max is None else max
         output = _C.clamp(input, low, high)
@@ -127,6 +122,19 @@ def clamp(input: Any, min: Any = None, max: Any = None, *, out: Any = None) -> A
     if needs_grad(input, min, max):
         record(output, clamp_backward, (input, min, max), (input, min, max))
     return output if out is None else put_out(out, output)
+
+
+def _number_beside(name: str, bound: Any, other: Any) -> Any:
+    """A bound as a number, as the other one is: PyTorch takes single elements for numbers."""
+    if not isinstance(bound, Tensor):
+        return bound
+    if bound.ndim > 0 or bound.requires_grad:
+        raise TypeError(
+            "clamp: expected 'min' and 'max' to be both numbers or both tensors, got the number "
+            f"{other!r} beside '{name}', a tensor of shape {tuple(bound.shape)}"
+            f"{' that requires a gradient' if bound.requires_grad else ''}"
+        )
+    return bound.item()
 
 
 def _are_bounds(*values: Any) -> bool:
