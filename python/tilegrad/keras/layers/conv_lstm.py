@@ -67,10 +67,11 @@ class ConvLSTMCell(BaseConvolution):
         self.recurrent_kernel = self._weight(
             "recurrent_kernel", (*self.kernel_size, self.filters, width), "recurrent"
         )
-        self.bias = self._weight("bias", (width,)) if self.use_bias else None
-        if self.use_bias and self.unit_forget_bias:
+        bias = self._weight("bias", (width,)) if self.use_bias else None
+        self.bias = bias
+        if bias is not None and self.unit_forget_bias:
             with tg.no_grad():
-                self.bias[self.filters : 2 * self.filters] = 1.0
+                bias[self.filters : 2 * self.filters] = 1.0
 
     def get_initial_state(self, batch_size: int) -> list[Any]:
         """Zeros of the shape of the outputs."""
