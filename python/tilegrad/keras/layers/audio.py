@@ -208,7 +208,7 @@ def mel_bands(count: int, bins: int, rate: int, low: float, high: float) -> Any:
         return 1127.0 * tg.log1p(frequency / 700.0)
 
     places = mel(tg.linspace(0.0, rate / 2, bins, dtype=tg.float64)[1:]).unsqueeze(1)
-    ends = mel(tg.as_tensor([low, high], dtype=tg.float64)).tolist()
+    ends = [1127.0 * math.log1p(frequency / 700.0) for frequency in (low, high)]
     edges = tg.linspace(ends[0], ends[1], count + 2, dtype=tg.float64)
     start, middle, stop = edges[:-2], edges[1:-1], edges[2:]
     rising, falling = (places - start) / (middle - start), (stop - places) / (stop - middle)

@@ -6,6 +6,7 @@ from typing import Any
 
 import tilegrad as tg
 
+from ..dtypes import convert_to_tensor
 from ..ops.image import from_hsv, to_hsv
 from ..registry import own_module
 from .augmentation import RandomBrightness, RandomContrast, _Augmenting
@@ -115,7 +116,7 @@ class RandomColorDegeneration(_OfColors):
         return self._blended(images, self._factors(len(images)))
 
     def _blended(self, images: Any, share: Any) -> Any:
-        weights = tg.as_tensor([0.2989, 0.587, 0.114], dtype=images.dtype)
+        weights = convert_to_tensor([0.2989, 0.587, 0.114]).to(images.dtype)
         gray = (images * weights).sum(-1, keepdim=True)
         return (images + share * (gray - images)).clamp(*self.value_range)
 
@@ -163,8 +164,7 @@ class RandomColorJitter(_Augmenting):
             (RandomHue, hue_factor),
         ):
             if factor is not None:
-                layer: Any = cls
-                made.append(layer(factor, value_range=value_range, seed=seed))
+                made.append(cls(factor, value_range=value_range, seed=seed))
         self.__dict__["_parts"] = tuple(made)
 
     def _augmented(self, images: Any) -> Any:

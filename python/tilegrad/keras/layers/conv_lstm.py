@@ -67,11 +67,11 @@ class ConvLSTMCell(BaseConvolution):
         self.recurrent_kernel = self._weight(
             "recurrent_kernel", (*self.kernel_size, self.filters, width), "recurrent"
         )
-        bias: Any = self._weight("bias", (width,)) if self.use_bias else None
+        bias = self._weight("bias", (width,)) if self.use_bias else None
+        self.bias = bias
         if bias is not None and self.unit_forget_bias:
             with tg.no_grad():
                 bias[self.filters : 2 * self.filters] = 1.0
-        self.bias = bias
 
     def get_initial_state(self, batch_size: int) -> list[Any]:
         """Zeros of the shape of the outputs."""

@@ -156,7 +156,7 @@ class RandomErasing(_Mixing):
         if self.fill_value is None:
             made = self.generator.draw(tg.randn, x.shape) * self.value_range[1]
         else:
-            made = tg.as_tensor(self.fill_value, dtype=x.dtype)
+            made = convert_to_tensor(self.fill_value).to(x.dtype)
             if self.data_format == "channels_first" and made.ndim:
                 made = made.reshape(-1, 1, 1)
             made = made.expand(x.shape)

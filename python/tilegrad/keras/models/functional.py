@@ -125,9 +125,9 @@ class Graph:
             if direct and not whole and operation._hooks is None:
                 # What __call__ would do beside is done: the graph was checked when it was made.
                 if takes:
-                    held[one] = operation.call(held[where], training=training)
+                    held[into[0]] = operation.call(held[where], training=training)
                 else:
-                    held[one] = operation.call(held[where])
+                    held[into[0]] = operation.call(held[where])
                 continue
             if single:
                 made = operation(held[where])

@@ -118,7 +118,7 @@ class _Listed:
         if self.mode == "int":
             return tg.scalar_tensor(int(number), dtype=tg.int32)
         if self.mode == "binary":
-            return tg.as_tensor([float(number)])
+            return tg.full((1,), float(number))
         made = tg.zeros(len(self.names))
         made[int(number)] = 1.0
         return made

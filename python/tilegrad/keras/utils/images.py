@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import warnings
@@ -20,10 +21,9 @@ _FILTERS = ("nearest", "bilinear", "bicubic", "hamming", "box", "lanczos")
 
 def _pillow(function: str) -> Any:
     try:
-        from PIL import Image
+        return importlib.import_module("PIL.Image")
     except ImportError:
         raise ImportError(f"keras.utils.{function} needs Pillow: pip install pillow") from None
-    return Image
 
 
 def load_img(
