@@ -357,7 +357,7 @@ class Module(StateDictMixin):
         ``to(device)``, ``to(dtype)``, ``to(device, dtype)``, ``to(tensor)``. Raises TypeError for
         a dtype that is not floating.
         """
-        dtype, device, _ = _parse_to(*args, **kwargs)
+        dtype, device, _, _ = _parse_to(*args, **kwargs)
         if dtype is not None and not (dtype.is_floating_point or dtype.is_complex):
             raise TypeError(
                 "nn.Module.to only accepts floating point or complex dtypes, "
