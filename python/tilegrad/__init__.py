@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from . import _C, autograd, backends, cuda
 from ._C import (
+    OutOfMemoryError,
     bfloat16,
     complex64,
     complex128,

@@ -51,6 +51,7 @@ def test_conversion_of_extremes() -> None:
     check(lambda m, a: (a.float(), a.bool()), special, grad=False)
 
 
+@pytest.mark.host("it names the CPU")
 def test_to_returns_itself_if_nothing_changes() -> None:
     x = tg.ones(2, requires_grad=True)
     for same in (
@@ -66,6 +67,7 @@ def test_to_returns_itself_if_nothing_changes() -> None:
     assert x.contiguous() is x and x.float() is x and x.type_as(x) is x
 
 
+@pytest.mark.host("it names the CPU")
 def test_forms_of_to() -> None:
     other = np.zeros(1, np.float32)
     check(
@@ -77,6 +79,7 @@ def test_forms_of_to() -> None:
     check(lambda m, a: a.to(m.device("cpu"), non_blocking=True), X)
 
 
+@pytest.mark.host("it names the CPU")
 def test_gradients_are_converted_back() -> None:
     check(lambda m, a: (a.float() * 2).double() * a, X)
     x = tg.from_numpy(X).requires_grad_()

@@ -87,6 +87,7 @@ def test_integers_beyond_64_bits() -> None:
     check_error(OverflowError, "", lambda: tg.arange(2**70))
 
 
+@pytest.mark.host("arrays share the memory of the CPU")
 def test_tensor_copies() -> None:
     array = np.zeros(3)
     x, shared = tg.tensor(array), tg.as_tensor(array)
@@ -238,6 +239,7 @@ def test_fill_gradients() -> None:
     check(partly, randn(2, 3), np.array(1.5))
 
 
+@pytest.mark.host("a card that is full is another error")
 @pytest.mark.parametrize(
     "exception, pattern, function",
     [

@@ -32,7 +32,7 @@ def adam(parameters: Any, state: Any) -> bool:
 
 def adam_state(x: Any, **changes: Any) -> dict:
     zeros = {name: tg.zeros_like(x.detach()) for name in ("exp_avg", "exp_avg_sq")}
-    return {x: {**zeros, "step": tg.tensor(0.0), **changes}}
+    return {x: {**zeros, "step": tg.tensor(0.0, device="cpu"), **changes}}
 
 
 def test_writes_in_place_and_counts_versions() -> None:
@@ -133,7 +133,7 @@ OTHERS = {
 def state_of(x: Any, name: str) -> dict:
     tensors, scalars, _ = OTHERS[name]
     state: dict = {key: tg.ones_like(x.detach()) for key in tensors}
-    state.update({key: tg.tensor(0.5) for key in (*scalars, "step")})
+    state.update({key: tg.tensor(0.5, device="cpu") for key in (*scalars, "step")})
     return {x: state}
 
 

@@ -83,6 +83,10 @@ def _root_gradients(op: str, tensors: list[Any], grads: Any) -> list[Any]:
                 f"{op}: Mismatch in shape: grad_output has a shape of {list(grad.shape)} and "
                 f"output has a shape of {list(tensor.shape)}."
             )
+        elif grad.is_cuda != tensor.is_cuda:
+            raise RuntimeError(
+                f"{op}: expected a gradient on device {tensor.device} but got {grad.device}"
+            )
         result.append(grad)
     return result
 

@@ -154,6 +154,8 @@ def cross_entropy_backward(node: Any, grad: Any) -> Any:
     ready, op, lse, total, input, target, weight, *options = node.saved
     if needs_grad(grad, input):  # to be differentiated again
         return _composed_backward(grad, total, input, target, weight, *options)
+    if ready and grad.is_cuda:  # to read the number would make the host wait
+        return _C.mul(ready.pop(), grad)
     scale = grad.item() if ready else math.nan
     if math.isfinite(scale):  # times infinity, rows of zeros would not stay zero
         grad_input = ready.pop()
