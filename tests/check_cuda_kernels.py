@@ -6,6 +6,10 @@ pipeline may be serialized (ptxas warning C7510): each of these costs several ti
 and none of them shows in any result. Needs nvcc, no card.
 
     python tests/check_cuda_kernels.py --architectures 80 90a --table
+
+The first architecture is compiled for every dtype, the others for the common ones: what differs
+between architectures is registers, and those of float64, which is there for checks, and of narrow
+integers count least.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).parent.parent
 FLAGS = ["-std=c++20", "-O3", "--expt-relaxed-constexpr", "-Xptxas", "-v", "-cubin"]
 FLAGS += [f"-I{ROOT / 'cuda'}", f"-I{ROOT / 'csrc'}", "-DTILEGRAD_WITH_CUDA"]
+COMMON_DTYPES = ["-DTILEGRAD_CUDA_COMMON_DTYPES"]
 
 # Functions whose reduction of huge arguments keeps a table of digits in local memory; only such
 # arguments reach it.
@@ -70,10 +75,13 @@ def parse(source: str, architecture: str, text: str) -> list[Kernel]:
     return found
 
 
-def compile_one(nvcc: str, source: Path, architecture: str) -> tuple[list[Kernel], list[str]]:
+def compile_one(
+    nvcc: str, source: Path, architecture: str, flags: list[str]
+) -> tuple[list[Kernel], list[str]]:
     """The kernels of a source file, and what is wrong with them."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [nvcc, *FLAGS, f"-arch=sm_{architecture}", str(source), "-o", f"{folder}/cubin"]
+        output = ["-o", f"{folder}/cubin"]
+        command = [nvcc, *FLAGS, *flags, f"-arch=sm_{architecture}", str(source), *output]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
     text, where = result.stdout + result.stderr, f"{source.relative_to(ROOT)}, sm_{architecture}"
     if result.returncode != 0:
@@ -110,7 +118,11 @@ def main() -> int:
     sources = sorted((ROOT / "cuda" / "ops").glob("*.cu"))
     if options.stems:
         sources = [path for path in sources if path.stem in options.stems]
-    jobs = [(options.nvcc, path, name) for path in sources for name in options.architectures]
+    jobs = [
+        (options.nvcc, path, name, COMMON_DTYPES if i else [])
+        for path in sources
+        for i, name in enumerate(options.architectures)
+    ]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = list(pool.map(lambda job: compile_one(*job), jobs))
     kernels = [kernel for found, _ in results for kernel in found]
