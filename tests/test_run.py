@@ -212,6 +212,8 @@ def test_ctrl_c_ends_a_program_and_its_workers(tmp_path):
         "for batch in DataLoader(Slow(), num_workers=2):\n"
         "    print('batch', flush=True)\n"
     )
+    # A shell's background job ignores the signal, and so would the child.
+    source = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n" + source
     path = program(tmp_path, source)
     child = subprocess.Popen(
         [sys.executable, "-m", "tilegrad.run", str(path)],
