@@ -18,8 +18,16 @@ from .normal import Normal
 from .one_hot_categorical import OneHotCategorical, OneHotCategoricalStraightThrough
 from .relaxed_bernoulli import RelaxedBernoulli
 from .relaxed_categorical import RelaxedOneHotCategorical
-from .skewed import HalfCauchy, InverseGamma, Kumaraswamy, LogisticNormal, Pareto, Weibull
-from .transformed import HalfNormal, LogNormal, MultivariateNormal
+from .skewed import (
+    HalfCauchy,
+    HalfNormal,
+    InverseGamma,
+    Kumaraswamy,
+    LogisticNormal,
+    Pareto,
+    Weibull,
+)
+from .transformed import LogNormal, MultivariateNormal
 from .transformed_distribution import TransformedDistribution
 from .transforms import *  # noqa: F403
 from .uniform import Uniform

@@ -1,5 +1,5 @@
-"""PyTorch's module for :class:`HalfNormal`, which stands in ``transformed``."""
+"""PyTorch's module for :class:`HalfNormal`, which stands in ``skewed``."""
 
-from .transformed import HalfNormal
+from .skewed import HalfNormal
 
 __all__ = ["HalfNormal"]

@@ -15,7 +15,8 @@ from .gamma import Beta, Dirichlet, Gamma
 from .independent import Independent, sum_rightmost
 from .normal import Normal
 from .one_hot_categorical import OneHotCategorical
-from .transformed import HalfNormal, LogNormal, MultivariateNormal, _linalg
+from .skewed import HalfNormal
+from .transformed import LogNormal, MultivariateNormal, _linalg
 from .uniform import Uniform
 from .utils import special
 

@@ -8,6 +8,7 @@ from typing import Any
 from ..ops.fill import full_like, ones_like
 from . import constraints
 from .continuous import EULER, Cauchy, Exponential
+from .distribution import Distribution
 from .gamma import Gamma
 from .normal import Normal
 from .transformed_distribution import TransformedDistribution
@@ -21,7 +22,15 @@ from .transforms import (
 from .uniform import Uniform
 from .utils import broadcast_all, special
 
-__all__ = ["HalfCauchy", "InverseGamma", "Kumaraswamy", "LogisticNormal", "Pareto", "Weibull"]
+__all__ = [
+    "HalfCauchy",
+    "HalfNormal",
+    "InverseGamma",
+    "Kumaraswamy",
+    "LogisticNormal",
+    "Pareto",
+    "Weibull",
+]
 
 
 class _Named(TransformedDistribution):
@@ -40,32 +49,23 @@ class _Named(TransformedDistribution):
         return self
 
 
-class HalfCauchy(_Named):
-    """The size of a Cauchy number of median 0. Raises ValueError for scales not positive."""
+class _Folded(_Named):
+    """The size of a number that is symmetric about 0, of one ``scale``."""
 
     arg_constraints = {"scale": constraints.positive}  # noqa: RUF012
     support = constraints.nonnegative
     _names = ("scale",)
+    _symmetric: type[Distribution]
 
     def __init__(self, scale: Any, validate_args: bool | None = None) -> None:
         (self.scale,) = broadcast_all(scale)
-        base = Cauchy(0 * self.scale, self.scale, validate_args=False)
+        base = type(self)._symmetric(0 * self.scale, self.scale, validate_args=False)
         super().__init__(base, AbsTransform(), validate_args=validate_args)
-
-    @property
-    def mean(self) -> Any:
-        """Infinite."""
-        return full_like(self.scale, math.inf)
 
     @property
     def mode(self) -> Any:
         """0."""
         return 0 * self.scale
-
-    @property
-    def variance(self) -> Any:
-        """Infinite."""
-        return full_like(self.scale, math.inf)
 
     def log_prob(self, value: Any) -> Any:
         """The logarithm of the density; -inf below 0."""
@@ -85,8 +85,40 @@ class HalfCauchy(_Named):
         return self.base_dist.icdf((value + 1) / 2)
 
     def entropy(self) -> Any:
-        """The Cauchy number's less log 2."""
+        """That of the symmetric number less log 2."""
         return self.base_dist.entropy() - math.log(2)
+
+
+class HalfCauchy(_Folded):
+    """The size of a Cauchy number of median 0. Raises ValueError for scales not positive."""
+
+    _symmetric = Cauchy
+
+    @property
+    def mean(self) -> Any:
+        """Infinite."""
+        return full_like(self.scale, math.inf)
+
+    @property
+    def variance(self) -> Any:
+        """Infinite."""
+        return full_like(self.scale, math.inf)
+
+
+class HalfNormal(_Folded):
+    """The size of a normal number of mean 0. Raises ValueError for a scale not positive."""
+
+    _symmetric = Normal
+
+    @property
+    def mean(self) -> Any:
+        """``scale * sqrt(2 / pi)``."""
+        return self.scale * math.sqrt(2 / math.pi)
+
+    @property
+    def variance(self) -> Any:
+        """``scale ** 2 * (1 - 2 / pi)``."""
+        return self.scale.square() * (1 - 2 / math.pi)
 
 
 class InverseGamma(_Named):

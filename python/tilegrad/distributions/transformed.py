@@ -1,4 +1,4 @@
-"""Functions of distributed values: log-normal, half-normal, and normal vectors."""
+"""Log-normal numbers and normal vectors."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from ..ops.fill import eye
 from . import constraints
 from .distribution import Distribution
 from .normal import Normal
-from .utils import broadcast_all, standard_normal
+from .utils import standard_normal
 
-__all__ = ["HalfNormal", "LogNormal", "MultivariateNormal"]
+__all__ = ["LogNormal", "MultivariateNormal"]
 
 
 class LogNormal(Distribution):
@@ -71,64 +71,6 @@ class LogNormal(Distribution):
     def entropy(self) -> Any:
         """The normal number's entropy and its mean."""
         return self.base_dist.entropy() + self.loc
-
-
-class HalfNormal(Distribution):
-    """The size of a normal number of mean 0. Raises ValueError for a scale not positive."""
-
-    arg_constraints = {"scale": constraints.positive}  # noqa: RUF012
-    support = constraints.nonnegative
-    has_rsample = True
-
-    def __init__(self, scale: Any, validate_args: bool | None = None) -> None:
-        (self.scale,) = broadcast_all(scale)
-        self.base_dist = Normal(0 * self.scale, self.scale, validate_args=False)
-        super().__init__(self.scale.size(), validate_args=validate_args)
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
-        """The same distributions with a larger ``batch_shape``."""
-        base = self.base_dist.expand(batch_shape)
-        return self._expanded(batch_shape, base_dist=base, scale=base.scale)
-
-    @property
-    def mean(self) -> Any:
-        """``scale * sqrt(2 / pi)``."""
-        return self.scale * math.sqrt(2 / math.pi)
-
-    @property
-    def mode(self) -> Any:
-        """0."""
-        return 0 * self.scale
-
-    @property
-    def variance(self) -> Any:
-        """``scale ** 2 * (1 - 2 / pi)``."""
-        return self.scale.square() * (1 - 2 / math.pi)
-
-    def rsample(self, sample_shape: Any = ()) -> Any:
-        """The sizes of normal numbers."""
-        return self.base_dist.rsample(sample_shape).abs()
-
-    def log_prob(self, value: Any) -> Any:
-        """The logarithm of the density; -inf below 0."""
-        if self._validate_args:
-            self._validate_sample(value)
-        density = self.base_dist.log_prob(value) + math.log(2)
-        return density.masked_fill(value < 0, -math.inf)
-
-    def cdf(self, value: Any) -> Any:
-        """The probability of values up to the given ones."""
-        if self._validate_args:
-            self._validate_sample(value)
-        return 2 * self.base_dist.cdf(value) - 1
-
-    def icdf(self, value: Any) -> Any:
-        """The inverse of :meth:`cdf`."""
-        return self.base_dist.icdf((value + 1) / 2)
-
-    def entropy(self) -> Any:
-        """The normal number's less log 2."""
-        return self.base_dist.entropy() - math.log(2)
 
 
 class MultivariateNormal(Distribution):

@@ -14,6 +14,7 @@ from .._autocast import full_precision
 from ..ops._register import takes_tensors
 from ..ops.cross_entropy import cross_entropy, legacy_reduction, nll_loss
 from ..ops.loss import check_reduction, elementwise_loss
+from ..ops.where import where
 
 __all__ = [
     "binary_cross_entropy",
@@ -47,12 +48,6 @@ def _warn_about_shapes(input: Any, target: Any) -> None:
             "Please ensure they have the same size.",
             stacklevel=3,
         )
-
-
-def _where(condition: Any, input: Any, other: Any) -> Any:
-    from ..ops.where import where
-
-    return where(condition, input, other)
 
 
 def _check_weight(op: str, losses: Any, weight: Any) -> None:
@@ -266,7 +261,7 @@ def kl_div(
     if log_target:
         losses = target.exp() * (target - input)
     else:
-        logarithm = _where(target == 0, 1.0, target).log()  # 0 * log(0) counts as 0
+        logarithm = where(target == 0, 1.0, target).log()  # 0 * log(0) counts as 0
         losses = target * (logarithm - input)
     if reduction == "batchmean":
         return losses.sum() / (input.shape[0] if input.ndim else 1)

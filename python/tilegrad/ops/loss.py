@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from .. import _C
 from ..autograd.graph import needs_grad, record
-from .view import broadcast_shapes
+from .view import broadcast_tensors
 from .where import where
 
 __all__: list[str] = []
@@ -64,8 +64,7 @@ def _alike(input: Any, target: Any) -> tuple[Any, Any]:
         dtype = _C.result_type(input, target)
         input, target = input.to(dtype), target.to(dtype)
     if input.shape != target.shape:
-        shape = broadcast_shapes(input.shape, target.shape)
-        input, target = input.expand(shape), target.expand(shape)
+        input, target = broadcast_tensors(input, target)
     return input, target
 
 
