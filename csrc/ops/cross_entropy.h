@@ -18,12 +18,13 @@ struct CrossEntropyRows {
   DType dtype;  // float32 or float64, of every floating array
   bool normalized;
   Reduction reduction;
-  const void* x;               // (rows, classes)
+  const void* x;               // (rows / inner, classes, inner)
   const std::int64_t* target;  // (rows,), each in [0, classes) or ignore_index
   const void* weight;          // (classes,), or null
   std::int64_t ignore_index;
   double label_smoothing;
   std::int64_t rows, classes;
+  std::int64_t inner = 1;  // how far apart the scores of a row lie: 1, or the pixels of an image
 };
 
 struct CrossEntropy {
@@ -32,14 +33,14 @@ struct CrossEntropy {
   void* lse;     // (rows,)
   void* loss;    // one element: mean or sum; unused for none
   void* total;   // one element: the sum of the weights of the targets
-  // (rows, classes): the gradient of x for a gradient of 1 of the loss, or null. Not for normalized
+  // As x: the gradient of x for a gradient of 1 of the loss, or null. Not for normalized
   // scores, nor for the reduction none.
   void* grad_x;
 };
 
 struct CrossEntropyBackward {
   CrossEntropyRows in;
-  void* grad_x;      // (rows, classes)
+  void* grad_x;      // as x
   const void* grad;  // (rows,) for none, else one element
   const void* lse;
   const void* total;

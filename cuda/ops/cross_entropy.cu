@@ -1,12 +1,14 @@
 // Cross-entropy: the loss of each row and, where wanted, its gradient in the same kernel.
 //
-// A warp takes a row of up to 1024 classes, a block a longer one. With the gradient memory sees
-// 2 * sizeof(T) bytes per score. The totals over rows and classes are small folds before and after
-// (reduce.cuh), in double. 256 threads at up to 40 registers.
+// A warp takes a row of up to 1024 classes, a block a longer one; where the scores of a row are not
+// side by side, its neighbours are, and each thread takes a row of its own. With the gradient
+// memory sees 2 * sizeof(T) bytes per score. The totals over rows and classes are small folds
+// before and after (reduce.cuh), in double. 256 threads at up to 40 registers.
 #include "ops/cross_entropy.h"
 
 #include <limits>
 
+#include "divide.cuh"
 #include "reduce.cuh"
 #include "rows.cuh"
 
@@ -65,10 +67,25 @@ struct Normalizer {
   T most, sum;
 };
 template <int kThreads, class T>
-__device__ Normalizer<T> normalizer_of(const T* x, std::int64_t classes) {
+__device__ Normalizer<T> normalizer_of(const T* x, std::int64_t classes, std::int64_t step) {
   const T most = fold_row<kThreads>(
-      classes, -std::numeric_limits<T>::infinity(), [=](std::int64_t c) { return x[c]; }, Larger{});
-  return {most, sum_row<kThreads, T>(classes, [=](std::int64_t c) { return exp(x[c] - most); })};
+      classes, -std::numeric_limits<T>::infinity(), [=](std::int64_t c) { return x[c * step]; },
+      Larger{});
+  return {most,
+          sum_row<kThreads, T>(classes, [=](std::int64_t c) { return exp(x[c * step] - most); })};
+}
+
+// How far apart the scores of a row lie, and where row n begins. Only single threads take rows that
+// are not dense.
+template <int kThreads>
+__device__ std::int64_t step_of(const CrossEntropyRows& in) {
+  return kThreads == 1 ? in.inner : 1;
+}
+template <int kThreads>
+__device__ std::int64_t begin_of(const CrossEntropyRows& in, std::int64_t n) {
+  if constexpr (kThreads > 1) return n * in.classes;
+  const Divided at = divide(n, in.inner);
+  return at.quotient * in.classes * in.inner + at.remainder;
 }
 
 // Row n of the gradient, times `factor`, where power(c) are exponentials and p = power / sum:
@@ -83,42 +100,43 @@ __device__ void write_gradient(const CrossEntropyRows& in, T* grad_x, T factor, 
   const T slope = (hard + soft * weight_sum) / sum;
   write_row<kThreads>(in.classes, [&](std::int64_t c) {
     const T even = soft == 0 ? T{0} : soft * (weight ? weight[c] : T{1});
-    grad_x[c] = power(c) * slope - even - (c == target ? hard : T{0});
+    grad_x[c * step_of<kThreads>(in)] = power(c) * slope - even - (c == target ? hard : T{0});
   });
 }
 
 template <int kThreads, class T>
-__global__ void __launch_bounds__(kBlock)
+__global__ void __launch_bounds__(kBlock, 4)  // of 64 registers: with fewer it would spill
     forward_kernel(const CrossEntropy args, const T* weight_sum) {
   const CrossEntropyRows& in = args.in;
   const std::int64_t n = own_row<kThreads>();
   if (n >= in.rows) return;
   const bool writes = threadIdx.x % kThreads == 0;
-  const T* x = static_cast<const T*>(in.x) + n * in.classes;
+  const std::int64_t begin = begin_of<kThreads>(in, n), step = step_of<kThreads>(in);
+  const T* x = static_cast<const T*>(in.x) + begin;
   const T* weight = static_cast<const T*>(in.weight);
-  T* grad_x = args.grad_x ? static_cast<T*>(args.grad_x) + n * in.classes : nullptr;
+  T* grad_x = args.grad_x ? static_cast<T*>(args.grad_x) + begin : nullptr;
   T *losses = static_cast<T*>(args.losses), *lses = static_cast<T*>(args.lse);
   const std::int64_t target = in.target[n];
   if (target == in.ignore_index) {
-    if (grad_x) write_row<kThreads>(in.classes, [&](std::int64_t c) { grad_x[c] = T{0}; });
+    if (grad_x) write_row<kThreads>(in.classes, [&](std::int64_t c) { grad_x[c * step] = T{0}; });
     if (writes) losses[n] = lses[n] = T{0};
     return;
   }
   T lse = 0;
   if (!in.normalized) {
-    const Normalizer<T> row = normalizer_of<kThreads>(x, in.classes);
+    const Normalizer<T> row = normalizer_of<kThreads>(x, in.classes, step);
     lse = row.most + log(row.sum);
     const T scale = in.reduction == Reduction::mean ? T{1} / *static_cast<T*>(args.total) : T{1};
     if (grad_x)
       write_gradient<kThreads>(in, grad_x, scale, target, *weight_sum, row.sum,
-                               [=](std::int64_t c) { return exp(x[c] - row.most); });
+                               [=](std::int64_t c) { return exp(x[c * step] - row.most); });
   }
   const T smoothing = static_cast<T>(in.label_smoothing);
-  T loss = (1 - smoothing) * (weight ? weight[target] : T{1}) * (lse - x[target]);
+  T loss = (1 - smoothing) * (weight ? weight[target] : T{1}) * (lse - x[target * step]);
   if (smoothing != 0)
     loss += smoothing / static_cast<T>(in.classes) *
             sum_row<kThreads, T>(in.classes, [=](std::int64_t c) {
-              return (weight ? weight[c] : T{1}) * (lse - x[c]);
+              return (weight ? weight[c] : T{1}) * (lse - x[c * step]);
             });
   if (!writes) return;
   losses[n] = loss;
@@ -131,19 +149,21 @@ __global__ void __launch_bounds__(kBlock)
   const CrossEntropyRows& in = args.in;
   const std::int64_t n = own_row<kThreads>();
   if (n >= in.rows) return;
-  T* grad_x = static_cast<T*>(args.grad_x) + n * in.classes;
+  const std::int64_t begin = begin_of<kThreads>(in, n), step = step_of<kThreads>(in);
+  T* grad_x = static_cast<T*>(args.grad_x) + begin;
   const std::int64_t target = in.target[n];
   if (target == in.ignore_index)
-    return write_row<kThreads>(in.classes, [&](std::int64_t c) { grad_x[c] = T{0}; });
-  const T* x = static_cast<const T*>(in.x) + n * in.classes;
+    return write_row<kThreads>(in.classes, [&](std::int64_t c) { grad_x[c * step] = T{0}; });
+  const T* x = static_cast<const T*>(in.x) + begin;
   const T* grad = static_cast<const T*>(args.grad);
   const T lse = static_cast<const T*>(args.lse)[n];
   T factor = in.reduction == Reduction::none ? grad[n] : *grad;
   if (in.reduction == Reduction::mean) factor *= T{1} / *static_cast<const T*>(args.total);
   // Log-probabilities have a gradient at the target only, and where labels are smoothed.
   const bool normalized = in.normalized;
-  write_gradient<kThreads>(in, grad_x, factor, target, *weight_sum, T{1},
-                           [=](std::int64_t c) { return normalized ? T{0} : exp(x[c] - lse); });
+  write_gradient<kThreads>(in, grad_x, factor, target, *weight_sum, T{1}, [=](std::int64_t c) {
+    return normalized ? T{0} : exp(x[c * step] - lse);
+  });
 }
 
 // Class probabilities as targets: the gradient is factor * (p[c] * sum(q) - q[c]).
@@ -159,7 +179,7 @@ __global__ void __launch_bounds__(kBlock) soft_kernel(const CrossEntropySoft arg
   const auto share = [=](std::int64_t c) {
     return (target[c] * kept + spread) * (weight ? weight[c] : T{1});
   };
-  const Normalizer<T> row = normalizer_of<kThreads>(x, classes);
+  const Normalizer<T> row = normalizer_of<kThreads>(x, classes, 1);
   const T lse = row.most + log(row.sum);
   const Pair<T> sums = sum_row<kThreads, Pair<T>>(
       classes, [=](std::int64_t c) { return Pair<T>{share(c), share(c) * (lse - x[c])}; });
@@ -177,6 +197,15 @@ void sum_class_weights(const CrossEntropyRows& in, T* sum) {
   reduce_by(ClassWeights<T>{{}, static_cast<const T*>(in.weight), sum}, line_shape(in.classes));
 }
 
+// Launches the kernel whose threads fit the shape.
+template <class Args, class T>
+void launch_lines(const CrossEntropyRows& in, void (*column)(Args, const T*),
+                  void (*short_row)(Args, const T*), void (*long_row)(Args, const T*),
+                  const Args& args, const T* classes) {
+  if (in.inner == 1) return launch_rows(in.rows, in.classes, short_row, long_row, args, classes);
+  if (in.rows > 0) launch(column, {blocks_of(in.rows, kBlock), kBlock}, args, classes);
+}
+
 template <class T>
 void forward(const CrossEntropy& args) {
   const CrossEntropyRows& in = args.in;
@@ -185,8 +214,8 @@ void forward(const CrossEntropy& args) {
   T* total = static_cast<T*>(args.total);
   if (args.grad_x) sum_class_weights(in, classes);
   reduce_by(TargetWeights<T>{{}, in, total}, line_shape(in.rows));
-  launch_rows(in.rows, in.classes, forward_kernel<kWarp, T>, forward_kernel<kBlock, T>, args,
-              classes);
+  launch_lines(in, forward_kernel<1, T>, forward_kernel<kWarp, T>, forward_kernel<kBlock, T>, args,
+               classes);
   const bool mean = in.reduction == Reduction::mean;
   reduce_by(LossSum<T>{{},
                        static_cast<const T*>(args.losses),
@@ -201,8 +230,8 @@ void backward(const CrossEntropyBackward& args) {
   const Scratch weight_sum(sizeof(T));
   T* classes = static_cast<T*>(weight_sum.data);
   sum_class_weights(args.in, classes);
-  launch_rows(args.in.rows, args.in.classes, backward_kernel<kWarp, T>, backward_kernel<kBlock, T>,
-              args, classes);
+  launch_lines(args.in, backward_kernel<1, T>, backward_kernel<kWarp, T>,
+               backward_kernel<kBlock, T>, args, classes);
 }
 
 template <class T>

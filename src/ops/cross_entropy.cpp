@@ -41,14 +41,17 @@ Problem prepare(const char* op, const Tensor& x, const Tensor& target,
                 const std::string& reduction, double label_smoothing, bool normalized) {
   TILEGRAD_CHECK(is_floating(x.dtype), not_implemented, op, ": not implemented for dtype ",
                  info(x.dtype).name, "; expected a floating one");
-  TILEGRAD_CHECK(x.ndim() == 2, value, op,
-                 ": argument 'input': expected shape (rows, classes), got ", x.shape.str());
+  TILEGRAD_CHECK(x.ndim() == 2 || x.ndim() == 3, value, op,
+                 ": argument 'input': expected shape (rows, classes) or (images, classes, pixels), "
+                 "got ",
+                 x.shape.str());
+  const std::int64_t inner = x.ndim() == 3 ? x.shape[2] : 1, rows = x.shape[0] * inner;
   TILEGRAD_CHECK(target.dtype == DType::int64 || target.dtype == DType::uint8, runtime, op,
                  ": argument 'target': expected class indices of dtype int64, got ",
                  info(target.dtype).name);
-  TILEGRAD_CHECK(target.ndim() == 1 && target.shape[0] == x.shape[0], value, op,
-                 ": argument 'target': expected shape (", x.shape[0], ",) to match input ",
-                 x.shape.str(), ", got ", target.shape.str());
+  TILEGRAD_CHECK(target.ndim() == 1 && target.shape[0] == rows, value, op,
+                 ": argument 'target': expected shape (", rows, ",) to match input ", x.shape.str(),
+                 ", got ", target.shape.str());
   TILEGRAD_CHECK(x.device() == target.device(), runtime, op,
                  ": expected all tensors on one device, got ", x.device().str(), " and ",
                  target.device().str());
@@ -77,8 +80,9 @@ Problem prepare(const char* op, const Tensor& x, const Tensor& target,
   p.rows.weight = weight ? p.weight.bytes() : nullptr;
   p.rows.ignore_index = ignore_index;
   p.rows.label_smoothing = label_smoothing;
-  p.rows.rows = x.shape[0];
+  p.rows.rows = rows;
   p.rows.classes = classes;
+  p.rows.inner = inner;
   return p;
 }
 
@@ -90,7 +94,7 @@ py::tuple cross_entropy(const char* op, const Tensor& x, const Tensor& target,
                         bool wants_grad) {
   const Problem p =
       prepare(op, x, target, weight, ignore_index, reduction, label_smoothing, normalized);
-  const Dims rows{x.shape[0]};
+  const Dims rows{p.rows.rows};
   Tensor losses = empty(rows, x.dtype, x.device(), op), lse = empty(rows, x.dtype, x.device(), op);
   Tensor loss = empty({}, x.dtype, x.device(), op), total = empty({}, x.dtype, x.device(), op);
   CrossEntropy args{.in = p.rows,
@@ -164,10 +168,10 @@ Tensor cross_entropy_backward(const char* op, const Tensor& grad, const Tensor& 
   const Problem p =
       prepare(op, x, target, weight, ignore_index, reduction, label_smoothing, normalized);
   const bool each = p.rows.reduction == Reduction::none;
-  TILEGRAD_CHECK(grad.dtype == x.dtype && grad.numel() == (each ? x.shape[0] : 1), runtime, op,
+  TILEGRAD_CHECK(grad.dtype == x.dtype && grad.numel() == (each ? p.rows.rows : 1), runtime, op,
                  ": argument 'grad': expected the shape and dtype of the loss, got ",
                  grad.shape.str(), " of ", info(grad.dtype).name);
-  TILEGRAD_CHECK(lse.dtype == x.dtype && lse.is_contiguous() && lse.numel() == x.shape[0] &&
+  TILEGRAD_CHECK(lse.dtype == x.dtype && lse.is_contiguous() && lse.numel() == p.rows.rows &&
                      total.dtype == x.dtype && total.numel() == 1,
                  runtime, op, ": expected lse and total as the forward call returned them");
   const Tensor dense_grad = contiguous(grad);

@@ -12,15 +12,17 @@ namespace {
 constexpr std::int64_t kIgnored = -100;
 
 struct Problem {
-  std::int64_t rows, classes;
+  std::int64_t rows, classes, inner;
   bool normalized;
   double smoothing;
   Array<double> x, weight;
   Array<std::int64_t> target;
 
-  Problem(std::int64_t rows, std::int64_t classes, bool normalized, double smoothing)
+  Problem(std::int64_t rows, std::int64_t classes, bool normalized, double smoothing,
+          std::int64_t inner = 1)
       : rows(rows),
         classes(classes),
+        inner(inner),
         normalized(normalized),
         smoothing(smoothing),
         x(Array<double>::random(rows * classes, 1)),
@@ -32,13 +34,16 @@ struct Problem {
       target[n] = n % 5 == 4 ? kIgnored : static_cast<std::int64_t>(random.next() % 1000) % classes;
   }
 
+  double score(std::int64_t n, std::int64_t c) const {
+    return x[(n / inner * classes + c) * inner + n % inner];
+  }
   double row_loss(std::int64_t n) const {
     if (target[n] == kIgnored) return 0;
     double sum = 0, smooth = 0;
-    for (std::int64_t c = 0; c < classes; ++c) sum += std::exp(x[n * classes + c]);
+    for (std::int64_t c = 0; c < classes; ++c) sum += std::exp(score(n, c));
     const double lse = normalized ? 0 : std::log(sum);
-    for (std::int64_t c = 0; c < classes; ++c) smooth += weight[c] * (lse - x[n * classes + c]);
-    return (1 - smoothing) * weight[target[n]] * (lse - x[n * classes + target[n]]) +
+    for (std::int64_t c = 0; c < classes; ++c) smooth += weight[c] * (lse - score(n, c));
+    return (1 - smoothing) * weight[target[n]] * (lse - score(n, target[n])) +
            smoothing / static_cast<double>(classes) * smooth;
   }
   double mean_loss() const {
@@ -73,9 +78,17 @@ void check(Problem p, double tolerance) {
     p.x[i] = middle;
   }
   const Array<T> x = converted<T>(p.x), weight = converted<T>(p.weight);
-  const CrossEntropyRows in{
-      DTypeOf<T>::value,   p.normalized, Reduction::mean, x.values.get(), p.target.values.get(),
-      weight.values.get(), kIgnored,     p.smoothing,     p.rows,         p.classes};
+  const CrossEntropyRows in{DTypeOf<T>::value,
+                            p.normalized,
+                            Reduction::mean,
+                            x.values.get(),
+                            p.target.values.get(),
+                            weight.values.get(),
+                            kIgnored,
+                            p.smoothing,
+                            p.rows,
+                            p.classes,
+                            p.inner};
   for_each_isa([&](Isa isa) {
     Array<T> row_losses(p.rows), lse(p.rows), grad_x(p.x.size, T{-7});
     Array<T> loss(1), total(1), grad(1, T{2});
@@ -88,6 +101,13 @@ void check(Problem p, double tolerance) {
            CrossEntropyBackward{in, grad_x.data(), grad.data(), lse.data(), total.data()});
     for (std::int64_t i = 0; i < p.x.size; ++i)
       ASSERT_NEAR(static_cast<double>(grad_x[i]), 2 * slope[i], 3e-7) << i;
+    if (p.normalized) return;
+    run_on(
+        isa, cross_entropy_kernel,  // the gradient in the same pass
+        CrossEntropy{in, row_losses.data(), lse.data(), loss.data(), total.data(), grad_x.data()});
+    expect_close(row_losses, losses, p.rows, tolerance, tolerance);
+    for (std::int64_t i = 0; i < p.x.size; ++i)
+      ASSERT_NEAR(static_cast<double>(grad_x[i]), slope[i], 3e-7) << i;
   });
 }
 
@@ -97,6 +117,16 @@ TEST(CrossEntropy, LossAndGradient) {
       for (std::int64_t classes : {1, 3, 31, 32, 100}) {
         check<float>(Problem(7, classes, normalized, smoothing), 2e-6);
         check<double>(Problem(7, classes, normalized, smoothing), 1e-13);
+      }
+}
+
+// Images: two whole groups of registers, single registers and what fills none.
+TEST(CrossEntropy, ScoresOfARowApart) {
+  for (bool normalized : {false, true})
+    for (double smoothing : {0.0, 0.2})
+      for (std::int64_t inner : {2, 7, 16, 64, 151}) {
+        check<float>(Problem(2 * inner, 5, normalized, smoothing, inner), 2e-6);
+        check<double>(Problem(2 * inner, 5, normalized, smoothing, inner), 1e-13);
       }
 }
 

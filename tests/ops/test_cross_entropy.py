@@ -26,7 +26,7 @@ def labels(*shape: int, classes: int, ignored: int | None = None) -> np.ndarray:
     return values
 
 
-SHAPES = [(4, 3), (3, 10), (7, 100), (2, 5, 3), (2, 3, 4, 5)]
+SHAPES = [(4, 3), (3, 10), (7, 100), (2, 5, 3), (2, 3, 4, 5), (2, 4, 5, 17)]
 
 
 @pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
@@ -139,6 +139,21 @@ def test_float32_and_layouts() -> None:
     check(lambda m, x, t: functional(m).cross_entropy(x * 1e4, t), x, target, rtol=1e-4)
 
 
+def test_images_in_both_memory_formats() -> None:
+    x, target = randn(2, 21, 9, 15, dtype=np.float32), labels(2, 9, 15, classes=21)
+    for channels_last in (False, True):
+
+        def loss(m, x, t, channels_last=channels_last):
+            if channels_last:
+                x = x.contiguous(memory_format=m.channels_last)
+            return functional(m).cross_entropy(x, t, label_smoothing=0.1)
+
+        check(loss, x, target)
+    x[0, 3, 2, 1] = np.nan
+    x[1, 4, 5, 6] = np.inf
+    check(lambda m, x, t: functional(m).cross_entropy(x, t, reduction="none"), x, target)
+
+
 def test_one_row_and_no_rows() -> None:
     check(lambda m, x, t: functional(m).cross_entropy(x, t), randn(5), np.array(3))
     check(
@@ -150,6 +165,11 @@ def test_one_row_and_no_rows() -> None:
             lambda m, x, t: functional(m).cross_entropy(x, t, reduction=reduction),
             randn(0, 5),
             none,
+        )
+        check(
+            lambda m, x, t: functional(m).cross_entropy(x, t, reduction=reduction),
+            randn(2, 5, 0, 3),
+            np.zeros((2, 0, 3), np.int64),
         )
 
 
@@ -168,6 +188,7 @@ def test_second_derivative(reduction: str) -> None:
         return m.autograd.grad((loss**2).sum(), x, create_graph=True)[0]
 
     check(slope, randn(4, 5), labels(4, classes=5, ignored=-100))
+    check(slope, randn(2, 5, 3, 2), labels(2, 3, 2, classes=5, ignored=-100))
 
 
 def test_same_bits_for_every_thread_count() -> None:

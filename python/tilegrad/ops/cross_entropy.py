@@ -108,7 +108,7 @@ def _index_loss(
     reduction: str,
     label_smoothing: float,
 ) -> Any:
-    """Brings every accepted shape to (rows, classes) and back."""
+    """Brings every accepted shape to (rows, classes) or (images, classes, pixels) and back."""
     if input.ndim == 2 and target.ndim == 1:
         if input.shape[0] != target.shape[0]:
             raise ValueError(
@@ -129,10 +129,17 @@ def _index_loss(
             raise RuntimeError(
                 f"{op}: Expected target size {list(shape)}, got {list(target.shape)}"
             )
-        rows = input.movedim(1, -1).reshape(-1, input.shape[1])
-        labels = target.reshape(-1)
+        rows, labels = _rows_of_images(input), target.reshape(-1)
     loss = _row_loss(op, rows, labels, weight, ignore_index, reduction, label_smoothing)
     return loss.reshape(shape) if reduction == "none" and shape is not None else loss
+
+
+def _rows_of_images(input: Any) -> Any:
+    """Scores of pixels as they lie in memory: (pixels, classes) or (images, classes, pixels)."""
+    last = input.movedim(1, -1)
+    if last.is_contiguous():
+        return last.reshape(-1, input.shape[1])
+    return input.reshape(*input.shape[:2], math.prod(input.shape[2:]))
 
 
 def _row_loss(op: str, input: Any, target: Any, weight: Any, *options: Any) -> Any:
@@ -184,6 +191,12 @@ def _composed_backward(
 ) -> Any:
     """The formula of the kernel (csrc/ops/cross_entropy.cpp), in ops that can be differentiated."""
     classes = input.shape[1]
+    if input.ndim == 3:  # images: with the classes last
+        options = (ignore_index, reduction, label_smoothing, normalized)
+        last = input.movedim(1, -1)
+        rows = last.reshape(target.numel(), classes)
+        slope = _composed_backward(grad, total, rows, target, weight, *options)
+        return slope.reshape(last.shape).movedim(-1, 1)
     counted = (target != ignore_index).to(input.dtype).unsqueeze(1)
     index = _C.arange(0, classes, 1, _C.int64, input.device)
     chosen = (index == target.unsqueeze(1)).to(input.dtype) * counted
