@@ -25,10 +25,11 @@ namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 static constexpr std::int64_t kAccumulators = 64;  // of one leaf of a row
 static constexpr std::int64_t kRowLeaf = 4096;     // elements: 64 per accumulator
 static constexpr std::int64_t kShortRow = 16;      // below, lanes are not worth their combination
-static constexpr std::int64_t kVectorRow = 256;    // to here one register of accumulators suffices
-static constexpr std::int64_t kColumnBlock = 256;  // outputs side by side
-static constexpr std::int64_t kColumnRun = 64;     // rows summed one after the other ...
-static constexpr std::int64_t kColumnLeaf = 1024;  // ... and rows of a leaf
+static constexpr std::int64_t kVectorRow = 2048;   // to here four registers of accumulators suffice
+static constexpr std::int64_t kColumnBlock = 1024;  // outputs side by side, a page of floats;
+static constexpr std::int64_t kNarrowBlock = 256;   // fewer where threads would have no work
+static constexpr std::int64_t kColumnRun = 64;      // rows summed one after the other ...
+static constexpr std::int64_t kColumnLeaf = 1024;   // ... and rows of a leaf
 
 static constexpr std::int64_t ceil_divide(std::int64_t size, std::int64_t step) {
   return (size + step - 1) / step;
@@ -166,21 +167,23 @@ static void walk_reduced(const ReduceShape& shape, const T* x, std::int64_t begi
 
 // Adds `blocks` blocks of kAccumulators elements to the accumulators, some registers' worth at a
 // time: as a loop over an array GCC keeps these in memory, at the price of a store for each load.
+// Eight registers hold them all but in the baseline set, and the row is read once, in order.
 template <class Op, class T = typename Op::Element>
 [[gnu::noinline]] static void accumulate_blocks(const T* x, std::int64_t blocks, T center,
                                                 T* accumulators) {
-  constexpr std::int64_t together = 4, width = kLanes<T>;
+  constexpr std::int64_t width = kLanes<T>;
+  constexpr std::int64_t together = std::min<std::int64_t>(8, kAccumulators / width);
   const Vec<T> middle = Vec<T>{} + center;
   for (std::int64_t first = 0; first < kAccumulators; first += together * width) {
     Vec<T> sum[together];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int v = 0; v < together; ++v) sum[v] = load(accumulators + first + v * width);
     const T* from = x + first;
     for (std::int64_t block = 0; block < blocks; ++block, from += kAccumulators)
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int v = 0; v < together; ++v)
         sum[v] = Op::combine_each(sum[v], Op::lift_each(load(from + v * width), middle));
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int v = 0; v < together; ++v) store(accumulators + first + v * width, sum[v]);
   }
 }
@@ -286,14 +289,20 @@ static A* leaf_results(const Reduce& args, std::int64_t leaves) {
       thread_scratch(static_cast<std::size_t>(leaves * args.shape.kept()) * sizeof(A)));
 }
 
-// A contiguous row of kLanes elements or more in one register of accumulators; the last register of
-// the row overlaps the one before, of which the elements in common count once.
+// A contiguous row of kLanes elements or more in kApart registers of accumulators; the last
+// register of the row overlaps the one before, of which the elements in common count once.
 template <class Op, class T = typename Op::Element>
 static T reduce_vector_row(const T* x, std::int64_t count, T center) {
   constexpr std::int64_t width = kLanes<T>;
   const Vec<T> middle = Vec<T>{} + center, nothing = Vec<T>{} + Op::identity();
-  Vec<T> sum = Op::combine_each(nothing, Op::lift_each(load(x), middle));
-  std::int64_t i = width;
+  Vec<T> sums[kApart] = {nothing, nothing, nothing, nothing};
+  std::int64_t i = 0;
+  for (; i + kApart * width <= count; i += kApart * width)
+#pragma GCC unroll 4
+    for (int k = 0; k < kApart; ++k)
+      sums[k] = Op::combine_each(sums[k], Op::lift_each(load(x + i + k * width), middle));
+  Vec<T> sum =
+      Op::combine_each(Op::combine_each(sums[0], sums[1]), Op::combine_each(sums[2], sums[3]));
   for (; i + width <= count; i += width)
     sum = Op::combine_each(sum, Op::lift_each(load(x + i), middle));
   if (i < count) {
@@ -361,20 +370,23 @@ static void reduce_columns(const Reduce& args) {
   const ReduceShape& shape = args.shape;
   const std::int64_t kept = shape.kept(), reduced = shape.reduced(), columns = shape.kept_shape[0];
   const std::int64_t leaves = std::max<std::int64_t>(1, ceil_divide(reduced, kColumnLeaf));
-  const std::int64_t blocks = ceil_divide(columns, kColumnBlock);
+  // Every output has its own tree, so the width of a block may depend on the number of threads.
+  const std::int64_t tasks = kept / columns * ceil_divide(columns, kColumnBlock) * leaves;
+  const std::int64_t width = tasks >= 2 * num_threads() ? kColumnBlock : kNarrowBlock;
+  const std::int64_t blocks = ceil_divide(columns, width);
   A* partial = leaf_results<A>(args, leaves);
   const std::int64_t work =
-      std::min(columns, kColumnBlock) * std::clamp<std::int64_t>(reduced, 1, kColumnLeaf);
+      std::min(columns, width) * std::clamp<std::int64_t>(reduced, 1, kColumnLeaf);
   const A* center = static_cast<const A*>(args.center);
   parallel_for(kept / columns * blocks * leaves, std::max<std::int64_t>(1, kGrain / work),
                [&](std::int64_t begin, std::int64_t end) {
                  for (std::int64_t task = begin; task < end; ++task) {
                    const std::int64_t l = task % leaves, block = task / leaves % blocks;
-                   const std::int64_t first = block * kColumnBlock;
+                   const std::int64_t first = block * width;
                    const std::int64_t o = task / leaves / blocks * columns + first;
                    const T* x = static_cast<const T*>(args.x) +
                                 offset_of(o, shape.kept_ndim, shape.kept_shape, shape.kept_strides);
-                   reduce_column_leaf<Op>(shape, x, std::min(kColumnBlock, columns - first),
+                   reduce_column_leaf<Op>(shape, x, std::min(width, columns - first),
                                           l * kColumnLeaf, std::min((l + 1) * kColumnLeaf, reduced),
                                           center == nullptr ? nullptr : center + o,
                                           partial + l * kept + o);
