@@ -22,7 +22,7 @@ struct Found {
 template <bool largest, class T>
 static bool better(T x, T best) {
   if constexpr (std::is_floating_point_v<T>)
-    return (largest ? x > best : x < best) || (x != x && best == best);
+    return (largest ? x > best : x < best) | ((x != x) & (best == best));  // without branches
   else return largest ? x > best : x < best;
 }
 
@@ -31,18 +31,28 @@ static bool same(T a, T b) {
   return a == b || (a != a && b != b);
 }
 
+// A few elements, one after the other: value and position together.
+template <bool largest, class T>
+static Found<T> search_few(const T* x, std::int64_t begin, std::int64_t end) {
+  Found<T> found{x[begin], begin};
+  for (std::int64_t i = begin + 1; i < end; ++i) {
+    const bool replace = better<largest>(x[i], found.value);
+    found.value = replace ? x[i] : found.value;
+    found.index = replace ? i : found.index;
+  }
+  return found;
+}
+
 template <bool largest, class T>
 static Found<T> search_leaf(const T* x, std::int64_t begin, std::int64_t end) {
-  T best = x[begin];
+  if (end - begin < 2 * kLanes) return search_few<largest>(x, begin, end);
+  T best = x[begin], lanes[kLanes];
   std::int64_t i = begin;
-  if (end - begin >= 2 * kLanes) {
-    T lanes[kLanes];
-    std::copy_n(x + begin, kLanes, lanes);
-    for (i += kLanes; i + kLanes <= end; i += kLanes)
-      for (std::int64_t j = 0; j < kLanes; ++j)
-        lanes[j] = better<largest>(x[i + j], lanes[j]) ? x[i + j] : lanes[j];
-    for (T value : lanes) best = better<largest>(value, best) ? value : best;
-  }
+  std::copy_n(x + begin, kLanes, lanes);
+  for (i += kLanes; i + kLanes <= end; i += kLanes)
+    for (std::int64_t j = 0; j < kLanes; ++j)
+      lanes[j] = better<largest>(x[i + j], lanes[j]) ? x[i + j] : lanes[j];
+  for (T value : lanes) best = better<largest>(value, best) ? value : best;
   for (; i < end; ++i) best = better<largest>(x[i], best) ? x[i] : best;
   std::int64_t index = begin;
   while (!same(x[index], best)) ++index;
