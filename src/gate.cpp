@@ -61,13 +61,35 @@ PyObject* call_by_rule(PyObject* self, PyObject* const* args, Py_ssize_t count, 
 }
 
 // What autocast computes in float32 on CUDA devices besides losses, PyTorch's list.
-const std::set<std::string> kFullPrecision = {
-    "acos",       "asin",       "cosh",   "cross_entropy", "cross_entropy_soft",
-    "cumprod",    "cumsum",     "erfinv", "exp",           "expm1",
-    "group_norm", "layer_norm", "log",    "log10",         "log1p",
-    "log2",       "norm",       "pow",    "prod",          "log_softmax",
-    "rms_norm",   "reciprocal", "rsqrt",  "sinh",          "softmax",
-    "softplus",   "sum",        "tan"};
+const std::set<std::string> kFullPrecision = {"acos",
+                                              "asin",
+                                              "cosh",
+                                              "cross_entropy",
+                                              "cross_entropy_soft",
+                                              "cross_entropy_shares",
+                                              "cumprod",
+                                              "cumsum",
+                                              "erfinv",
+                                              "exp",
+                                              "expm1",
+                                              "group_norm",
+                                              "layer_norm",
+                                              "log",
+                                              "log10",
+                                              "log1p",
+                                              "log2",
+                                              "norm",
+                                              "pow",
+                                              "prod",
+                                              "log_softmax",
+                                              "rms_norm",
+                                              "reciprocal",
+                                              "rsqrt",
+                                              "sinh",
+                                              "softmax",
+                                              "softplus",
+                                              "sum",
+                                              "tan"};
 thread_local bool keeps_full_precision = false;
 
 // A call with halves: by its rule, or as autocast wants it.
