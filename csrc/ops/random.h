@@ -30,6 +30,7 @@ struct RandomFill {
   std::uint64_t range = 0;  // 0 stands for 2^64
   RandomState* state;
   std::uint64_t key = 0;
+  bool one_by_one = false;  // normal numbers never in blocks: what PyTorch does off row-major order
 };
 
 // y[i] = 1 with probability p[i], else 0; both contiguous, of one floating dtype.

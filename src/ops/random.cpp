@@ -93,6 +93,7 @@ void fill(const Tensor& target, RandomFill args, Generator& generator) {
   args.y = y.bytes();
   args.size = y.numel();
   args.state = &generator.state;
+  args.one_by_one = !target.is_contiguous();
   if (args.size > 0 && !y.device().is_cpu()) args.key = draw_key(generator);
   if (args.size > 0)
     run(random_kernel, y.device(), args, 0);  // with the GIL: it guards the generator

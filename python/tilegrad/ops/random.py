@@ -19,7 +19,7 @@ from ..tensor import Tensor
 from ._generator import Generator, _source, _source_on, default_generator, seed_devices
 from ._register import method, put_out, takes_tensors
 from .binary import zero_backward
-from .fill import _device, _dtype, _finish, _like, _shape, empty
+from .fill import _device, _dtype, _finish, _shape, empty, memory_like
 
 __all__ = [
     "Generator",
@@ -177,14 +177,16 @@ def rand_like(
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    memory_format: Any = None,
 ) -> Tensor:
     """Uniform numbers in [0, 1) in the shape, dtype and device of ``input``.
 
     Raises TypeError if ``input`` is not a tensor, NotImplementedError for a dtype that is not
     floating.
     """
-    shape, dtype, device = _like(input, dtype, device)
-    return rand(shape, generator=generator, dtype=dtype, device=device, requires_grad=requires_grad)
+    output = memory_like(input, dtype, device, memory_format)
+    _C.uniform_(output, 0, 1, _source(generator, output))
+    return _finish(output, requires_grad)
 
 
 @takes_tensors
@@ -195,16 +197,16 @@ def randn_like(
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    memory_format: Any = None,
 ) -> Tensor:
     """Normal numbers in the shape, dtype and device of ``input``.
 
     Raises TypeError if ``input`` is not a tensor, NotImplementedError for a dtype that is not
     floating.
     """
-    shape, dtype, device = _like(input, dtype, device)
-    return randn(
-        shape, generator=generator, dtype=dtype, device=device, requires_grad=requires_grad
-    )
+    output = memory_like(input, dtype, device, memory_format)
+    _C.normal_(output, 0, 1, _source(generator, output))
+    return _finish(output, requires_grad)
 
 
 @takes_tensors
@@ -215,6 +217,7 @@ def randint_like(
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    memory_format: Any = None,
     **kwargs: Any,
 ) -> Tensor:
     """Integers from ``low`` (0) below ``high`` in the shape, dtype and device of ``input``.
@@ -222,12 +225,11 @@ def randint_like(
     Raises TypeError if ``input`` is not a tensor, RuntimeError for an empty range and for bounds
     that the dtype cannot hold.
     """
-    shape, dtype, device = _like(input, dtype, device)
     if len(args) == 1 and "high" not in kwargs:
         kwargs["high"] = args[0]
         args = ()
-    low, high, _ = _randint_arguments(*args, size=shape, **kwargs)
-    output = _C.empty(shape, dtype, device)
+    low, high, _ = _randint_arguments(*args, size=input.shape, **kwargs)
+    output = memory_like(input, dtype, device, memory_format)
     _C.random_integers_(output, low, high, _source(generator, output))
     return _finish(output, requires_grad)
 
