@@ -77,7 +77,7 @@ static __global__ void __launch_bounds__(kBlock, 2)
   __shared__ FloatShared shared;
   if (threadIdx.x == 0)
     shared.place = tile_place((args.rows + kFloatTile - 1) / kFloatTile,
-                              (args.columns + kFloatTile - 1) / kFloatTile, kFloatTile);
+                              (args.columns + kFloatTile - 1) / kFloatTile, kFloatTile, kFloatTile);
   __syncthreads();
   const TilePlace& place = shared.place;
   FloatChunk<kXAlongInner> x;

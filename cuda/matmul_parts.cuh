@@ -63,14 +63,14 @@ struct TilePlace {
   std::int64_t row, column, batch;
 };
 static __device__ inline TilePlace tile_place(std::int64_t row_tiles, std::int64_t column_tiles,
-                                              int tile) {
+                                              int tile_rows, int tile_columns) {
   constexpr std::int64_t kGroup = 8;
   const std::int64_t tiles = row_tiles * column_tiles, number = blockIdx.x;
   const std::int64_t batch = number / tiles, rest = number % tiles;
   const std::int64_t first = rest / (kGroup * column_tiles) * kGroup;
   const std::int64_t size = min(kGroup, row_tiles - first);
   const std::int64_t within = rest - first * column_tiles;
-  return {(first + within % size) * tile, within / size * tile, batch};
+  return {(first + within % size) * tile_rows, within / size * tile_columns, batch};
 }
 
 static inline std::int64_t tiles_along(std::int64_t size, int tile) {
