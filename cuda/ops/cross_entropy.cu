@@ -7,6 +7,7 @@
 
 #include <limits>
 
+#include "flag.cuh"
 #include "reduce.cuh"
 #include "rows.cuh"
 
@@ -177,8 +178,37 @@ void sum_class_weights(const CrossEntropyRows& in, T* sum) {
   reduce_by(ClassWeights<T>{{}, static_cast<const T*>(in.weight), sum}, line_shape(in.classes));
 }
 
+struct CheckLabel {
+  CrossEntropyRows in;
+  std::int64_t* checked;
+  int* flag;
+  __device__ void operator()(std::int64_t row) const {
+    const std::int64_t target = in.target[row];
+    const bool bad = (target < 0 || target >= in.classes) && target != in.ignore_index;
+    checked[row] = bad ? in.ignore_index : target;
+    if (bad) raise_flag(flag);
+  }
+};
+
+// Elsewhere the host has looked at the labels; while a graph is captured it cannot. Then those out
+// of range are ignored, and whoever waits for a replay is told.
+class CheckedLabels {
+ public:
+  explicit CheckedLabels(CrossEntropyRows& in)
+      : memory_(is_capturing() ? static_cast<std::size_t>(in.rows) * sizeof(std::int64_t) : 0) {
+    if (memory_.data == nullptr) return;
+    auto* const checked = static_cast<std::int64_t*>(memory_.data);
+    for_each_index(in.rows, CheckLabel{in, checked, fault_of_captured()});
+    in.target = checked;
+  }
+
+ private:
+  Scratch memory_;
+};
+
 template <class T>
-void forward(const CrossEntropy& args) {
+void forward(CrossEntropy args) {
+  const CheckedLabels labels(args.in);
   const CrossEntropyRows& in = args.in;
   const Scratch weight_sum(sizeof(T));
   T* classes = static_cast<T*>(weight_sum.data);
@@ -197,7 +227,8 @@ void forward(const CrossEntropy& args) {
 }
 
 template <class T>
-void backward(const CrossEntropyBackward& args) {
+void backward(CrossEntropyBackward args) {
+  const CheckedLabels labels(args.in);
   const Scratch weight_sum(sizeof(T));
   T* classes = static_cast<T*>(weight_sum.data);
   sum_class_weights(args.in, classes);
