@@ -15,6 +15,8 @@
 
 namespace tilegrad::cuda {
 
+inline constexpr int kDepth = 8;  // of the inner dimension, at a time
+
 inline constexpr int kFloatTile = 128;
 using FloatTile = GatherTile<float, kFloatTile, kFloatTile, 8, 8>;
 using FloatStage = float[kDepth][kFloatTile + 4];

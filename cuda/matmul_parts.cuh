@@ -2,19 +2,11 @@
 // the sum.
 #pragma once
 
-#include <type_traits>
-
-#include "half.h"
 #include "launch.cuh"
 #include "ops/matmul.h"
+#include "sums.cuh"
 
 namespace tilegrad::cuda {
-
-template <class T>
-inline constexpr bool kIsHalf = std::is_same_v<T, BFloat16> || std::is_same_v<T, Half>;
-// What elements of T are summed in.
-template <class T>
-using Sum = std::conditional_t<kIsHalf<T>, float, T>;
 
 template <class T>
 struct Operands {

@@ -15,42 +15,12 @@
 // multiprocessor.
 #include "ops/attention.h"
 
+#include "attention_halves.cuh"
 #include "attention_tiles.cuh"
 #include "scratch.cuh"
 
 namespace tilegrad::cuda {
 namespace {
-
-// A block's place: a tile of rows, and the features of the result that it makes.
-struct Place {
-  int matrix, batch, head, key_head;  // a grid has less than 2^31 blocks
-  std::int64_t first;
-  int feature;
-};
-
-// Numbers count the features fastest; the last tiles begin first, since with a causal mask their
-// way is the longest.
-template <class T>
-__device__ Place place_of(const AttentionProblem& p, std::int64_t heads, std::int64_t rows,
-                          int features, std::int64_t parts) {
-  std::int64_t rest = blockIdx.x;
-  Place place;
-  place.feature = static_cast<int>(rest % parts) * features;
-  rest /= parts;
-  const std::int64_t tiles = (rows + kTile<T> - 1) / kTile<T>;
-  place.first = (tiles - 1 - rest % tiles) * kTile<T>;
-  place.matrix = static_cast<int>(rest / tiles);
-  place.batch = static_cast<int>(place.matrix / heads);
-  place.head = static_cast<int>(place.matrix % heads);
-  place.key_head = static_cast<int>(place.head / p.group);
-  return place;
-}
-
-// The keys that some query of the tile sees.
-template <class T>
-__device__ std::int64_t keys_seen(const AttentionProblem& p, std::int64_t first_query) {
-  return p.causal ? min(p.keys, first_query + kTile<T>) : p.keys;
-}
 
 // Points the block's operands to those heads; everybody must have finished with those before.
 template <class T, int kWide>
@@ -181,16 +151,18 @@ __global__ void __launch_bounds__(kBlock, 2)
 
 // D, one warp per query.
 template <class T>
-__global__ void __launch_bounds__(kBlock) deltas_kernel(const AttentionBackward args, T* deltas) {
+__global__ void __launch_bounds__(kBlock)
+    deltas_kernel(const AttentionBackward args, Sum<T>* deltas) {
   const AttentionProblem& p = args.problem;
   const std::int64_t row = (static_cast<std::int64_t>(blockIdx.x) * kBlock + threadIdx.x) / kWarp;
   if (row >= p.batch * p.heads * p.queries) return;
   const std::int64_t matrix = row / p.queries, query = row % p.queries;
   const auto y = rows_of_head<T>(args.y, matrix / p.heads, matrix % p.heads, 0, 0);
   const auto grad = rows_of_head<T>(args.grad_y, matrix / p.heads, matrix % p.heads, 0, 0);
-  T sum{0};
+  Sum<T> sum{0};
   for (std::int64_t f = threadIdx.x % kWarp; f < p.value_features; f += kWarp)
-    sum += y.data[query * y.row_stride + f] * grad.data[query * grad.row_stride + f];
+    sum += static_cast<Sum<T>>(y.data[query * y.row_stride + f]) *
+           static_cast<Sum<T>>(grad.data[query * grad.row_stride + f]);
   sum = warp_reduce(sum, Add{});
   if (threadIdx.x % kWarp == 0) deltas[row] = sum;
 }
@@ -321,8 +293,8 @@ __global__ void __launch_bounds__(kBlock) factors_kernel(const AttentionDropout 
   const DropoutDraw draw(args.dropout);
   for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * kBlock + threadIdx.x;
        i < args.rows * args.keys; i += step)
-    static_cast<T*>(args.factors)[i] = kept(row_hash(args.seed, i / args.keys), i % args.keys,
-                                            draw.limit, static_cast<T>(draw.scale));
+    static_cast<T*>(args.factors)[i] = kept(row_hash(args.seed.read(), i / args.keys),
+                                            i % args.keys, draw.limit, static_cast<T>(draw.scale));
 }
 
 // --- launches ---
@@ -356,12 +328,8 @@ void forward(const Attention& args) {
 }
 
 template <class T>
-void backward(const AttentionBackward& args) {
+void sum_gradients(const AttentionBackward& args, const T* deltas) {
   const AttentionProblem& p = args.problem;
-  const std::int64_t rows = p.batch * p.heads * p.queries;
-  const Scratch scratch(static_cast<std::size_t>(rows) * sizeof(T));
-  T* deltas = static_cast<T*>(scratch.data);
-  if (rows > 0) launch(deltas_kernel<T>, {blocks_of(rows, kBlock / kWarp), kBlock}, args, deltas);
   with_width<T, 4>(p.features, [&](auto wide) {
     const std::int64_t parts = parts_of(p.features, kSide * wide);
     const std::int64_t blocks = p.batch * p.heads * tiles_of<T>(p.queries) * parts;
@@ -375,16 +343,30 @@ void backward(const AttentionBackward& args) {
   if (blocks > 0) launch(key_kernel<T, kWide>, {blocks_of(blocks, 1), kBlock}, args, deltas, parts);
 }
 
+template <class T>
+void backward(const AttentionBackward& args) {
+  const AttentionProblem& p = args.problem;
+  const std::int64_t rows = p.batch * p.heads * p.queries;
+  const Scratch scratch(static_cast<std::size_t>(rows) * sizeof(Sum<T>));
+  auto* const deltas = static_cast<Sum<T>*>(scratch.data);
+  if (rows > 0) launch(deltas_kernel<T>, {blocks_of(rows, kBlock / kWarp), kBlock}, args, deltas);
+  if constexpr (kIsHalf<T>) return differentiate_attention_of_halves<T>(args, deltas);
+  else sum_gradients<T>(args, deltas);
+}
+
 }  // namespace
 
 void attention(const Attention& args) {
-  visit_floating(args.problem.dtype,
-                 [&](auto type) { forward<typename decltype(type)::type>(args); });
+  visit_stored(args.problem.dtype, [&](auto type) {
+    using T = typename decltype(type)::type;
+    if constexpr (kIsHalf<T>) attend_halves<T>(args);
+    else forward<T>(args);
+  });
 }
 
 void attention_backward(const AttentionBackward& args) {
-  visit_floating(args.problem.dtype,
-                 [&](auto type) { backward<typename decltype(type)::type>(args); });
+  visit_stored(args.problem.dtype,
+               [&](auto type) { backward<typename decltype(type)::type>(args); });
 }
 
 void attention_dropout(const AttentionDropout& args) {

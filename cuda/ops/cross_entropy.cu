@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "divide.cuh"
+#include "flag.cuh"
 #include "reduce.cuh"
 #include "rows.cuh"
 
@@ -228,8 +229,40 @@ void launch_lines(const CrossEntropyRows& in, void (*column)(Args, const T*),
   if (in.rows > 0) launch(column, {blocks_of(in.rows, kBlock), kBlock}, args, classes);
 }
 
+struct CheckLabel {
+  const std::int64_t* target;
+  std::int64_t classes, instead;
+  std::int64_t* checked;
+  int* flag;
+  __device__ void operator()(std::int64_t row) const {
+    const std::int64_t label = target[row];
+    const bool bad = (label < 0 || label >= classes) && label != instead;
+    checked[row] = bad ? instead : label;
+    if (bad) raise_flag(flag);
+  }
+};
+
+// Elsewhere the host has looked at the labels; while a graph is captured it cannot. Then `instead`
+// stands for those out of range, and whoever waits for a replay is told.
+class CheckedLabels {
+ public:
+  template <class Rows>
+  CheckedLabels(Rows& in, std::int64_t instead)
+      : memory_(is_capturing() ? static_cast<std::size_t>(in.rows) * sizeof(std::int64_t) : 0) {
+    if (memory_.data == nullptr) return;
+    auto* const checked = static_cast<std::int64_t*>(memory_.data);
+    for_each_index(in.rows,
+                   CheckLabel{in.target, in.classes, instead, checked, fault_of_captured()});
+    in.target = checked;
+  }
+
+ private:
+  Scratch memory_;
+};
+
 template <class T>
-void forward(const CrossEntropy& args) {
+void forward(CrossEntropy args) {
+  const CheckedLabels labels(args.in, args.in.ignore_index);
   const CrossEntropyRows& in = args.in;
   const Scratch weight_sum(sizeof(T));
   T* classes = static_cast<T*>(weight_sum.data);
@@ -248,7 +281,8 @@ void forward(const CrossEntropy& args) {
 }
 
 template <class T>
-void backward(const CrossEntropyBackward& args) {
+void backward(CrossEntropyBackward args) {
+  const CheckedLabels labels(args.in, args.in.ignore_index);
   const Scratch weight_sum(sizeof(T));
   T* classes = static_cast<T*>(weight_sum.data);
   sum_class_weights(args.in, classes);
@@ -289,7 +323,9 @@ void cross_entropy_soft(const CrossEntropySoft& args) {
   });
 }
 
-void cross_entropy_shares(const CrossEntropyShares& args) {
+void cross_entropy_shares(const CrossEntropyShares& given) {
+  CrossEntropyShares args = given;
+  const CheckedLabels labels(args, 0);
   visit_floating(args.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     independent_rows<T>(args, shares_kernel<kWarp, T>, shares_kernel<kBlock, T>);

@@ -1,6 +1,7 @@
 // Two-operand arithmetic: promotion, broadcasting, in-place rules.
 #include "ops/binary.h"
 
+#include "../cuda/runtime.h"
 #include "bind.h"
 #include "dispatch.h"
 #include "gate.h"
@@ -79,11 +80,16 @@ Device device_of(const Operand& x, const Operand& other) {
   return other.is_tensor() ? other.tensor->device() : Device{};
 }
 
-void reject_zero_divisor(BinaryOp op, const Tensor& other) {
+// Of divisors on a card the host must wait for a copy. While a graph is captured it cannot; kernels
+// divide by zero without harm. A Python number is looked at here, whatever the device.
+void reject_zero_divisor(BinaryOp op, const Operand& other, DType dtype) {
   const bool divides = op == BinaryOp::floor_divide || op == BinaryOp::trunc_divide ||
                        op == BinaryOp::remainder || op == BinaryOp::fmod;
-  if (!divides || is_floating(other.dtype)) return;
-  const Tensor wide = on_host(to_dtype(other, DType::int64));
+  if (!divides || is_floating(dtype) || is_complex(dtype)) return;
+  const Tensor given =
+      other.is_tensor() ? *other.tensor : scalar_tensor(other.scalar, dtype, Device{});
+  if (!given.device().is_cpu() && cuda::is_capturing()) return;
+  const Tensor wide = on_host(to_dtype(to_dtype(given, dtype), DType::int64));
   const std::int64_t* divisor = wide.data<std::int64_t>();
   for (std::int64_t i = 0, count = wide.numel(); i < count; ++i)
     TILEGRAD_CHECK(divisor[i] != 0, runtime, name_of(op), ": integer division by zero");
@@ -133,7 +139,6 @@ void compute(BinaryOp op, const Tensor& y, const Tensor& x, const Tensor& other,
     if (wants_order(x, y)) return compute(op, y, copy_in_order_of(y, x), other, alpha);
     if (wants_order(other, y)) return compute(op, y, x, copy_in_order_of(y, other), alpha);
   }
-  reject_zero_divisor(op, other);
   Binary args{.op = op,
               .dtype = x.dtype,
               .alpha = alpha.as_double(),
@@ -146,6 +151,7 @@ Tensor binary(BinaryOp op, const Operand& x, const Operand& other, const Scalar&
   const DType dtype = compute_dtype(op, x, other);
   check_dtype(op, dtype);
   check_alpha(op, alpha, dtype);
+  reject_zero_divisor(op, other, dtype);
   const Device device = device_of(x, other);
   // Nothing to convert: the common case, kept free of copies of the operands.
   if (x.is_tensor() && other.is_tensor() && x.tensor->dtype == dtype &&
@@ -174,6 +180,7 @@ void binary_in_place(BinaryOp op, const Tensor& x, const Operand& other, const S
                  info(x.dtype).name);
   check_dtype(op, dtype);
   check_alpha(op, alpha, dtype);
+  reject_zero_divisor(op, other, dtype);
   Tensor b = as_tensor(other, dtype, x.device(), name_of(op));
   TILEGRAD_CHECK(broadcast_shapes(x.shape, b.shape, name_of(op)) == x.shape, runtime, name_of(op),
                  "_: output with shape ", x.shape.str(), " doesn't match the broadcast shape ",

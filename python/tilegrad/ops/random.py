@@ -3,8 +3,10 @@
 The generator is the Mersenne Twister (Matsumoto and Nishimura, 1998). With one seed, ``rand``,
 ``randn``, ``randint``, ``randperm``, ``uniform_`` and ``normal_`` give the numbers of PyTorch's CPU
 generator (normal numbers up to rounding). One thread draws, in the order of the elements in
-memory, so the numbers do not depend on the number of threads. ``generator=None`` stands for the
-default one of the tensor's device, which :func:`manual_seed` seeds.
+memory, so the numbers do not depend on the number of threads. On a CUDA device the generator only
+supplies a key for each call, and the card draws from the stream of that key; the numbers are not
+those of the CPU. ``generator=None`` stands for the default one of the tensor's device, which
+:func:`manual_seed` seeds.
 """
 
 from __future__ import annotations
@@ -163,10 +165,11 @@ def randperm(
 
     (n). Raises RuntimeError for a negative ``n``, TypeError for one that is not an integer.
     """
-    output = _C.randperm(n, _source_on(generator, _device(device)))
+    where = _device(device)
+    output = _C.randperm(n, _source_on(generator, where), where)
     if dtype is not None:
         output = _C.to_dtype(output, dtype)
-    return _finish(_C.to_device(output, _device(device)), requires_grad)
+    return _finish(output, requires_grad)
 
 
 @takes_tensors
@@ -253,7 +256,8 @@ def normal(
         return output
     if not isinstance(mean, Tensor) and not isinstance(std, Tensor):
         raise TypeError("normal: expected a tensor 'mean' or 'std', or the argument 'size'")
-    lowest = std.min().item() if isinstance(std, Tensor) and std.numel() else std
+    checked = isinstance(std, Tensor) and std.numel() and not _is_captured(std)
+    lowest = std.min().item() if checked else std
     if not isinstance(lowest, Tensor) and lowest < 0:
         raise RuntimeError(f"normal expects std >= 0.0, but found std {lowest}")
     given, (mean, std) = (
@@ -267,6 +271,11 @@ def normal(
     if needs_grad(*given):
         record(output, zero_backward, given)
     return output
+
+
+def _is_captured(x: Any) -> bool:
+    """Whether nothing may wait for what the tensor holds: a CUDA graph is being captured."""
+    return x.is_cuda and _C.cuda_is_capturing()
 
 
 @method()
