@@ -13,10 +13,10 @@
 // rows or columns; otherwise boxes of 64 rows or columns, and in each a row for every element of
 // the inner dimension. Descriptors tell wgmma which.
 //
-//   128 x 128  3 stages of 32 KiB: 97 KiB of shared memory, up to 112 registers; 2 blocks, 18 warps
-//              per multiprocessor. A step multiplies 32 pairs per byte that it reads.
-//   128 x 256  4 stages of 48 KiB: 193 KiB of shared memory, up to 224 registers, 128 of them sums;
-//              1 block, 9 warps. 43 pairs per byte, and 77 bytes of shared memory per clock.
+//   128 x 128  3 stages of 32 KiB, 97 KiB of shared memory; 90 registers, 64 of them sums; 2
+//              blocks, 18 warps per multiprocessor. 32 pairs are multiplied per byte that is read.
+//   128 x 256  4 stages of 48 KiB, 193 KiB of shared memory; 154 registers, 128 of them sums; 1
+//              block, 9 warps. 43 pairs per byte.
 #pragma once
 
 #include "hopper.cuh"

@@ -75,7 +75,7 @@ __global__ void take_turns(int* y) {
     __syncwarp();
     arrive(turns[warp]);
   }
-  if (warp == 3) *y = sum;
+  if (threadIdx.x == 96) *y = sum;
 }
 
 TEST(EmulationOfHopper, BarriersOrderWarps) {
@@ -291,7 +291,7 @@ int place_across(int outer, int inner, int spread) {  // 64 elements of the oute
 
 constexpr int kXBytes = 64 * 128;
 
-enum class Slip { none, no_async_fence, no_fence, no_wait, early_overwrite, other_lane };
+enum class Slip { none, no_async_fence, no_fence, early_overwrite, other_lane, off_pattern };
 
 struct ProductArguments {
   const void *x, *other;  // (64, inner), (inner, columns)
@@ -331,14 +331,13 @@ __global__ void multiply_once(const ProductArguments args) {
   const unsigned group = 1024u * static_cast<unsigned>(args.spread);
   std::uint64_t x_descriptor = tile_descriptor(x, 4 * group, group);
   if (args.slip == Slip::other_lane && thread == 5) x_descriptor = moved(x_descriptor, 32);
+  if (args.slip == Slip::off_pattern) x_descriptor = moved(x_descriptor, 128);
   if (args.slip != Slip::no_fence) fence_products();
   multiply_tiles<T, kColumns, kXTransposed, kOtherTransposed>(
       sum, x_descriptor, tile_descriptor(other, 4 * group, group));
   commit_products();
-  if (args.slip == Slip::early_overwrite) {
+  if (args.slip == Slip::early_overwrite && thread == 0)
     *place(x, kXTransposed, 0, 0) = static_cast<const T*>(args.x)[1];
-    fence_async_proxy();
-  }
   for_each_sum([&](int at, float value) { args.early[at] = value; });
   wait_for_products<0>(sum);
   for_each_sum([&](int at, float value) { args.sum[at] = value; });
@@ -421,6 +420,8 @@ TEST(EmulationOfHopper, MistakesWithProductsShow) {
   EXPECT_GT(wrong_after(Slip::early_overwrite), 0);
   const std::string lanes = complaint_of([&] { wrong_after(Slip::other_lane); });
   EXPECT_TRUE(contains(lanes, "different descriptors")) << lanes;
+  const std::string pattern = complaint_of([&] { wrong_after(Slip::off_pattern); });
+  EXPECT_TRUE(contains(pattern, "from a round address on")) << pattern;
 }
 
 TEST(EmulationOfHopper, TheDeviceCanBeAnotherCard) {

@@ -143,24 +143,24 @@ TEST(EmulationOfWarpgroups, WhatFollowsTheSum) {
   }
 }
 
-// x (4, 1, rows, inner) @ other (1, 5, inner, columns), and batches that merge into one dimension.
+// x (2, 1, rows, inner) @ other (1, 3, inner, columns), and batches that merge into one dimension.
 TEST(EmulationOfWarpgroups, Batches) {
   constexpr std::int64_t rows = 70, columns = 72, inner = 40;
-  Array<Half> x = Problem<Half>::random(20 * rows * inner, 81);
-  Array<Half> other = Problem<Half>::random(20 * inner * columns, 82);
+  Array<Half> x = Problem<Half>::random(6 * rows * inner, 81);
+  Array<Half> other = Problem<Half>::random(6 * inner * columns, 82);
   Problem<Half> problem({rows, columns, inner, false, false});
-  problem.y = Array<Half>(20 * rows * columns);
+  problem.y = Array<Half>(6 * rows * columns);
   Matmul args = problem.arguments();
   args.x = x.data(), args.other = other.data(), args.y = problem.y.data();
   args.batch_ndim = 2;
-  args.batch_shape[0] = 5, args.batch_shape[1] = 4;  // innermost first
+  args.batch_shape[0] = 3, args.batch_shape[1] = 2;  // innermost first
   args.x_batch_strides[1] = rows * inner;
   args.other_batch_strides[0] = inner * columns;
   compare<Half, 128>(problem, args);
-  args.x_batch_strides[0] = rows * inner, args.x_batch_strides[1] = 5 * rows * inner;
-  args.other_batch_strides[1] = 5 * inner * columns;
+  args.x_batch_strides[0] = rows * inner, args.x_batch_strides[1] = 3 * rows * inner;
+  args.other_batch_strides[1] = 3 * inner * columns;
   compare<Half, 128>(problem, args);
-  args.x_batch_strides[0] = 4 * rows * inner, args.x_batch_strides[1] = rows * inner;
+  args.x_batch_strides[0] = 2 * rows * inner, args.x_batch_strides[1] = rows * inner;
   compare<Half, 256>(problem, args);
 }
 

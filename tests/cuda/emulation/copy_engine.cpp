@@ -52,7 +52,6 @@ std::vector<State*> new_barriers;  // since the last fence
 // --- the async proxy's view of dynamic shared memory ---
 
 std::vector<unsigned char> view;
-std::uint64_t changes = 0;  // of the view
 
 unsigned char* dynamic_bytes() { return static_cast<unsigned char*>(dynamic_shared()); }
 
@@ -64,7 +63,6 @@ bool is_dynamic(const void* data, std::size_t bytes) {
 // What copies bring, threads see too.
 void write_chunk(unsigned char* to, const unsigned char* chunk) {
   std::copy_n(chunk, 16, to);
-  ++changes;
   if (is_dynamic(to, 16)) std::copy_n(chunk, 16, view.data() + (to - dynamic_bytes()));
 }
 
@@ -183,7 +181,10 @@ void land(const Copy& copy) {
 void begin_copy(const Copy& copy, const std::source_location& where) {
   if (!state_of(copy.barrier, where).fenced)
     fail_block("the copy engine does not know this barrier: fence_async_proxy() is missing", where);
-  under_way.push_back(copy);
+  {
+    const Unseen unseen;
+    under_way.push_back(copy);
+  }
   if (chosen_order() == Order::reverse) land_a_copy();
 }
 
@@ -202,20 +203,19 @@ std::uint32_t shared_address(const void* data) {
 unsigned char async_byte(std::uint32_t address, const std::source_location& where) {
   if (address < kDynamicShared || address - kDynamicShared >= view.size())
     fail_block("a product reads past dynamic shared memory", where);
-  return view[address - kDynamicShared];
+  const std::uint32_t offset = address - kDynamicShared;
+  return view[offset] == dynamic_bytes()[offset] ? view[offset] : 0xff;
 }
 
-std::uint64_t async_changes() { return changes; }
-
 void fence_async_proxy() {
-  ++changes;
+  const Unseen unseen;
   view.assign(dynamic_bytes(), dynamic_bytes() + dynamic_shared_bytes());
   for (State* barrier : new_barriers) barrier->fenced = 1;
   new_barriers.clear();
 }
 
 void begin_async_block() {
-  ++changes;
+  const Unseen unseen;
   view.assign(dynamic_shared_bytes(), 0xff);
   under_way.clear();
   new_barriers.clear();
@@ -225,6 +225,7 @@ void begin_async_block() {
 bool copies_are_under_way() { return !under_way.empty(); }
 
 bool land_a_copy() {
+  const Unseen unseen;
   if (under_way.empty()) return false;
   const std::size_t number =
       chosen_order() == Order::shuffled ? random_number() % under_way.size() : 0;
@@ -237,6 +238,7 @@ bool land_a_copy() {
 void init_barrier(void* barrier, unsigned arrivals, const std::source_location& where) {
   if (arrivals == 0 || arrivals >= kMostArrivals)
     fail_block("a barrier counts 1 to 2^20 - 2 arrivals", where);
+  const Unseen unseen;
   State& state = *static_cast<State*>(barrier);
   state.arrivals = state.pending = arrivals;
   state.parity = state.fenced = 0;

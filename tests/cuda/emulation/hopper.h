@@ -4,7 +4,8 @@
 // Two of their properties make mistakes show. What they do in the background happens at a time of
 // the emulation's choice: a copy as late as it may in forward order, at once in reverse order, at
 // some time in shuffled order; a product when it is waited for. And they see shared memory as it
-// was when a thread last called fence_async_proxy(), but for what copies have brought.
+// was when a thread last called fence_async_proxy(), but for what copies have brought, and noise
+// where it has changed since.
 #pragma once
 
 #include <cstddef>
@@ -60,9 +61,9 @@ void begin_async_block();  // a block begins, its shared memory is noise
 bool land_a_copy();        // lets one copy arrive; false if none is under way
 bool copies_are_under_way();
 
-// The byte at a shared address, as the async proxy sees it, and how often that has changed.
+// The byte at a shared address, as the async proxy sees it; noise if a thread has changed it since
+// the last fence_async_proxy(), which the async proxy may have seen or not.
 unsigned char async_byte(std::uint32_t address, const std::source_location& where);
-std::uint64_t async_changes();
 // The address with chunks exchanged; the mode is that of descriptors: 0 none, 1 by 128 bytes, 2 by
 // 64, 3 by 32.
 std::uint32_t swizzled(std::uint32_t address, unsigned mode);

@@ -18,6 +18,8 @@
 
 #if defined(EMULATION_THREAD_SANITIZER)
 #include <sanitizer/tsan_interface.h>
+extern "C" void __tsan_ignore_thread_begin();
+extern "C" void __tsan_ignore_thread_end();
 #endif
 
 dim3 gridDim, blockDim;
@@ -375,6 +377,14 @@ void fail_block(const char* complaint, const std::source_location& where) {
   wait(State::failed, "fail_block", where);  // does not return
   std::abort();
 }
+
+#if defined(EMULATION_THREAD_SANITIZER)
+Unseen::Unseen() { __tsan_ignore_thread_begin(); }
+Unseen::~Unseen() { __tsan_ignore_thread_end(); }
+#else
+Unseen::Unseen() = default;
+Unseen::~Unseen() = default;
+#endif
 
 void happens_before([[maybe_unused]] const void* tag) {
 #if defined(EMULATION_THREAD_SANITIZER)

@@ -61,6 +61,15 @@ void wait_until(const char* what, Condition condition, const void* object, unsig
 void happens_before(const void* tag);
 void happens_after(const void* tag);
 
+// While it lives, the thread sanitizer looks away: what follows is done by no thread of the kernel.
+class Unseen {
+ public:
+  Unseen();
+  ~Unseen();
+  Unseen(const Unseen&) = delete;
+  Unseen& operator=(const Unseen&) = delete;
+};
+
 // The thread has done what a card leaves undefined: the grid ends with this complaint.
 [[noreturn]] void fail_block(const char* complaint, const std::source_location& where);
 

@@ -1,4 +1,5 @@
 // Products of a warpgroup: what each lane holds of them, and when they read shared memory.
+#include <array>
 #include <cstring>
 #include <deque>
 #include <map>
@@ -31,7 +32,9 @@ struct Thread {
   std::deque<std::vector<Product>> groups;
   std::map<float*, Sums> sums;
   bool fenced = false;  // since the last wait
+  std::uint64_t waits = 0;
 };
+std::uint64_t blocks = 0;    // so far
 std::deque<Thread> threads;  // those that have joined in; they do not move
 
 unsigned own_number() {
@@ -87,16 +90,20 @@ void check_descriptor(const Operand& operand, const std::source_location& where)
     fail_block("a descriptor has bits between its fields", where);
   if ((operand.descriptor >> 49 & 7) != 0)
     fail_block("the emulation knows descriptors without a base offset only", where);
+  constexpr unsigned kPatternRows[] = {1, 8, 4, 2};  // of 128 bytes
+  if (field(operand.descriptor, 0) / 128 % kPatternRows[operand.descriptor >> 62] != 0)
+    fail_block("without a base offset, chunks are exchanged from a round address on", where);
 }
 
-// All numbers of an operand, by rows of its outer dimension. The lanes and warps that multiply it
-// find it decoded unless shared memory has changed in between.
+// All numbers of an operand, by rows of its outer dimension. The lanes of a warp, between whose
+// turns nobody else has one, find it decoded.
 const std::vector<double>& decoded(const Product& product, const Operand& operand, int outers) {
   using Key = std::tuple<std::uint64_t, bool, int, ValueOfBits>;
   static std::map<Key, std::vector<double>> known;
-  static std::uint64_t changes_before = 0;
-  if (changes_before != async_changes()) known.clear();
-  changes_before = async_changes();
+  static std::array<std::uint64_t, 3> wait_before;
+  const std::array<std::uint64_t, 3> wait = {blocks, threadIdx.x / 32, own().waits};
+  if (wait_before != wait) known.clear();
+  wait_before = wait;
   std::vector<double>& values =
       known[{operand.descriptor, operand.transposed, outers, product.value}];
   if (!values.empty()) return values;
@@ -125,11 +132,35 @@ void multiply(const Product& product, std::vector<float>& sums) {
     }
 }
 
+// Multiplies all groups but the last `pending`, for this lane.
+void finish_groups(std::size_t pending) {
+  const Unseen unseen;
+  Thread& self = own();
+  ++self.waits;
+  while (self.groups.size() > pending) {
+    for (const Product& product : self.groups.front()) {
+      Sums& sums = self.sums[product.sum];
+      multiply(product, sums.values);
+      if (--sums.in_flight > 0) continue;
+      sums.left_behind = sums.values;
+      std::memcpy(product.sum, sums.values.data(), sums.values.size() * sizeof(float));
+    }
+    self.groups.pop_front();
+  }
+  self.fenced = false;
+}
+
 }  // namespace
 
-void begin_products() { threads.clear(); }
+void begin_products() {
+  ++blocks;
+  threads.clear();
+}
 
-void fence_products() { own().fenced = true; }
+void fence_products() {
+  const Unseen unseen;
+  own().fenced = true;
+}
 
 void multiply_tiles(const Operand& x, const Operand& other, float* sum, int columns,
                     int element_bytes, ValueOfBits value, const std::source_location& where) {
@@ -142,6 +173,7 @@ void multiply_tiles(const Operand& x, const Operand& other, float* sum, int colu
       if (descriptor != operand->descriptor)
         fail_block("the lanes of a warp have different descriptors", where);
   }
+  const Unseen unseen;
   const auto count = static_cast<std::size_t>(columns) / 2;
   Sums& sums = own().sums[sum];
   const bool touched = sums.left_behind.size() != count ||
@@ -157,24 +189,14 @@ void multiply_tiles(const Operand& x, const Operand& other, float* sum, int colu
 }
 
 void commit_products() {
+  const Unseen unseen;
   own().groups.push_back(std::move(own().open));
   own().open.clear();
 }
 
 void wait_for_products(int pending, const std::source_location& where) {
   wait_for_lanes("wait_for_products", 0xffffffffu, 0, where);  // all have issued theirs
-  Thread& self = own();
-  while (self.groups.size() > static_cast<std::size_t>(pending)) {
-    for (const Product& product : self.groups.front()) {
-      Sums& sums = self.sums[product.sum];
-      multiply(product, sums.values);
-      if (--sums.in_flight > 0) continue;
-      sums.left_behind = sums.values;
-      std::memcpy(product.sum, sums.values.data(), sums.values.size() * sizeof(float));
-    }
-    self.groups.pop_front();
-  }
-  self.fenced = false;
+  finish_groups(static_cast<std::size_t>(pending));
   wait_for_lanes("wait_for_products", 0xffffffffu, 1, where);  // the warp's operands are read
 }
 
