@@ -28,7 +28,10 @@ from torch._dynamo.utils import is_compile_supported
 from torch.fx.graph_module import GraphModule, _copy_attr
 from torch.jit.annotations import BroadcastingList2
 from torch.onnx.symbolic_helper import parse_args
-from torch.types import Device, _size
+from torch.distributed.algorithms.join import Joinable
+from torch.distributed.tensor import DTensor, Shard
+from torch.distributed.tensor.placement_types import Replicate
+from torch.types import Device, _dtype, _layout, _size
 from torch.utils._pytree import tree_map
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
@@ -53,6 +56,7 @@ with DisableTorchFunctionSubclass():
     print(double(torch.ones(2)).tolist(), is_compile_supported("cpu"))
 for wrong in (
     lambda: Tracer(()),
+    lambda: Shard(0),
     lambda: double(torch.ones(1, 1)),
     lambda: torch.fx.symbolic_trace(nn.ReLU()),
     lambda: torch.ops.load_library("ops.so"),
@@ -83,6 +87,7 @@ def test_a_library_that_names_compilers_can_be_imported() -> None:
     assert done.stdout.splitlines() == [
         "[2.0, 2.0] False",
         f"NotImplementedError torch.fx.Tracer: {nothing}",
+        "NotImplementedError torch.distributed.tensor.Shard: tilegrad runs in one process",
         "RuntimeError double: 2 dimensions",
         f"NotImplementedError torch.fx.symbolic_trace: {nothing}",
         "OSError ops.load_library: ops.so is built for PyTorch, tilegrad cannot load it",

@@ -18,18 +18,24 @@ from typing import Any
 __all__ = ["find_companion"]
 
 
+def _reason(path: str) -> str:
+    if path.startswith("torch.distributed."):
+        return "tilegrad runs in one process"
+    return "tilegrad traces, compiles and exports nothing"
+
+
 def _unmade(path: str) -> type:
     """A class that stands in annotations and under derived classes; making one raises."""
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        raise NotImplementedError(f"{path}: tilegrad traces, compiles and exports nothing")
+        raise NotImplementedError(f"{path}: {_reason(path)}")
 
     return type(path.rpartition(".")[2], (), {"__init__": __init__, "__module__": path})
 
 
 def _unable(path: str) -> Callable[..., Any]:
     def function(*args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError(f"{path}: tilegrad traces, compiles and exports nothing")
+        raise NotImplementedError(f"{path}: {_reason(path)}")
 
     return function
 
@@ -96,6 +102,9 @@ class _Keys(enum.Flag):
 _CLASSES = {
     "_dynamo": "OptimizedModule",
     "ao.quantization": "DeQuantStub QuantStub",
+    "distributed.algorithms.join": "Join Joinable JoinHook",
+    "distributed.tensor": "DTensor DeviceMesh Partial Placement Replicate Shard",
+    "distributed.tensor.placement_types": "Partial Placement Replicate Shard",
     "export": "Dim ExportedProgram",
     "fx": "Graph GraphModule Interpreter Node Proxy Tracer Transformer",
     "fx.graph_module": "GraphModule _CodeOnlyModule",
@@ -119,6 +128,17 @@ _FUNCTIONS: dict[str, dict[str, Any]] = {
     "_jit_internal": {"boolean_dispatch": None},
     "ao": {},
     "ao.quantization": {},
+    "distributed.algorithms": {},
+    "distributed.algorithms.join": {},
+    "distributed.tensor": {
+        "distribute_tensor": _unable("torch.distributed.tensor.distribute_tensor")
+    },
+    "distributed.tensor._utils": {
+        "compute_local_shape_and_global_offset": _unable(
+            "torch.distributed.tensor._utils.compute_local_shape_and_global_offset"
+        )
+    },
+    "distributed.tensor.placement_types": {},
     "export": {"export": _unable("torch.export.export")},
     "fx": {"wrap": _as_it_is, "symbolic_trace": _unable("torch.fx.symbolic_trace")},
     "fx.graph_module": {

@@ -62,6 +62,8 @@ def to(input: Any, *args: Any, **kwargs: Any) -> Any:
     if format is not None and format is not preserve_format:
         moved = to(input, *args, **{**kwargs, "memory_format": preserve_format})
         return contiguous(moved, memory_format=format)
+    if not args and not kwargs:
+        raise TypeError("to: expected a dtype, a device or a tensor, got no arguments")
     dtype, device, copy, non_blocking = _parse_to(*args, **kwargs)
     dtype = input.dtype if dtype is None else dtype
     device = input.device if device is None else device
@@ -94,9 +96,6 @@ def _parse_to(
     memory_format: Any = None,
 ) -> tuple:
     flags = []
-    given = args or any(x is not None for x in (dtype, device)) or copy or non_blocking
-    if not given and memory_format is None:
-        raise TypeError("to: expected a dtype, a device or a tensor, got no arguments")
     for arg in args:
         if isinstance(arg, bool):
             flags.append(arg)
