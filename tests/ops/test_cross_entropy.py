@@ -191,6 +191,7 @@ def test_second_derivative(reduction: str) -> None:
     check(slope, randn(2, 5, 3, 2), labels(2, 3, 2, classes=5, ignored=-100))
 
 
+@pytest.mark.host("threads are the CPU's")
 def test_same_bits_for_every_thread_count() -> None:
     x = tg.from_numpy(randn(5000, 50, dtype=np.float32)).requires_grad_()
     target = tg.from_numpy(labels(5000, classes=50))

@@ -248,6 +248,7 @@ def test_no_sequences(cell):
     check(program(cell, len(first)), randn(4, 0, 3), *first, *weights, grad=False)
 
 
+@pytest.mark.host("threads are the CPU's")
 @pytest.mark.parametrize("cell", CELLS)
 def test_every_number_of_threads_gives_the_same_bits(cell):
     first = [tg.from_numpy(x) for x in states(cell, 2, 50, 20, np.float32)]

@@ -328,7 +328,7 @@ def repeat_interleave(
     Without ``dim`` the input is flattened. With one argument: the positions 0, 1, ... so repeated.
     """
     if repeats is None:
-        return _C.from_numpy(_repeated_positions(input, input.numel()))
+        return _C.from_numpy(_repeated_positions(input, input.numel())).to(input.device)
     if dim is None:
         input, dim = flatten(input), 0
     size = input.shape[_dim(dim, input.ndim, "repeat_interleave")]
