@@ -29,6 +29,7 @@ from torch.fx.graph_module import GraphModule, _copy_attr
 from torch.jit.annotations import BroadcastingList2
 from torch.onnx.symbolic_helper import parse_args
 from torch.distributed.algorithms.join import Joinable
+from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.distributed.tensor import DTensor, Shard
 from torch.distributed.tensor.placement_types import Replicate
 from torch.types import Device, _dtype, _layout, _size
@@ -42,6 +43,11 @@ class Tracer(fx.Tracer):
     def __init__(self, leaves):
         self.leaves = leaves
         super().__init__()
+
+def symbolic(graph: torch._C.Graph, value: torch._C.Value):
+    return graph
+
+assert not isinstance(nn.ReLU(), FullyShardedDataParallel)
 
 @torch.library.register_fake("library::op")
 @torch.compiler.disable
@@ -198,3 +204,11 @@ def test_modules_inside_companions_are_attributes() -> None:
     assert row.tolist() == [0, 1, 2, 3, 4, 5, 7, 1, 1]
     for part, again in zip(parts, utils._unflatten_dense_tensors(row, parts), strict=True):
         assert again.shape == part.shape and bool((again == part).all())
+
+
+def test_the_gradient_of_softmax_that_some_programs_call() -> None:
+    grad, output = torch.randn(3, 4), torch.rand(3, 4)
+    expected = torch._softmax_backward_data(grad, output, 1, torch.float32)
+    ours = find_companion("_softmax_backward_data")
+    found = ours(tg.from_numpy(grad.numpy()), tg.from_numpy(output.numpy()), 1, tg.float32)
+    torch.testing.assert_close(torch.from_numpy(found.numpy()), expected)

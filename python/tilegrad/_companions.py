@@ -65,6 +65,12 @@ def _check_that(condition: bool, message: str = "") -> None:
     assert condition, message
 
 
+def _softmax_gradient(grad: Any, output: Any, dim: int, input_dtype: Any) -> Any:
+    """The gradient of the argument of a softmax from that of its ``output``."""
+    product = grad * output
+    return (product - output * product.sum(dim, keepdim=True)).to(input_dtype)
+
+
 def _load_library(path: Any) -> None:
     raise OSError(f"ops.load_library: {path} is built for PyTorch, tilegrad cannot load it")
 
@@ -100,9 +106,14 @@ class _Keys(enum.Flag):
 
 
 _CLASSES = {
+    "_C": "Graph Node Value",
     "_dynamo": "OptimizedModule",
     "ao.quantization": "DeQuantStub QuantStub",
     "distributed.algorithms.join": "Join Joinable JoinHook",
+    "distributed.fsdp": (
+        "BackwardPrefetch CPUOffload FullStateDictConfig FullyShardedDataParallel MixedPrecision "
+        "ShardedStateDictConfig ShardingStrategy StateDictType"
+    ),
     "distributed.tensor": "DTensor DeviceMesh Partial Placement Replicate Shard",
     "distributed.tensor.placement_types": "Partial Placement Replicate Shard",
     "export": "Dim ExportedProgram",
@@ -114,7 +125,11 @@ _CLASSES = {
     "onnx": "ExportOptions OperatorExportTypes TrainingMode",
 }
 _FUNCTIONS: dict[str, dict[str, Any]] = {
-    "": {"_assert": _check_that, "_check": _check},
+    "": {
+        "_assert": _check_that,
+        "_check": _check,
+        "_softmax_backward_data": _softmax_gradient,
+    },
     "_C": {
         "DispatchKey": _Keys,
         "DispatchKeySet": _Keys,
@@ -130,6 +145,7 @@ _FUNCTIONS: dict[str, dict[str, Any]] = {
     "ao.quantization": {},
     "distributed.algorithms": {},
     "distributed.algorithms.join": {},
+    "distributed.fsdp": {},
     "distributed.tensor": {
         "distribute_tensor": _unable("torch.distributed.tensor.distribute_tensor")
     },
