@@ -125,7 +125,7 @@ test-emulated: .venv-test/tools googletest
 	cmake --preset emulated -Dpybind11_DIR=$$(.venv-test/bin/python -m pybind11 --cmakedir) \
 	  -DPython_EXECUTABLE=$(CURDIR)/.venv-test/bin/python && \
 	cmake --build --preset emulated && \
-	PYTHONPATH=build/emulated/python .venv-test/bin/python -m pytest -n auto --device cuda \
+	PYTHONHASHSEED=0 PYTHONPATH=build/emulated/python .venv-test/bin/python -m pytest -n auto --device cuda \
 	  tests/cuda tests/ops
 
 clean:

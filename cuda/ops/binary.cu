@@ -53,7 +53,10 @@ template <class T>
 __device__ T floor_divide(T x, T other) {
   if constexpr (std::is_floating_point_v<T>) {
     if (other == T{0}) return x / other;
-    const T quotient = (x - remainder_of(x, other)) / other;  // exact up to one rounding
+    const T rest = fmod(x, other);
+    T quotient = (x - rest) / other;  // exact up to one rounding
+    if (rest != T{0} && (rest < T{0}) != (other < T{0})) quotient -= T{1};
+    if (quotient == T{0}) return copysign(T{0}, x / other);
     const T floored = floor(quotient);
     return quotient - floored > T{0.5} ? floored + T{1} : floored;
   } else {

@@ -45,7 +45,7 @@ def _as(x: Any, dtype: Any) -> Any:
 
 
 def _promoted(input: Any, other: Any) -> tuple[Any, Any]:
-    """Both as tensors of their common dtype; numbers, and what has no dimension, where the other is."""
+    """Tensors of the common dtype; numbers and what has no dimension go where the other is."""
     dtype = _C.result_type(input, other)
     pair = _as(input, dtype), _as(other, dtype)
     there = [x.device for x in pair if x.is_cuda]

@@ -275,6 +275,9 @@ class Optimizer:
                 if state.get(name) is None:
                     state[name] = _C.full(p.shape, value, p.dtype, p.device)
 
+    def _is_ours(self) -> bool:
+        return type(self).__module__.partition(".")[0] == __name__.partition(".")[0]
+
     def _placed(self, number: Any, parameter: Any, group: dict[str, Any]) -> Any:
         """A number of the state where the step looks for it."""
         moves = group.get("capturable") and self._counts_on_card and parameter.is_cuda
@@ -392,8 +395,10 @@ class Optimizer:
                     state[key] = value
                 else:
                     state[p] = {name: _fitted(p, name, x) for name, x in value.items()}
-                    if isinstance(step := state[p].get("step"), Tensor):
-                        state[p]["step"] = self._placed(step, p, groups[p])
+                    for name in self._scalar_states if self._is_ours() else ():
+                        if isinstance(number := state[p].get(name), Tensor):
+                            number = _C.to_device(number, _C.device("cpu"))
+                            state[p][name] = self._placed(number, p, groups[p])
         for group, saved in zip(self.param_groups, saved_groups, strict=True):
             saved["params"] = group["params"]
             if "param_names" in group:
@@ -411,7 +416,7 @@ class Optimizer:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        if type(self).__module__.partition(".")[0] != __name__.partition(".")[0]:
+        if not self._is_ours():
             return  # what the options and states of a user's optimizer are is the user's affair
         for group in self.param_groups:  # of an older version, with fewer options
             for name, default in self.defaults.items():
