@@ -24,6 +24,9 @@ namespace tilegrad::cuda {
 inline constexpr int kHalfThreads = 128;
 inline constexpr int kHalfRows = 64;  // of a block; kHalfRows / 16 warps
 inline constexpr int kForwardRows = 64, kBackwardRows = 32;
+// Of queries that the gradients of keys see at a time: sums of 128 features leave fewer registers.
+template <int kFeatures>
+inline constexpr int kSeenRows = kFeatures > 64 ? 16 : kBackwardRows;
 
 // Which operands begin and go on at multiples of 16 bytes.
 struct HalfAlignment {
@@ -278,7 +281,8 @@ static __global__ void __launch_bounds__(kHalfThreads, 2)
     running.advance(scores, result);
     if (p.dropout > 0)
       for_each_score<false>(scores, [&](int query, int key, float& weight) {
-        weight *= dropout_factor<float>(p, place.matrix, at.query + query, at.key + key);
+        weight *=
+            dropout_factor<float>(p, p.seed.read(), place.matrix, at.query + query, at.key + key);
       });
     wait_for_copies<0>();
     __syncthreads();
@@ -322,10 +326,10 @@ static __device__ void differentiate_halves(const AttentionBackward& args, const
       float& weight = weights.at[j][e];
       float& slope = slopes.at[j][e];
       weight = exp(weight - normalizer[2 * known]) * normalizer[2 * known + 1];
-      const float factor = p.dropout > 0
-                               ? dropout_factor<float>(p, place.batch * p.heads + place.head,
-                                                       place.query + query, place.key + key)
-                               : 1.0f;
+      const float factor = p.dropout > 0 ? dropout_factor<float>(
+                                               p, p.seed.read(), place.batch * p.heads + place.head,
+                                               place.query + query, place.key + key)
+                                         : 1.0f;
       slope = weight * (slope * factor - deltas[known]);
       weight *= factor;
     }
@@ -375,7 +379,7 @@ template <class T, int kFeatures>
 static __global__ void __launch_bounds__(kHalfThreads, 2)
     key_halves(const AttentionBackward args, const float* deltas, const HalfAlignment aligned) {
   __shared__ HalfRowTile<T, kHalfRows, kFeatures> keys, values;
-  __shared__ HalfRowTile<T, kBackwardRows, kFeatures> queries, grads;
+  __shared__ HalfRowTile<T, kSeenRows<kFeatures>, kFeatures> queries, grads;
   const AttentionProblem& p = args.problem;
   const Place place = place_of<float>(p, p.heads / p.group, p.keys, 0, 1);
   const int row = static_cast<int>(threadIdx.x) / kWarp * 16;
@@ -390,7 +394,7 @@ static __global__ void __launch_bounds__(kHalfThreads, 2)
     const int head = static_cast<int>(place.head * p.group) + shared_by;
 #pragma unroll 1
     for (std::int64_t first = p.causal ? place.first : 0; first < p.queries;
-         first += kBackwardRows) {
+         first += kSeenRows<kFeatures>) {
       __syncthreads();
       queries.load(rows_of_head<T>(p.query, place.batch, head, p.queries, p.features), first,
                    aligned.query);
@@ -399,7 +403,7 @@ static __global__ void __launch_bounds__(kHalfThreads, 2)
       commit_copies();
       wait_for_copies<0>();
       __syncthreads();
-      WarpScores<kBackwardRows / 8> scores, slopes;
+      WarpScores<kSeenRows<kFeatures> / 8> scores, slopes;
       multiply_features(keys, row, queries, scores);
       multiply_features(values, row, grads, slopes);
       const ScorePlace at = {place.batch, head, first, place.first + row};

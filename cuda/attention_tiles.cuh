@@ -82,6 +82,7 @@ struct AttentionShared {
   alignas(16) T weights[kTile<T>][kTile<T> + 4];
   alignas(16) T rows[kStage][kSide * kWide];
   HeadRows<T> query, key, value, grad_y;
+  std::uint64_t seed;  // of dropout: from here it is read anew each time and takes no register
 };
 
 // to[f][i] = x[first + i][feature + f]
@@ -236,10 +237,10 @@ static __device__ void mask_patch(const AttentionProblem& p, int batch, int head
 
 // The factor that dropout gives to a weight; rows are counted over all heads.
 template <class T>
-static __device__ T dropout_factor(const AttentionProblem& p, std::int64_t matrix,
-                                   std::int64_t query, std::int64_t key) {
+static __device__ T dropout_factor(const AttentionProblem& p, std::uint64_t seed,
+                                   std::int64_t matrix, std::int64_t query, std::int64_t key) {
   const DropoutDraw draw(p.dropout);
-  return kept(row_hash(p.seed.read(), matrix * p.queries + query), key, draw.limit,
+  return kept(row_hash(seed, matrix * p.queries + query), key, draw.limit,
               static_cast<T>(draw.scale));
 }
 

@@ -33,6 +33,7 @@ __device__ void open_heads(AttentionShared<T, kWide>& shared, const AttentionPro
     shared.key = rows_of_head<T>(p.key, batch, key_head, p.keys, p.features);
     shared.value = rows_of_head<T>(p.value, batch, key_head, p.keys, p.value_features);
     shared.grad_y = rows_of_head<T>(grad_y, batch, head, p.queries, p.value_features);
+    shared.seed = p.seed.read();
   }
   __syncthreads();
 }
@@ -124,7 +125,8 @@ __global__ void __launch_bounds__(kBlock, 2)
       for (int i = 0; i < kPatch<T>; ++i)
 #pragma unroll
         for (int j = 0; j < kPatch<T>; ++j)
-          scores[i][j] *= dropout_factor<T>(p, place.matrix, place.first + y + i, first + x + j);
+          scores[i][j] *=
+              dropout_factor<T>(p, shared.seed, place.matrix, place.first + y + i, first + x + j);
     }
     __syncthreads();  // the weights before these have been used up
     keep_patch(scores, shared.weights);
@@ -199,18 +201,20 @@ __device__ void weigh(const AttentionBackward& args, const T* deltas, int batch,
 
 // Slopes of weights after dropout become those of the scores, and weights those after dropout.
 template <bool kTransposed, class T>
-__device__ void differentiate(const AttentionBackward& args, const T* deltas, int batch, int head,
-                              std::int64_t query, std::int64_t key,
-                              T (&weights)[kPatch<T>][kPatch<T>],
+__device__ void differentiate(const AttentionBackward& args, const std::uint64_t& seed,
+                              const T* deltas, int batch, int head, std::int64_t query,
+                              std::int64_t key, T (&weights)[kPatch<T>][kPatch<T>],
                               T (&slopes)[kPatch<T>][kPatch<T>]) {
   const AttentionProblem& p = args.problem;
   const std::int64_t matrix = batch * p.heads + head;
 #pragma unroll
   for (int i = 0; i < kPatch<T>; ++i) {
-    const T delta = *Known<T>(args, deltas, matrix, query + i).delta;
+    const std::int64_t row = matrix * p.queries + min(query + i, p.queries - 1);
+    const T delta = deltas[row];
 #pragma unroll
     for (int j = 0; j < kPatch<T>; ++j) {
-      const T factor = p.dropout > 0 ? dropout_factor<T>(p, matrix, query + i, key + j) : T{1};
+      const T factor =
+          p.dropout > 0 ? dropout_factor<T>(p, seed, matrix, query + i, key + j) : T{1};
       T& weight = element<kTransposed>(weights, i, j);
       T& slope = element<kTransposed>(slopes, i, j);
       slope = weight * (slope * factor - delta);
@@ -236,8 +240,8 @@ __global__ void __launch_bounds__(kBlock, 2)
     weigh<false>(args, deltas, place.batch, place.head, place.first + y, first + x, scores);
     multiply_tiles(shared.grad_y, place.first, shared.value, first, shared.left, shared.right,
                    slopes);
-    differentiate<false>(args, deltas, place.batch, place.head, place.first + y, first + x, scores,
-                         slopes);
+    differentiate<false>(args, shared.seed, deltas, place.batch, place.head, place.first + y,
+                         first + x, scores, slopes);
     __syncthreads();
     keep_patch(slopes, shared.weights);
     multiply_rows(shared, shared.key, first, place.feature, sum);
@@ -255,7 +259,9 @@ __global__ void __launch_bounds__(kBlock, 2)
   __shared__ AttentionShared<T, kWide> shared;
   const AttentionProblem& p = args.problem;
   const std::int64_t key_heads = p.heads / p.group;
-  const Place place = place_of<T>(p, key_heads, p.keys, kSide * kWide, parts);
+  __shared__ Place place;  // not in registers, of which the loops need all
+  if (threadIdx.x == 0) place = place_of<T>(p, key_heads, p.keys, kSide * kWide, parts);
+  __syncthreads();
   const int y = threadIdx.x / kSide * kPatch<T>, x = threadIdx.x % kSide * kPatch<T>;
   T key_sum[kPatch<T>][kWide] = {}, value_sum[kPatch<T>][kWide] = {};
 #pragma unroll 1
@@ -270,8 +276,8 @@ __global__ void __launch_bounds__(kBlock, 2)
       weigh<true>(args, deltas, place.batch, head, first + x, place.first + y, scores);
       multiply_tiles(shared.value, place.first, shared.grad_y, first, shared.left, shared.right,
                      slopes);
-      differentiate<true>(args, deltas, place.batch, head, first + x, place.first + y, scores,
-                          slopes);
+      differentiate<true>(args, shared.seed, deltas, place.batch, head, first + x, place.first + y,
+                          scores, slopes);
       __syncthreads();
       keep_patch(scores, shared.weights);
       multiply_rows(shared, shared.grad_y, first, place.feature, value_sum);

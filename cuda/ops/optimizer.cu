@@ -53,7 +53,8 @@ struct Element {
 };
 
 template <class T, class Rule>
-__global__ void __launch_bounds__(kBlock) step_kernel(const Batch batch, const Rule rule) {
+__global__ void __launch_bounds__(kBlock, 4)  // of 64 registers: with fewer long rules would spill
+    step_kernel(const Batch batch, const Rule rule) {
   int low = 0, high = batch.count - 1;  // the last entry that begins at or before this block
   while (low < high) {
     const int middle = (low + high + 1) / 2;
