@@ -78,10 +78,11 @@ bench: install-for-tests
 	.venv-test/bin/python benchmarks/suite.py $(BENCH)
 	@for script in benchmarks/bench_*.py; do .venv-test/bin/python $$script || exit 1; done
 
-.venv-lint/tools: .venv-lint/made
-	.venv-lint/bin/python -m pip install -q $$($(PYTHON) -c "import re; \
+# What pyproject.toml lists for `lint`, or for `test`.
+.venv-lint/tools .venv-test/tools: .venv-%/tools: .venv-%/made
+	.venv-$*/bin/python -m pip install -q $$($(PYTHON) -c "import re; \
 	  text = open('pyproject.toml').read(); \
-	  print(*re.findall(r'\"(.+?)\"', re.search(r'^lint = \[(.*)\]', text, re.M).group(1)))")
+	  print(*re.findall(r'\"(.+?)\"', re.search(r'^$* = \[(.*)\]', text, re.M).group(1)))")
 	touch $@
 
 lint: .venv-lint/tools
@@ -112,17 +113,19 @@ gpu-tools:
 	curl -sL https://github.com/google/googletest/releases/download/v1.17.0/googletest-1.17.0.tar.gz | \
 	  tar xz -C build/gpu-tools && mv build/gpu-tools/googletest-1.17.0 build/gpu-tools/googletest
 
-# The card's own check, in under ten minutes, without a network; DRY=1: the emulated device.
-gpu-check:
-	$(PYTHON) tests/gpu_check.py $(if $(DRY),--dry)
+# The card's own check, in under ten minutes, with what the machine has: it may lack a network.
+# DRY=1: on the emulated device, in the environment of the tests.
+gpu-check: $(if $(DRY),.venv-test/tools googletest)
+	$(if $(DRY),PATH="$(CURDIR)/.venv-test/bin:$$PATH" .venv-test/bin/python,$(PYTHON)) \
+	  tests/gpu_check.py $(if $(DRY),--dry)
 
 # The Python tests of what has CUDA kernels, on the emulated device.
-test-emulated: .venv-test/made googletest
+test-emulated: .venv-test/tools googletest
 	export PATH="$(CURDIR)/.venv-test/bin:$$PATH"; \
 	cmake --preset emulated -Dpybind11_DIR=$$(.venv-test/bin/python -m pybind11 --cmakedir) \
 	  -DPython_EXECUTABLE=$(CURDIR)/.venv-test/bin/python && \
 	cmake --build --preset emulated && \
-	PYTHONPATH=build/emulated/python .venv-test/bin/python -m pytest -n auto --device cuda \
+	PYTHONHASHSEED=0 PYTHONPATH=build/emulated/python .venv-test/bin/python -m pytest -n auto --device cuda \
 	  tests/cuda tests/ops
 
 clean:

@@ -209,7 +209,7 @@ static void dropout_block(const AttentionProblem& p, const PanelPlace& place,
   const T scale = static_cast<T>(draw.scale);
   const std::int64_t row = (place.batch * p.heads + place.head) * p.queries + place.first;
   std::uint32_t hashes[kPanel<T>];
-  for (std::int64_t j = 0; j < kPanel<T>; ++j) hashes[j] = row_hash(p.seed, row + j);
+  for (std::int64_t j = 0; j < kPanel<T>; ++j) hashes[j] = row_hash(p.seed.read(), row + j);
   for (std::int64_t i = 0; i < keys; ++i)
     for (std::int64_t j = 0; j < kPanel<T>; ++j)
       factors[i * kPanel<T> + j] = kept(hashes[j], first_key + i, draw.limit, scale);

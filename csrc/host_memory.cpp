@@ -95,6 +95,10 @@ Cache& cache() {
   return *instance;
 }
 
+// Made when the library is loaded: were it made by a thread's first allocation, and did another
+// thread fork meanwhile, the child would wait for ever for the one that makes it.
+[[maybe_unused]] const Cache& made_early = cache();
+
 void* system_allocate(std::size_t bytes, std::size_t alignment) {
   void* data = nullptr;
   if (posix_memalign(&data, alignment, bytes) != 0) return nullptr;

@@ -55,10 +55,12 @@ void copy(void*, int to, const void*, int from, std::size_t, bool) {
 
 Graph begin_capture(int index, std::size_t) { refuse(index, "capture_begin"); }
 void end_capture(Graph) { refuse(0, "capture_end"); }
-void launch_graph(Graph) { refuse(0, "replay"); }
+void check_launchable(Graph) { refuse(0, "replay"); }
+void launch_graph(Graph, const StoredNumber*, std::size_t) { refuse(0, "replay"); }
 std::size_t graph_pool(Graph) { return 0; }
 std::size_t new_pool() { return 0; }
 void destroy_graph(Graph) {}
 bool is_capturing() { return false; }
+void refuse_while_capturing(const char*) {}
 
 }  // namespace tilegrad::cuda

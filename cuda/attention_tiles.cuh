@@ -23,6 +23,37 @@ inline constexpr int kPatch = sizeof(T) == 4 ? 4 : 2;
 template <class T>
 inline constexpr int kTile = kSide * kPatch<T>;  // 64 floats, 32 doubles
 
+// A block's place: a tile of rows, and the features of the result that it makes.
+struct Place {
+  int matrix, batch, head, key_head;  // a grid has less than 2^31 blocks
+  std::int64_t first;
+  int feature;
+};
+
+// Numbers count the features fastest; the last tiles begin first, since with a causal mask their
+// way is the longest.
+template <class T>
+static __device__ Place place_of(const AttentionProblem& p, std::int64_t heads, std::int64_t rows,
+                                 int features, std::int64_t parts) {
+  std::int64_t rest = blockIdx.x;
+  Place place;
+  place.feature = static_cast<int>(rest % parts) * features;
+  rest /= parts;
+  const std::int64_t tiles = (rows + kTile<T> - 1) / kTile<T>;
+  place.first = (tiles - 1 - rest % tiles) * kTile<T>;
+  place.matrix = static_cast<int>(rest / tiles);
+  place.batch = static_cast<int>(place.matrix / heads);
+  place.head = static_cast<int>(place.matrix % heads);
+  place.key_head = static_cast<int>(place.head / p.group);
+  return place;
+}
+
+// The keys that some query of the tile sees.
+template <class T>
+static __device__ std::int64_t keys_seen(const AttentionProblem& p, std::int64_t first_query) {
+  return p.causal ? min(p.keys, first_query + kTile<T>) : p.keys;
+}
+
 // Neighbours that are read at once.
 template <class T, int kCount>
 struct alignas(kCount * sizeof(T) < 16 ? kCount * sizeof(T) : 16) Pack {
@@ -51,6 +82,7 @@ struct AttentionShared {
   alignas(16) T weights[kTile<T>][kTile<T> + 4];
   alignas(16) T rows[kStage][kSide * kWide];
   HeadRows<T> query, key, value, grad_y;
+  std::uint64_t seed;  // of dropout: from here it is read anew each time and takes no register
 };
 
 // to[f][i] = x[first + i][feature + f]
@@ -205,10 +237,10 @@ static __device__ void mask_patch(const AttentionProblem& p, int batch, int head
 
 // The factor that dropout gives to a weight; rows are counted over all heads.
 template <class T>
-static __device__ T dropout_factor(const AttentionProblem& p, std::int64_t matrix,
-                                   std::int64_t query, std::int64_t key) {
+static __device__ T dropout_factor(const AttentionProblem& p, std::uint64_t seed,
+                                   std::int64_t matrix, std::int64_t query, std::int64_t key) {
   const DropoutDraw draw(p.dropout);
-  return kept(row_hash(p.seed, matrix * p.queries + query), key, draw.limit,
+  return kept(row_hash(seed, matrix * p.queries + query), key, draw.limit,
               static_cast<T>(draw.scale));
 }
 

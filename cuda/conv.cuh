@@ -5,6 +5,7 @@
 #include "ops/conv2d.h"
 #include "reduce.cuh"
 #include "scratch.cuh"
+#include "sums.cuh"
 
 namespace tilegrad::cuda {
 
@@ -31,41 +32,47 @@ static __device__ inline std::int64_t divide(std::int64_t a, std::int64_t b, std
 }
 
 // The output at place `to`, of that channel of all groups, whose products add up to `sum`: to the
-// last bit what batchnorm_forward, an addition and a ReLU give one by one.
+// last bit what batchnorm_forward, an addition and a ReLU give one by one. (Of halves, what they
+// give in float32, rounded once.)
 template <class T>
-static __device__ T followed(const Conv2d& c, std::int64_t channel, std::int64_t to, T sum) {
-  if (c.bias) sum += static_cast<const T*>(c.bias)[channel];
+static __device__ T followed(const Conv2d& c, std::int64_t channel, std::int64_t to, Sum<T> sum) {
+  using S = Sum<T>;
+  if (c.bias) sum += static_cast<const S*>(c.bias)[channel];
   if (c.mean) {
-    T scale = static_cast<const T*>(c.rstd)[channel];
-    if (c.norm_weight) scale *= static_cast<const T*>(c.norm_weight)[channel];
-    sum = (sum - static_cast<const T*>(c.mean)[channel]) * scale;
-    if (c.norm_bias) sum += static_cast<const T*>(c.norm_bias)[channel];
+    S scale = static_cast<const S*>(c.rstd)[channel];
+    if (c.norm_weight) scale *= static_cast<const S*>(c.norm_weight)[channel];
+    sum = (sum - static_cast<const S*>(c.mean)[channel]) * scale;
+    if (c.norm_bias) sum += static_cast<const S*>(c.norm_bias)[channel];
   }
-  if (c.residual) sum += static_cast<const T*>(c.residual)[to];
-  return c.relu && sum <= T{0} ? T{0} : sum;  // NaN stays
+  if (c.residual) sum += static_cast<S>(static_cast<const T*>(c.residual)[to]);
+  return static_cast<T>(c.relu && sum <= S{0} ? S{0} : sum);  // NaN stays
 }
 
 // Adds numbers up in order.
-template <class T>
+template <class From, class To>
 struct SumTo : Add {
-  using Accumulator = T;
-  const T* from;
-  T* to;
-  __device__ T identity() const { return T{0}; }
-  __device__ T lift(std::int64_t offset, std::int64_t) const { return from[offset]; }
-  __device__ void store(std::int64_t output, T sum) const { to[output] = sum; }
+  using Accumulator = Sum<From>;
+  const From* from;
+  To* to;
+  __device__ Accumulator identity() const { return Accumulator{0}; }
+  __device__ Accumulator lift(std::int64_t offset, std::int64_t) const {
+    return static_cast<Accumulator>(from[offset]);
+  }
+  __device__ void store(std::int64_t output, Accumulator sum) const {
+    to[output] = static_cast<To>(sum);
+  }
 };
 
 // to[i] = from[i] + from[size + i] + ...
 template <class T>
-static void add_runs(const T* from, T* to, std::int64_t size, std::int64_t runs) {
+static void add_runs(const Sum<T>* from, T* to, std::int64_t size, std::int64_t runs) {
   ReduceShape shape;
   shape.kept_ndim = shape.reduced_ndim = 1;
   shape.kept_shape[0] = size;
   shape.kept_strides[0] = 1;
   shape.reduced_shape[0] = runs;
   shape.reduced_strides[0] = size;
-  reduce_by(SumTo<T>{{}, from, to}, shape);
+  reduce_by(SumTo<Sum<T>, T>{{}, from, to}, shape);
 }
 
 // The sums of y per channel.
@@ -83,7 +90,8 @@ static void sum_channels(const Conv2d& c) {
   };
   add(pixels, 1);
   add(c.batch, channels * pixels);
-  reduce_by(SumTo<T>{{}, static_cast<const T*>(c.y), static_cast<T*>(c.bias_gradient)}, shape);
+  using S = Sum<T>;
+  reduce_by(SumTo<T, S>{{}, static_cast<const T*>(c.y), static_cast<S*>(c.bias_gradient)}, shape);
 }
 
 }  // namespace tilegrad::cuda

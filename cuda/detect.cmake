@@ -5,7 +5,7 @@
 #   OFF       skipped
 #   EMULATED  for tests: the kernels run on the host (tests/cuda/emulation)
 set(TILEGRAD_HAVE_CUDA OFF)
-set(TILEGRAD_CUDA_RELEASE_ARCHITECTURES "80-real;90-real;100-real;120" CACHE STRING
+set(TILEGRAD_CUDA_RELEASE_ARCHITECTURES "80-real;90a-real;100-real;120" CACHE STRING
     "Architectures of TILEGRAD_CUDA=ON; the last also carries PTX for newer cards")
 set(TILEGRAD_CUDA_ARCHITECTURES "")
 
@@ -34,6 +34,12 @@ else()
   if(CMAKE_CUDA_COMPILER)
     enable_language(CUDA)
     set(TILEGRAD_HAVE_CUDA ON)
+    # Hopper's own instructions (wgmma) need 90a, which "native" leaves out.
+    if(TILEGRAD_CUDA STREQUAL "AUTO" AND "${CMAKE_CUDA_ARCHITECTURES_NATIVE}" MATCHES "90-real")
+      string(REPLACE "90-real" "90a-real" TILEGRAD_CUDA_ARCHITECTURES
+                     "${CMAKE_CUDA_ARCHITECTURES_NATIVE}")
+      set(CMAKE_CUDA_ARCHITECTURES ${TILEGRAD_CUDA_ARCHITECTURES})
+    endif()
     set(TILEGRAD_CUDA_REASON "TILEGRAD_CUDA=${TILEGRAD_CUDA}, nvcc ${CMAKE_CUDA_COMPILER_VERSION}")
   elseif(TILEGRAD_CUDA STREQUAL "ON")
     message(FATAL_ERROR "TILEGRAD_CUDA=ON but no working nvcc was found (set CUDACXX to its path)")

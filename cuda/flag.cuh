@@ -1,8 +1,12 @@
 // What kernels tell the host: numbers that are read back, and a flag for "something was wrong".
+// In a captured graph the host cannot wait for the answer: the flag is that of all graphs, which is
+// looked at later (report_faults), and is_raised() is false. So a kernel that raises one must do
+// nothing else that is wrong: no access out of bounds.
 #pragma once
 
 #include "launch.cuh"
 #include "scratch.cuh"
+#include "state.h"
 
 namespace tilegrad::cuda {
 
@@ -21,15 +25,19 @@ struct LowerFlag {
 // Lowered at first; a kernel raises it, and the host waits for the kernel to ask.
 class Flag {
  public:
-  Flag() : memory_(sizeof(int)) { for_each_index(1, LowerFlag{pointer()}); }
-  int* pointer() const { return static_cast<int*>(memory_.data); }
+  Flag() : captured_(is_capturing()), memory_(captured_ ? 0 : sizeof(int)) {
+    if (!captured_) for_each_index(1, LowerFlag{pointer()});
+  }
+  int* pointer() const { return captured_ ? fault_of_captured() : static_cast<int*>(memory_.data); }
   bool is_raised() const {
+    if (captured_) return false;
     int value = 0;
     read_back(&value, memory_.data, sizeof(value));
     return value != 0;
   }
 
  private:
+  const bool captured_;
   Scratch memory_;
 };
 

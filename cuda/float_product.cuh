@@ -15,6 +15,8 @@
 
 namespace tilegrad::cuda {
 
+inline constexpr int kDepth = 8;  // of the inner dimension, at a time
+
 inline constexpr int kFloatTile = 128;
 using FloatTile = GatherTile<float, kFloatTile, kFloatTile, 8, 8>;
 using FloatStage = float[kDepth][kFloatTile + 4];
@@ -77,7 +79,7 @@ static __global__ void __launch_bounds__(kBlock, 2)
   __shared__ FloatShared shared;
   if (threadIdx.x == 0)
     shared.place = tile_place((args.rows + kFloatTile - 1) / kFloatTile,
-                              (args.columns + kFloatTile - 1) / kFloatTile, kFloatTile);
+                              (args.columns + kFloatTile - 1) / kFloatTile, kFloatTile, kFloatTile);
   __syncthreads();
   const TilePlace& place = shared.place;
   FloatChunk<kXAlongInner> x;

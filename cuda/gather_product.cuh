@@ -2,11 +2,11 @@
 // convolutions, without the gathered matrix in memory.
 //
 // A block of 256 threads computes a tile of the result, kRows x kColumns, and each thread a patch
-// of it in registers. The inner dimension is walked in steps of kDepth: while a step is multiplied
-// from one half of shared memory, the next one is on its way from memory to registers, and from
-// there to the other half. An element of the gathered matrix lies at step.right + column.right if
-// the sums of their coordinates lie inside the image, and is 0 outside. What a step is, a division
-// or two, is worked out for kTable of them at a time, one by each thread.
+// of it in registers. The inner dimension is walked kDepth steps at a time: while they are
+// multiplied from one half of shared memory, the next are on their way from memory to registers,
+// and from there to the other half. An element of the gathered matrix lies at step.right +
+// column.right if the sums of their coordinates lie inside the image, and is 0 outside. What a step
+// is, a division or two, is worked out for kTable of them at a time, one by each thread.
 //
 // Every element of the result is summed by one thread in order. With 128 x 128 floats a step reads
 // 8 KiB and multiplies 131072 pairs: 16 per byte from the caches. 128 registers, 24 KiB of shared
@@ -16,11 +16,11 @@
 #include <new>
 
 #include "launch.cuh"
+#include "sums.cuh"
 #include "tensor_cores.cuh"
 
 namespace tilegrad::cuda {
 
-inline constexpr int kDepth = 8;
 inline constexpr int kTable = kBlock;        // steps
 inline constexpr int kOutside = -(1 << 30);  // a coordinate that stays outside whatever is added
 
@@ -42,7 +42,7 @@ struct GatherColumn {
 //   memory void begin(const Arguments&, std::int64_t block);  // called by one thread GatherStep
 //   step(std::int64_t) const;      // inside [first_step, end_step) GatherColumn
 //   column(std::int64_t) const;  // inside [0, columns) void store(std::int64_t row, std::int64_t
-//   result, Element sum) const;
+//   result, Sum<Element> sum) const;
 // all of them __device__.
 template <class T>
 struct GatherProblem {
@@ -54,8 +54,18 @@ struct GatherProblem {
   int height, width;      // of the images
 };
 
+// Halves lie in shared memory in pairs of neighbouring steps, as instructions take them.
+template <class T>
+struct alignas(2 * sizeof(T)) HalfPair {
+  T at[2];
+};
+template <class T>
+using GatherWord = std::conditional_t<kIsHalf<T>, HalfPair<T>, T>;
+
 template <class T, int kRows_, int kColumns_, int kPatchRows_, int kPatchColumns_>
 struct GatherTile {
+  static constexpr int kWords = 8;
+  static constexpr int kDepth = kIsHalf<T> ? 2 * kWords : kWords;
   static constexpr int kRows = kRows_, kColumns = kColumns_;
   static constexpr int kPatchRows = kPatchRows_, kPatchColumns = kPatchColumns_;
   static constexpr int kThreadRows = kRows / kPatchRows, kThreadColumns = kColumns / kPatchColumns;
@@ -78,8 +88,8 @@ struct GatherShared {
   alignas(Problem) unsigned char problem[sizeof(Problem)];  // thread 0 constructs it
   GatherStep steps[kTable];
   std::int64_t results[Tile::kColumns];
-  alignas(16) T left[2][kDepth][Tile::kRows + Patch::kPad];
-  alignas(16) T right[2][kDepth][Tile::kColumns + Patch::kPad];
+  alignas(16) GatherWord<T> left[2][Tile::kWords][Tile::kRows + Patch::kPad];
+  alignas(16) GatherWord<T> right[2][Tile::kWords][Tile::kColumns + Patch::kPad];
 };
 
 // What a thread brings from memory, and where to.
@@ -87,6 +97,7 @@ template <class Problem, class Tile>
 struct GatherLoads {
   using T = typename Problem::Element;
   static constexpr bool kStepsFast = Problem::kStepsFast;
+  static constexpr int kDepth = Tile::kDepth;
   static constexpr int kColumnsOfThread = kStepsFast ? Tile::kRightLoads : 1;
   static constexpr int kStepsAtOnce = kStepsFast ? kDepth : kBlock / Tile::kColumns;
 
@@ -135,24 +146,32 @@ struct GatherLoads {
     const bool counts = own.y != kOutside;
 #pragma unroll
     for (int i = 0; i < Tile::kLeftLoads; ++i)
-      left[i] = counts && i * kRowsApart < rows ? from[i * row_step] : T{0};
+      left[i] = counts && i * kRowsApart < rows ? from[i * row_step] : T{};
 #pragma unroll
     for (int i = 0; i < Tile::kRightLoads; ++i) {
       const GatherStep& step = steps[first + depth_of(i)];
       const int c = kStepsFast ? i : 0;
       const bool inside = static_cast<unsigned>(step.y + column_y[c]) < height &&
                           static_cast<unsigned>(step.x + column_x[c]) < width;
-      right[i] = inside ? column_right[c][step.right] : T{0};
+      right[i] = inside ? column_right[c][step.right] : T{};
     }
   }
 
+  template <int kCount>
+  static __device__ void put(GatherWord<T> (&to)[Tile::kWords][kCount], int depth, int at,
+                             T value) {
+    if constexpr (kIsHalf<T>) to[depth / 2][at].at[depth % 2] = value;
+    else to[depth][at] = value;
+  }
+
   template <int kLeft, int kRight>
-  __device__ void store(T (&to_left)[kDepth][kLeft], T (&to_right)[kDepth][kRight]) const {
+  __device__ void store(GatherWord<T> (&to_left)[Tile::kWords][kLeft],
+                        GatherWord<T> (&to_right)[Tile::kWords][kRight]) const {
 #pragma unroll
     for (int i = 0; i < Tile::kLeftLoads; ++i)
-      to_left[threadIdx.x % kDepth][threadIdx.x / kDepth + i * (kBlock / kDepth)] = left[i];
+      put(to_left, threadIdx.x % kDepth, threadIdx.x / kDepth + i * kRowsApart, left[i]);
 #pragma unroll
-    for (int i = 0; i < Tile::kRightLoads; ++i) to_right[depth_of(i)][column_of(i)] = right[i];
+    for (int i = 0; i < Tile::kRightLoads; ++i) put(to_right, depth_of(i), column_of(i), right[i]);
   }
 };
 
@@ -175,10 +194,10 @@ struct GatherPatch {
     return j / 4 * (4 * Tile::kThreadColumns) + column + j % 4;
   }
 
-  __device__ void multiply(const T (&left)[kDepth][Tile::kRows + 4],
-                           const T (&right)[kDepth][Tile::kColumns + 4]) {
+  __device__ void multiply(const T (&left)[Tile::kDepth][Tile::kRows + 4],
+                           const T (&right)[Tile::kDepth][Tile::kColumns + 4]) {
 #pragma unroll
-    for (int p = 0; p < kDepth; ++p) {
+    for (int p = 0; p < Tile::kDepth; ++p) {
       Four<T> a[Tile::kPatchRows / 4], b[Tile::kPatchColumns / 4];
 #pragma unroll
       for (int i = 0; i < Tile::kPatchRows / 4; ++i)
@@ -204,9 +223,9 @@ struct GatherPatch {
   }
 };
 
-// The same on tensor cores, of floats rounded to TF32: a step is as deep as one instruction. 2 x 4
-// warps, each with parts of 16 x 8.
-template <class Tile>
+// The same on tensor cores, of halves or of floats rounded to TF32: kDepth is that of one
+// instruction. 2 x 4 warps, each with parts of 16 x 8.
+template <class T, class Tile>
 struct GatherMmaPatch {
   static constexpr int kPad = 8;
   static constexpr int kDown = Tile::kRows / 2 / 16, kAcross = Tile::kColumns / 4 / 8;
@@ -219,23 +238,29 @@ struct GatherMmaPatch {
     column = warp % 4 * (Tile::kColumns / 4) + lane / 4;
   }
 
-  __device__ void multiply(const float (&left)[kDepth][Tile::kRows + kPad],
-                           const float (&right)[kDepth][Tile::kColumns + kPad]) {
+  // What an instruction takes: two halves or a float.
+  static __device__ unsigned bits_of(const GatherWord<T>& word) {
+    if constexpr (kIsHalf<T>) return std::bit_cast<unsigned>(word);
+    else return to_tf32(__float_as_uint(word));
+  }
+
+  __device__ void multiply(const GatherWord<T> (&left)[Tile::kWords][Tile::kRows + kPad],
+                           const GatherWord<T> (&right)[Tile::kWords][Tile::kColumns + kPad]) {
     const int t = threadIdx.x % 4;
     unsigned b[kAcross][2];
 #pragma unroll
     for (int j = 0; j < kAcross; ++j)
 #pragma unroll
       for (int half = 0; half < 2; ++half)
-        b[j][half] = to_tf32(__float_as_uint(right[t + 4 * half][column + 8 * j]));
+        b[j][half] = bits_of(right[t + 4 * half][column + 8 * j]);
 #pragma unroll
     for (int i = 0; i < kDown; ++i) {
       unsigned a[4];
 #pragma unroll
       for (int part = 0; part < 4; ++part)
-        a[part] = to_tf32(__float_as_uint(left[t + part / 2 * 4][row + 16 * i + part % 2 * 8]));
+        a[part] = bits_of(left[t + part / 2 * 4][row + 16 * i + part % 2 * 8]);
 #pragma unroll
-      for (int j = 0; j < kAcross; ++j) multiply_fragments<float>(sum[i][j], a, b[j]);
+      for (int j = 0; j < kAcross; ++j) multiply_fragments<T>(sum[i][j], a, b[j]);
     }
   }
 
@@ -263,7 +288,7 @@ static __device__ void fill_steps(const Problem& problem, std::int64_t first, Ga
 }
 
 template <class Problem, class Tile, class Patch, class Arguments>
-static __global__ void __launch_bounds__(kBlock, sizeof(typename Problem::Element) == 4 ? 2 : 1)
+static __global__ void __launch_bounds__(kBlock, sizeof(typename Problem::Element) == 8 ? 1 : 2)
     gather_kernel(const Arguments args) {
   __shared__ GatherShared<Problem, Tile, Patch> shared;
   if (threadIdx.x == 0) (new (shared.problem) Problem)->begin(args, blockIdx.x);
@@ -281,16 +306,16 @@ static __global__ void __launch_bounds__(kBlock, sizeof(typename Problem::Elemen
     loads.store(shared.left[0], shared.right[0]);
     __syncthreads();
 #pragma unroll 1
-    for (int first = 0, half = 0; first < count; first += kDepth, half ^= 1) {
-      const bool more = first + kDepth < count;
-      if (more) loads.load(shared.steps, first + kDepth);
+    for (int first = 0, half = 0; first < count; first += Tile::kDepth, half ^= 1) {
+      const bool more = first + Tile::kDepth < count;
+      if (more) loads.load(shared.steps, first + Tile::kDepth);
       patch.multiply(shared.left[half], shared.right[half]);
       if (more) loads.store(shared.left[half ^ 1], shared.right[half ^ 1]);
       __syncthreads();
     }
   }
   if (problem.first_step >= problem.end_step) __syncthreads();  // shared.results
-  patch.for_each([&](int row, int column, typename Problem::Element sum) {
+  patch.for_each([&](int row, int column, Sum<typename Problem::Element> sum) {
     const std::int64_t to_row = problem.first_row + row;
     if (to_row < problem.rows && problem.first_column + column < problem.columns)
       problem.store(to_row, shared.results[column], sum);

@@ -1,7 +1,8 @@
-// Graphs: capture of what a thread gives to a stream, and its replay.
+// Graphs: capture of what a thread gives to a stream, its replay, and what a replay complains of.
+#include <algorithm>
 #include <atomic>
 
-#include "check.cuh"
+#include "launch.cuh"
 #include "state.h"
 
 namespace tilegrad::cuda {
@@ -12,6 +13,49 @@ struct CapturedGraph {
   cudaStream_t stream = nullptr;
   cudaGraphExec_t exec = nullptr;  // null until the capture has ended
 };
+
+namespace {
+
+// Of each card, whether a replay met an index out of range. In pinned memory: kernels write there,
+// and the host looks whenever it has waited. Made before the first capture, never released.
+std::atomic<int*> faults{nullptr};
+
+void make_faults() {
+  if (faults.load() != nullptr) return;
+  void* made = nullptr;
+  TILEGRAD_CUDA_CHECK(cudaHostAlloc(&made, kMostDevices * sizeof(int), cudaHostAllocDefault));
+  std::fill_n(static_cast<int*>(made), kMostDevices, 0);
+  int* before = nullptr;
+  if (!faults.compare_exchange_strong(before, static_cast<int*>(made))) cudaFreeHost(made);
+}
+
+constexpr std::size_t kMostNumbers = 512;  // of one launch: 8 KiB of parameters
+struct Numbers {
+  std::size_t count;
+  StoredNumber numbers[kMostNumbers];
+};
+
+__global__ void __launch_bounds__(kBlock) store_kernel(const Numbers all) {
+  const unsigned i = blockIdx.x * kBlock + threadIdx.x;
+  if (i < all.count) *all.numbers[i].place = all.numbers[i].value;
+}
+
+}  // namespace
+
+int* fault_of_captured() { return faults.load() + used_device(); }
+
+void report_faults(int index) {
+  int* const all = faults.load();
+  if (all == nullptr || index < 0) return;
+  volatile int& fault = all[index];
+  if (fault == 0) return;
+  fault = 0;
+  fail(
+      ErrorKind::runtime,
+      "CUDA graph: a replay met an index or a label out of range, and its results are not what was "
+      "asked for. (What is wrong is said only outside of graphs, where calls wait for the answer: "
+      "run the same ones there.)");
+}
 
 std::size_t new_pool() {
   static std::atomic<std::size_t> last{0};
@@ -25,6 +69,7 @@ Graph begin_capture(int index, std::size_t pool) {
                  "CUDA graphs must be captured on a non-default stream. (However, after capture, "
                  "it's ok to replay them on the default stream.)");
   TILEGRAD_CHECK(!uses_pool(), runtime, "capture_begin: this thread is capturing a graph already");
+  make_faults();
   auto* graph = new CapturedGraph{.index = index,
                                   .pool = pool == 0 ? new_pool() : pool,
                                   .stream = static_cast<cudaStream_t>(stream)};
@@ -46,10 +91,21 @@ void end_capture(Graph graph) {
   TILEGRAD_CUDA_CHECK(made);
 }
 
-void launch_graph(Graph graph) {
+void check_launchable(Graph graph) {
   TILEGRAD_CHECK(graph->exec != nullptr, runtime,
                  "replay: called on a CUDAGraph without a preceding successful capture");
+}
+
+void launch_graph(Graph graph, const StoredNumber* numbers, std::size_t count) {
+  check_launchable(graph);
   const OnDevice on(graph->index);
+  report_faults(graph->index);
+  for (std::size_t first = 0; first < count; first += kMostNumbers) {
+    Numbers some;
+    some.count = std::min(kMostNumbers, count - first);
+    std::copy_n(numbers + first, some.count, some.numbers);
+    launch(store_kernel, {blocks_for(static_cast<std::int64_t>(some.count)), kBlock}, some);
+  }
   TILEGRAD_CUDA_CHECK(cudaGraphLaunch(graph->exec, static_cast<cudaStream_t>(current_stream())));
 }
 
@@ -72,6 +128,12 @@ bool is_capturing() {
   cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
   TILEGRAD_CUDA_CHECK(cudaStreamIsCapturing(static_cast<cudaStream_t>(current_stream()), &status));
   return status != cudaStreamCaptureStatusNone;
+}
+
+void refuse_while_capturing(const char* what) {
+  TILEGRAD_CHECK(!is_capturing(), runtime,
+                 "CUDA error: operation not permitted when stream is capturing: ", what,
+                 " would make the host wait for the card. Do it before or after the capture");
 }
 
 }  // namespace tilegrad::cuda

@@ -25,6 +25,15 @@ static inline unsigned blocks_of(std::int64_t count, std::int64_t per_block) {
   return static_cast<unsigned>(blocks);
 }
 
+// Of the current card: 90 for 9.0.
+static inline int compute_capability() {
+  int device = 0, major = 0, minor = 0;
+  TILEGRAD_CUDA_CHECK(cudaGetDevice(&device));
+  TILEGRAD_CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
+  TILEGRAD_CUDA_CHECK(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device));
+  return 10 * major + minor;
+}
+
 struct Shape {
   dim3 blocks, threads;
   std::size_t shared_bytes = 0;  // what dynamic_shared() points to

@@ -2,19 +2,11 @@
 // the sum.
 #pragma once
 
-#include <type_traits>
-
-#include "half.h"
 #include "launch.cuh"
 #include "ops/matmul.h"
+#include "sums.cuh"
 
 namespace tilegrad::cuda {
-
-template <class T>
-inline constexpr bool kIsHalf = std::is_same_v<T, BFloat16> || std::is_same_v<T, Half>;
-// What elements of T are summed in.
-template <class T>
-using Sum = std::conditional_t<kIsHalf<T>, float, T>;
 
 template <class T>
 struct Operands {
@@ -63,14 +55,14 @@ struct TilePlace {
   std::int64_t row, column, batch;
 };
 static __device__ inline TilePlace tile_place(std::int64_t row_tiles, std::int64_t column_tiles,
-                                              int tile) {
+                                              int tile_rows, int tile_columns) {
   constexpr std::int64_t kGroup = 8;
   const std::int64_t tiles = row_tiles * column_tiles, number = blockIdx.x;
   const std::int64_t batch = number / tiles, rest = number % tiles;
   const std::int64_t first = rest / (kGroup * column_tiles) * kGroup;
   const std::int64_t size = min(kGroup, row_tiles - first);
   const std::int64_t within = rest - first * column_tiles;
-  return {(first + within % size) * tile, within / size * tile, batch};
+  return {(first + within % size) * tile_rows, within / size * tile_columns, batch};
 }
 
 static inline std::int64_t tiles_along(std::int64_t size, int tile) {

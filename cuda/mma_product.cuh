@@ -171,7 +171,7 @@ static __global__ void __launch_bounds__(kBlock, 2)
   constexpr int kStageBytes = kTile * kStepBytes;
   char* stages = dynamic_shared<char>();
   const TilePlace place =
-      tile_place((args.rows + kTile - 1) / kTile, (args.columns + kTile - 1) / kTile, kTile);
+      tile_place((args.rows + kTile - 1) / kTile, (args.columns + kTile - 1) / kTile, kTile, kTile);
   const Operands<T> m = operands_of<T>(args, place.batch);
   const MmaOperand<T> x = {m.x + place.row * args.x_row_stride,
                            args.x_row_stride,

@@ -125,7 +125,9 @@ std::string driver_version() {
 
 void synchronize(int index) {
   const OnDevice on(index);
+  refuse_while_capturing("synchronize()");
   TILEGRAD_CUDA_CHECK(cudaDeviceSynchronize());
+  report_faults(index);
 }
 
 void copy(void* destination, int to, const void* source, int from, std::size_t bytes,
@@ -138,12 +140,18 @@ void copy(void* destination, int to, const void* source, int from, std::size_t b
     return synchronize(to);
   }
   const OnDevice on(std::max(to, from));
+  const void* host = to < 0 ? destination : source;
+  const bool waits = to != from && !(non_blocking && is_pinned(host));
+  if (waits)
+    refuse_while_capturing(
+        to < 0 ? "reading from the card (item(), cpu(), printing, a mask as an index, a check)"
+               : "copying from the host (a tensor of Python numbers, cuda())");
   const auto stream = static_cast<cudaStream_t>(current_stream());
   TILEGRAD_CUDA_CHECK(cudaMemcpyAsync(destination, source, bytes, cudaMemcpyDefault, stream));
   if (to == from) return;
-  const void* host = to < 0 ? destination : source;
-  if (non_blocking && is_pinned(host)) record_pinned(host, stream);
-  else TILEGRAD_CUDA_CHECK(cudaStreamSynchronize(stream));
+  if (!waits) return record_pinned(host, stream);
+  TILEGRAD_CUDA_CHECK(cudaStreamSynchronize(stream));
+  report_faults(used_device());
 }
 
 }  // namespace tilegrad::cuda

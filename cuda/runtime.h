@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 
 namespace tilegrad::cuda {
@@ -102,10 +103,19 @@ using Graph = struct CapturedGraph*;
 // one. Memory comes from a pool of its own: `pool`, or a new one for 0.
 Graph begin_capture(int index, std::size_t pool);
 void end_capture(Graph graph);
-void launch_graph(Graph graph);
+// Numbers that are stored before the graph begins: what its kernels find at those places.
+struct StoredNumber {
+  std::uint64_t* place;
+  std::uint64_t value;
+};
+void check_launchable(Graph graph);  // throws unless its capture has ended
+void launch_graph(Graph graph, const StoredNumber* numbers = nullptr, std::size_t count = 0);
 std::size_t graph_pool(Graph graph);
 std::size_t new_pool();
 void destroy_graph(Graph graph);
 bool is_capturing();  // the current stream of this thread
+// Throws a RuntimeError that names what would wait, if the current stream is capturing: after a
+// wait CUDA would declare the capture invalid.
+void refuse_while_capturing(const char* what);
 
 }  // namespace tilegrad::cuda

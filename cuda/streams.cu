@@ -53,11 +53,14 @@ Stream stream_from_pool(int index, bool urgent) {
 
 void synchronize_stream(int index, Stream stream) {
   const OnDevice on(index);
+  refuse_while_capturing("synchronize()");
   TILEGRAD_CUDA_CHECK(cudaStreamSynchronize(of(stream)));
+  report_faults(index);
 }
 
 bool is_done(int index, Stream stream) {
   const OnDevice on(index);
+  refuse_while_capturing("query()");
   const cudaError_t result = cudaStreamQuery(of(stream));
   if (result == cudaErrorNotReady) {
     cudaGetLastError();
@@ -94,11 +97,14 @@ void wait_for_event(int index, Stream stream, Event event) {
 
 void synchronize_event(int index, Event event) {
   const OnDevice on(index);
+  refuse_while_capturing("synchronize()");
   TILEGRAD_CUDA_CHECK(cudaEventSynchronize(event_of(event)));
+  report_faults(index);
 }
 
 bool is_done_event(int index, Event event) {
   const OnDevice on(index);
+  refuse_while_capturing("query()");
   const cudaError_t result = cudaEventQuery(event_of(event));
   if (result == cudaErrorNotReady) {
     cudaGetLastError();

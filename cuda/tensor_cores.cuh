@@ -82,6 +82,16 @@ static __device__ inline unsigned to_tf32(unsigned bits) {
   return rounded;
 }
 
+// Two floats rounded to halves, as the lower and the upper 16 bits.
+template <class T>
+static __device__ inline unsigned pack_halves(float low, float high) {
+  unsigned both;
+  if constexpr (std::is_same_v<T, BFloat16>)
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
+  else asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
+  return both;
+}
+
 #else
 
 static inline void copy_async(void* shared, const void* global, int bytes) {
@@ -107,6 +117,10 @@ static inline void multiply_fragments(float (&sum)[4], const unsigned (&left)[4]
   }
 }
 static inline unsigned to_tf32(unsigned bits) { return emulation::to_tf32(bits); }
+template <class T>
+static inline unsigned pack_halves(float low, float high) {
+  return T(low).bits | static_cast<unsigned>(T(high).bits) << 16;
+}
 
 #endif
 

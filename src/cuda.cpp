@@ -1,6 +1,7 @@
-// What tilegrad.cuda is made of: devices, streams, events, memory and graphs as plain functions.
+// What tilegrad.cuda is made of: devices, streams, events and memory as plain functions; graphs are
+// in graphs.cpp.
 //
-// Streams, events and graphs travel as integers, their addresses; python/tilegrad/cuda makes
+// Streams and events travel as integers, their addresses; python/tilegrad/cuda makes
 // objects of them.
 #include "../cuda/runtime.h"
 
@@ -8,13 +9,15 @@
 #include "device.h"
 
 namespace tilegrad {
+
+void bind_graphs(py::module_& module);  // src/graphs.cpp
+
 namespace {
 
 using Handle = std::uintptr_t;
 
 void* pointer(Handle handle) { return reinterpret_cast<void*>(handle); }
 Handle handle_of(const void* pointer) { return reinterpret_cast<Handle>(pointer); }
-cuda::Graph graph_of(Handle handle) { return reinterpret_cast<cuda::Graph>(handle); }
 
 py::dict properties(int index) {
   const cuda::DeviceProperties found = cuda::device_properties(index);
@@ -152,26 +155,6 @@ void bind_memory(py::module_& module) {
       "is_pinned",
       [](const Tensor& x) { return x.device().is_cpu() && cuda::is_pinned(x.storage->data); },
       py::arg("input"));
-}
-
-void bind_graphs(py::module_& module) {
-  module.def(
-      "cuda_graph_begin",
-      [](int index, std::size_t pool) { return handle_of(cuda::begin_capture(index, pool)); },
-      py::arg("index"), py::arg("pool"));
-  module.def(
-      "cuda_graph_end", [](Handle graph) { cuda::end_capture(graph_of(graph)); }, py::arg("graph"));
-  module.def(
-      "cuda_graph_replay", [](Handle graph) { cuda::launch_graph(graph_of(graph)); },
-      py::arg("graph"), py::call_guard<py::gil_scoped_release>());
-  module.def(
-      "cuda_graph_pool", [](Handle graph) { return cuda::graph_pool(graph_of(graph)); },
-      py::arg("graph"));
-  module.def("cuda_new_pool", &cuda::new_pool);
-  module.def(
-      "cuda_graph_destroy", [](Handle graph) { cuda::destroy_graph(graph_of(graph)); },
-      py::arg("graph"));
-  module.def("cuda_is_capturing", &cuda::is_capturing);
 }
 
 }  // namespace

@@ -17,6 +17,7 @@ namespace {
 
 Entry pybind_entry = nullptr;
 std::set<std::string> half_names, complex_names;  // of functions that take them as they are
+std::set<std::string> half_names_on_cards;        // on CUDA devices only
 std::map<std::string, HalfRule> rules;
 std::map<PyObject*, std::string> guarded_names;  // by the function's first argument, `self`
 PyObject* complex_rules = nullptr;               // Python: a dict of functions by name
@@ -61,18 +62,52 @@ PyObject* call_by_rule(PyObject* self, PyObject* const* args, Py_ssize_t count, 
 }
 
 // What autocast computes in float32 on CUDA devices besides losses, PyTorch's list.
-const std::set<std::string> kFullPrecision = {
-    "acos",       "asin",       "cosh",   "cross_entropy", "cross_entropy_soft",
-    "cumprod",    "cumsum",     "erfinv", "exp",           "expm1",
-    "group_norm", "layer_norm", "log",    "log10",         "log1p",
-    "log2",       "norm",       "pow",    "prod",          "log_softmax",
-    "rms_norm",   "reciprocal", "rsqrt",  "sinh",          "softmax",
-    "softplus",   "sum",        "tan"};
+const std::set<std::string> kFullPrecision = {"acos",
+                                              "asin",
+                                              "cosh",
+                                              "cross_entropy",
+                                              "cross_entropy_soft",
+                                              "cross_entropy_shares",
+                                              "cumprod",
+                                              "cumsum",
+                                              "erfinv",
+                                              "exp",
+                                              "expm1",
+                                              "group_norm",
+                                              "layer_norm",
+                                              "log",
+                                              "log10",
+                                              "log1p",
+                                              "log2",
+                                              "norm",
+                                              "pow",
+                                              "prod",
+                                              "log_softmax",
+                                              "rms_norm",
+                                              "reciprocal",
+                                              "rsqrt",
+                                              "sinh",
+                                              "softmax",
+                                              "softplus",
+                                              "sum",
+                                              "tan"};
 thread_local bool keeps_full_precision = false;
+
+bool are_halves_on_cards(PyObject* const* args, Py_ssize_t total) {
+  bool found = false;
+  for (Py_ssize_t i = 0; i < total; ++i) {
+    if (!is_tensor(args[i]) || !is_half(as_py(args[i])->tensor.dtype)) continue;
+    if (as_py(args[i])->tensor.device().is_cpu()) return false;
+    found = true;
+  }
+  return found;
+}
 
 // A call with halves: by its rule, or as autocast wants it.
 PyObject* call_with_halves(PyObject* self, PyObject* const* args, Py_ssize_t total,
                            Py_ssize_t count, PyObject* names, HalfRule rule) {
+  if (half_names_on_cards.count(guarded_names[self]) && are_halves_on_cards(args, total))
+    return pybind_entry(self, args, count, names);
   if (keeps_full_precision && total > 0 && kFullPrecision.count(guarded_names[self]))
     for (Py_ssize_t i = 0; i < total; ++i)
       if (is_tensor(args[i]) && !as_py(args[i])->tensor.device().is_cpu()) rule = HalfRule::keep;
@@ -136,6 +171,10 @@ void takes_every_dtype(std::initializer_list<const char*> names) {
 
 void takes_halves(std::initializer_list<const char*> names) {
   half_names.insert(names.begin(), names.end());
+}
+
+void takes_halves_on_cards(std::initializer_list<const char*> names) {
+  half_names_on_cards.insert(names.begin(), names.end());
 }
 
 void takes_complex(std::initializer_list<const char*> names) {

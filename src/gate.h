@@ -19,6 +19,8 @@ void takes_every_dtype(py::module_& module);
 void takes_every_dtype(std::initializer_list<const char*> names);
 // These know the halves, but no complex numbers.
 void takes_halves(std::initializer_list<const char*> names);
+// These know the halves where all of theirs are on CUDA devices.
+void takes_halves_on_cards(std::initializer_list<const char*> names);
 // These know complex numbers; halves are computed in float32.
 void takes_complex(std::initializer_list<const char*> names);
 

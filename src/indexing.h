@@ -29,8 +29,10 @@ struct IndexRules {
 Tensor checked_offsets(const Tensor& x, const DimIndex* indices, int count, const Dims& shape,
                        const IndexRules& rules);
 
-// Whether all values of a contiguous int64 tensor lie in [0, size), with `wrap` in [-size, size).
-bool indices_within(const Tensor& index, std::int64_t size, bool wrap);
+// Whether all values of a contiguous int64 tensor lie in [0, size). While a CUDA graph is captured
+// nobody knows: then `index` becomes a copy in which a replay puts 0 for those that do not.
+// With `wrap`, in [-size, size), and `index` stays.
+bool indices_within(Tensor& index, std::int64_t size, bool wrap = false);
 
 // x[indices]: one tensor or None per dimension, masks allowed. The dimensions of the indices
 // replace the indexed ones where those are adjacent, and come first otherwise.
@@ -43,7 +45,8 @@ IndexedView indexed_along(const Tensor& x, int dim, const Tensor& index, const I
 // which are not checked yet: the index itself serves as offsets.
 IndexedView gathered_view(const Tensor& x, int dim, const Tensor& index);
 // Complains of an index out of range, if there is one.
-void check_gathered(const char* op, const Tensor& x, int dim, const IndexedView& view);
+// While a CUDA graph is captured, the view gets the index of indices_within.
+void check_gathered(const char* op, const Tensor& x, int dim, IndexedView& view);
 [[noreturn]] void complain_of_gathered(const char* op, const Tensor& x, int dim,
                                        const IndexedView& view);
 

@@ -2,13 +2,29 @@
 #pragma once
 
 #include <array>
+#include <utility>
 
 #include "tensor.h"
 
 namespace tilegrad {
 
-// One operand of a loop: its first element and its strides in bytes over `shape`.
-// `operands` have the loop's shape already, or can be broadcast to it.
+// The dimensions are walked from the narrowest step of the first operand, usually the result, to
+// the widest, so that what lies side by side is walked side by side; in the order of the shape
+// where it has a step of 0, since there the order of writes matters.
+inline void order_dims(const Tensor& first, int* order) {
+  const int n = first.ndim();
+  bool repeats = false;
+  for (int i = 0; i < n; ++i) {
+    order[i] = n - 1 - i;  // innermost first
+    repeats = repeats || (first.strides[i] == 0 && first.shape[i] != 1);
+  }
+  for (int i = 1; i < n && !repeats; ++i)  // sorted already as a rule
+    for (int at = i; at > 0 && first.strides[order[at]] < first.strides[order[at - 1]]; --at)
+      std::swap(order[at], order[at - 1]);
+}
+
+// The loop over `shape`. The first of the operands has that shape; the others have it too or can be
+// broadcast to it.
 template <int kOperands>
 StridedLoop<kOperands> make_loop(const Dims& shape,
                                  const std::array<const Tensor*, kOperands>& operands) {
@@ -25,7 +41,10 @@ StridedLoop<kOperands> make_loop(const Dims& shape,
       loop.strides[k][0] = static_cast<std::int64_t>(size_of(operands[k]->dtype));
     return loop;
   }
-  for (int d = shape.n - 1; d >= 0; --d) {  // innermost first
+  int order[kMaxDims];
+  order_dims(*operands[0], order);
+  for (int i = 0; i < shape.n; ++i) {
+    const int d = order[i];
     if (shape[d] == 1) continue;
     const int n = loop.ndim;
     bool merges = n > 0;

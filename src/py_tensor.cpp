@@ -4,7 +4,7 @@
 #include <structmember.h>
 
 #include "bind.h"
-#include "channels_last.h"
+#include "order.h"
 #include "py_buffer.h"
 #include "py_node.h"
 
@@ -175,8 +175,7 @@ PyObject* size_object(const Dims& dims) {
 }
 
 bool is_exclusive(const Tensor& x) {
-  return x.storage->references.load() == 1 && x.storage->capacity > 0 &&
-         (x.is_contiguous() || is_channels_last(x));
+  return x.storage->references.load() == 1 && x.storage->capacity > 0 && is_dense(x);
 }
 
 // The same memory under a version counter of its own.
@@ -215,7 +214,12 @@ void bind_tensor(py::module_& module) {
       },
       "Tells the bindings which Python classes to create: tilegrad.Tensor and tilegrad.Size.");
   module.def("can_cast", &can_cast);
-  module.def("is_exclusive", &is_exclusive);
+  module.def(
+      "may_become_grad",
+      [](const Tensor& grad, const Tensor& leaf) {
+        return is_exclusive(grad) && lies_in_order(grad, leaf);
+      },
+      "True if nobody else can reach the memory of grad and it lies as the leaf does.");
   module.def(
       "adopt_history",
       [](PyTensor* x, PyTensor* result) {

@@ -56,7 +56,7 @@ PyCFunction as_method(Function function) {
 extern thread_local bool grad_enabled;
 extern thread_local bool inference_mode;
 
-// True if nobody else can reach the memory of x and it is laid out row-major or channels-last.
+// True if nobody else can reach the memory of x and it has no gaps.
 bool is_exclusive(const Tensor& x);
 
 // For an in-place operation: throws unless every element of x can be written once, and counts the

@@ -27,6 +27,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).parent.parent
 FLAGS = ["-std=c++20", "-O3", "--expt-relaxed-constexpr", "-Xptxas", "-v", "-cubin"]
 FLAGS += [f"-I{ROOT / 'cuda'}", f"-I{ROOT / 'csrc'}", "-DTILEGRAD_WITH_CUDA"]
+FLAGS += ["-DTILEGRAD_CUDA_SM_90A"]  # as in a release: Hopper's kernels are empty elsewhere
 COMMON_DTYPES = ["-DTILEGRAD_CUDA_COMMON_DTYPES"]
 
 # Functions whose reduction of huge arguments keeps a table of digits in local memory; only such

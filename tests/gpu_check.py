@@ -14,6 +14,7 @@ sizes and the short set, so that no mistake in it is found on a card first.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
 import shutil
 import subprocess
@@ -136,7 +137,40 @@ class Check:
 
 def has_module(name: str) -> bool:
     command = [sys.executable, "-c", f"import {name}"]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    environment = {**os.environ, "PYTHONPATH": str(TOOLS)}
+    return (
+        subprocess.run(command, capture_output=True, check=False, env=environment).returncode == 0
+    )
+
+
+def card_problem() -> str:
+    """Why the driver offers no card; empty if it does."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return "an NVIDIA driver (there is no libcuda.so.1)"
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return "an NVIDIA card that the driver can use (cuInit fails)"
+    return "" if count.value else "an NVIDIA card (the driver finds none)"
+
+
+def find_nvcc() -> str | None:
+    given = os.environ.get("CUDACXX")
+    return given if given and Path(given).exists() else shutil.which("nvcc")
+
+
+def lacking(dry: bool) -> list[str]:
+    """What the check needs and this machine does not have."""
+    card = [] if dry else [card_problem(), "" if find_nvcc() else "nvcc (in PATH or CUDACXX)"]
+    tools = {
+        "CMake": shutil.which("cmake"),
+        "pybind11": pybind11(),
+        "pytest": has_module("pytest"),
+        "NumPy": has_module("numpy"),
+        "PyTorch": has_module("torch"),
+    }
+    return [*filter(None, card), *(name for name, found in tools.items() if not found)]
 
 
 def pybind11() -> str:
@@ -164,6 +198,11 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=9.5, help="for all of it")
     parser.add_argument("--parts", nargs="*", help="some of: ctest pytest sanitizer benchmarks")
     options = parser.parse_args()
+    if missing := lacking(options.dry):
+        print("This machine lacks " + ", ".join(missing) + ".")
+        print("Tools can be brought in build/gpu-tools (`make gpu-tools`, with a network); `make")
+        print("gpu-check DRY=1` needs no card and no nvcc: it runs on an emulated device.")
+        return 2
     check = Check(options.dry, options.minutes, ROOT / "build/gpu-check")
     if not (check.configure() and check.compile()):
         return 1

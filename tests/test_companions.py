@@ -28,7 +28,11 @@ from torch._dynamo.utils import is_compile_supported
 from torch.fx.graph_module import GraphModule, _copy_attr
 from torch.jit.annotations import BroadcastingList2
 from torch.onnx.symbolic_helper import parse_args
-from torch.types import Device, _size
+from torch.distributed.algorithms.join import Joinable
+from torch.distributed.fsdp import FullyShardedDataParallel
+from torch.distributed.tensor import DTensor, Shard
+from torch.distributed.tensor.placement_types import Replicate
+from torch.types import Device, _dtype, _layout, _size
 from torch.utils._pytree import tree_map
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
@@ -39,6 +43,11 @@ class Tracer(fx.Tracer):
     def __init__(self, leaves):
         self.leaves = leaves
         super().__init__()
+
+def symbolic(graph: torch._C.Graph, value: torch._C.Value):
+    return graph
+
+assert not isinstance(nn.ReLU(), FullyShardedDataParallel)
 
 @torch.library.register_fake("library::op")
 @torch.compiler.disable
@@ -53,6 +62,7 @@ with DisableTorchFunctionSubclass():
     print(double(torch.ones(2)).tolist(), is_compile_supported("cpu"))
 for wrong in (
     lambda: Tracer(()),
+    lambda: Shard(0),
     lambda: double(torch.ones(1, 1)),
     lambda: torch.fx.symbolic_trace(nn.ReLU()),
     lambda: torch.ops.load_library("ops.so"),
@@ -83,6 +93,7 @@ def test_a_library_that_names_compilers_can_be_imported() -> None:
     assert done.stdout.splitlines() == [
         "[2.0, 2.0] False",
         f"NotImplementedError torch.fx.Tracer: {nothing}",
+        "NotImplementedError torch.distributed.tensor.Shard: tilegrad runs in one process",
         "RuntimeError double: 2 dimensions",
         f"NotImplementedError torch.fx.symbolic_trace: {nothing}",
         "OSError ops.load_library: ops.so is built for PyTorch, tilegrad cannot load it",
@@ -193,3 +204,11 @@ def test_modules_inside_companions_are_attributes() -> None:
     assert row.tolist() == [0, 1, 2, 3, 4, 5, 7, 1, 1]
     for part, again in zip(parts, utils._unflatten_dense_tensors(row, parts), strict=True):
         assert again.shape == part.shape and bool((again == part).all())
+
+
+def test_the_gradient_of_softmax_that_some_programs_call() -> None:
+    grad, output = torch.randn(3, 4), torch.rand(3, 4)
+    expected = torch._softmax_backward_data(grad, output, 1, torch.float32)
+    ours = find_companion("_softmax_backward_data")
+    found = ours(tg.from_numpy(grad.numpy()), tg.from_numpy(output.numpy()), 1, tg.float32)
+    torch.testing.assert_close(torch.from_numpy(found.numpy()), expected)

@@ -76,7 +76,8 @@ def test_auto_with_a_driver_builds_for_the_card_at_hand_if_nvcc_works(tmp_path):
     if NVCC is None:
         assert "CUDA off (TILEGRAD_CUDA=AUTO and no working nvcc" in output
     else:
-        assert "CUDA on (TILEGRAD_CUDA=AUTO, nvcc" in output and "architectures=native" in output
+        assert "CUDA on (TILEGRAD_CUDA=AUTO, nvcc" in output
+        assert re.search(r"architectures=(native|[\d;real-]*90a-real[\d;real-]*) ", output + " ")
 
 
 @pytest.mark.skipif(not DRIVER, reason="this machine has no NVIDIA driver")
@@ -92,7 +93,8 @@ def test_on_builds_the_release_architectures(tmp_path):
     assert status == 0, output
     assert re.search(r"CUDA on \(TILEGRAD_CUDA=ON, nvcc [\d.]+\)", output)
     assert "have=ON state=on" in output
-    assert re.search(r"architectures=\d+-real;[\d;real-]*\d+ ", output + " ")
+    assert re.search(r"architectures=\d+a?-real;[\d;real-]*\d+ ", output + " ")
+    assert "90a-real" in output  # Hopper's own instructions are in no other code
 
 
 @pytest.mark.parametrize("compiler", ["/bin/false", "/nonexistent/nvcc"])

@@ -7,6 +7,7 @@
 #include "check.cuh"
 #include "runtime.h"
 #if defined(TILEGRAD_EMULATED_CUDA)
+#include "runtime_api.h"
 #include "scheduler.h"
 #endif
 
@@ -32,12 +33,21 @@ void for_each_cuda_order(const std::function<void(const char* name)>& body) {
   emulation::set_order(emulation::Order::forward);
   body("CUDA, emulated");
 }
+void for_each_cuda_architecture(const std::function<void()>& body) {
+  if (testing_cuda()) {
+    emulation::set_compute_capability(8, 0);
+    body();
+    emulation::set_compute_capability(9, 0);
+  }
+  body();
+}
 void* allocate_for_kernels(std::size_t bytes) { return ::operator new(bytes); }
 void free_for_kernels(void* data) { ::operator delete(data); }
 
 #else
 
 void for_each_cuda_order(const std::function<void(const char* name)>& body) { body("CUDA"); }
+void for_each_cuda_architecture(const std::function<void()>& body) { body(); }
 
 void* allocate_for_kernels(std::size_t bytes) {
   if (!testing_cuda()) return ::operator new(bytes);

@@ -19,6 +19,9 @@ bool testing_cuda();
 // Calls body(name) for each way in which the threads of CUDA kernels are to be ordered.
 void for_each_cuda_order(const std::function<void(const char* name)>& body);
 
+// Calls body() for each kind of card that kernels make a difference between: once on a card.
+void for_each_cuda_architecture(const std::function<void()>& body);
+
 // Waits for the kernel that has been launched, and reports what went wrong in it.
 void wait_for_cuda();
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import tilegrad as tg
-from support import check_error
+from support import check, check_error, randn
 
 TYPES = ["Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool"]
 
@@ -145,3 +145,77 @@ def test_sizes_by_name(name):
         assert tuple(function(size=[]).shape) == () and tuple(function(size=[0]).shape) == (0,)
         with pytest.raises(TypeError):
             function(2, size=(3,))
+
+
+# --- numbers before the tensors that they multiply ----------------------------------------------
+
+FACTORS_FIRST = {
+    "add": lambda m, x, y: x.add(2, y),
+    "torch.add": lambda m, x, y: m.add(x, -0.5, y),
+    "add_": lambda m, x, y: x.clone().add_(2, y),
+    "add_, recorded": lambda m, x, y: (x * 1).add_(3, y),
+    "sub": lambda m, x, y: m.sub(x, 2, y),
+    "sub_": lambda m, x, y: x.clone().sub_(2, y),
+    "addcmul": lambda m, x, y: m.addcmul(x, 2, x, y),
+    "addcmul_": lambda m, x, y: x.clone().addcmul_(2, x, y),
+    "addcdiv": lambda m, x, y: x.addcdiv(2, x, y.exp()),
+    "addcdiv_": lambda m, x, y: x.clone().addcdiv_(2, x, y.exp()),
+    "addmm": lambda m, x, y: m.addmm(2, x, 3, x, y),
+    "addmm, beta": lambda m, x, y: m.addmm(2, x, x, y),
+    "addmm_": lambda m, x, y: x.clone().addmm_(2, 3, x, y),
+    "baddbmm": lambda m, x, y: m.baddbmm(2, x[None], 3, x[None], y[None]),
+    "addbmm": lambda m, x, y: m.addbmm(2, x, 3, x[None], y[None]),
+    "addmv": lambda m, x, y: m.addmv(2, x[0], 3, x, y[1]),
+    "addr": lambda m, x, y: x.addr(2, 3, x[0], y[1]),
+}
+
+
+@pytest.mark.parametrize("call", FACTORS_FIRST.values(), ids=FACTORS_FIRST)
+@pytest.mark.filterwarnings("ignore:This overload of")
+def test_factors_first(call):
+    check(call, randn(3, 3), randn(3, 3))
+
+
+def test_factors_first_warn_and_complain():
+    x = tg.ones(2)
+    for call in (lambda: x.add_(2, x), lambda: tg.addcmul(x, 2, x, x)):
+        with pytest.warns(UserWarning, match="This overload of .* is deprecated"):
+            call()
+    for call in (
+        lambda m, x: x.add_(x, x),
+        lambda m, x: x.sub_(2, x, x),
+        lambda m, x: m.add(x, 2, x, alpha=3),
+        lambda m, x: m.addcmul(x, 2, 3, x, x),
+        lambda m, x: x.addmm_(1, 2, 3, x, x),
+    ):
+        for m in (tg, torch):
+            with pytest.raises(TypeError):
+                call(m, m.ones(2))
+
+
+SIZES_BY_NAME = {
+    "view": lambda m, x: x.view(size=(3, 2)),
+    "view, dtype": lambda m, x: x.view(dtype=m.int64).double(),
+    "reshape": lambda m, x: x.reshape(shape=(3, -1)),
+    "expand": lambda m, x: x.expand(size=(4, 2, 3)),
+    "permute": lambda m, x: x.permute(dims=(1, 0)),
+    "repeat": lambda m, x: x.repeat(repeats=(2, 1)),
+    "tile": lambda m, x: x.tile(dims=(2, 1)),
+    "new_zeros": lambda m, x: x.new_zeros(size=(2, 3)),
+    "new_ones": lambda m, x: x.new_ones(size=(2, 3), dtype=m.float32),
+    "new_empty": lambda m, x: x.new_empty(size=(2, 3)).fill_(1),
+}
+
+
+@pytest.mark.parametrize("call", SIZES_BY_NAME.values(), ids=SIZES_BY_NAME)
+def test_methods_take_sizes_by_name(call):
+    values = randn(2, 3)
+    ours, theirs = call(tg, tg.from_numpy(values)), call(torch, torch.from_numpy(values))
+    assert shown(ours) == shown(theirs)
+
+
+def test_sizes_by_name_and_by_position():
+    for call in (lambda x: x.view(6, size=(6,)), lambda x: x.repeat(2, 2, repeats=(2, 2))):
+        for m in (tg, torch):
+            with pytest.raises(TypeError):
+                call(m.ones(2, 3))

@@ -273,3 +273,11 @@ def test_questions_about_devices():
         assert tg.is_autocast_cpu_enabled() and not tg.is_autocast_cache_enabled()
     tg.clear_autocast_cache()
     assert re.match(r"<function", repr(tg.compiler.compile(test_questions_about_devices)))
+
+
+def test_what_libraries_name_of_the_profiler():
+    theirs = {x.name: x.value for x in torch.profiler.ProfilerActivity.__members__.values()}
+    assert {x.name: x.value for x in tg.profiler.ProfilerActivity} == theirs
+    assert tg.profiler.supported_activities() == set()
+    with pytest.raises(NotImplementedError, match="cProfile"):
+        tg.profiler.profile(activities=[tg.profiler.ProfilerActivity.CPU])

@@ -13,7 +13,12 @@ import torch
 import tilegrad as tg
 from support import check, check_error, randn
 from tilegrad import distributed
-from tilegrad.utils.checkpoint import checkpoint, checkpoint_sequential
+from tilegrad.utils.checkpoint import (
+    checkpoint,
+    checkpoint_sequential,
+    get_device_states,
+    set_device_states,
+)
 
 # --- groups of one process ------------------------------------------------------------------------
 
@@ -63,6 +68,38 @@ def test_groups_that_cannot_be_made(group, monkeypatch):
     finally:
         monkeypatch.delenv("WORLD_SIZE")
         distributed.init_process_group()
+
+
+def test_differentiable_collectives_of_one_process(group):
+    from tilegrad.distributed import nn
+
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    gathered, collected = nn.all_gather(x), nn.gather(x)
+    exchanged = nn.all_to_all([tg.zeros(2)], [x])
+    assert len(gathered) == len(collected) == len(exchanged) == 1
+    results = [
+        gathered[0],
+        collected[0],
+        exchanged[0],
+        nn.all_reduce(x),
+        nn.broadcast(x, 0),
+        nn.reduce(x, 0),
+        nn.scatter([x]),
+        nn.reduce_scatter(tg.zeros(2), [x]),
+        nn.all_to_all_single(tg.zeros(2), x),
+    ]
+    for result in results:
+        assert result.tolist() == x.tolist() and result.data_ptr() != x.data_ptr()
+    sum((result * (i + 1)).sum() for i, result in enumerate(results)).backward()
+    assert x.grad.tolist() == [45.0, 45.0]
+    check_error(ValueError, "rank 1", lambda: nn.broadcast(x, 1))
+    check_error(ValueError, "2 entries", lambda: nn.scatter([x, x]))
+
+
+def test_differentiable_collectives_need_a_group():
+    from tilegrad.distributed.nn.functional import all_reduce
+
+    check_error(ValueError, "initialized", lambda: all_reduce(tg.ones(2)))
 
 
 def test_wrappers_pass_calls_on(group):
@@ -125,6 +162,12 @@ def test_checkpoint_draws_the_same_numbers_again():
     y.sum().backward()
     assert x.grad.tolist() == y.tolist()  # the factors of the first run
     assert tg.get_rng_state().tolist() == state.tolist()
+
+
+def test_device_states_without_a_card():
+    devices, states = get_device_states(tg.ones(2), 3, None)
+    assert (devices, states) == torch.utils.checkpoint.get_device_states(torch.ones(2), 3, None)
+    set_device_states(devices, states)
 
 
 def test_checkpoint_of_parameters_alone_and_of_sequences():

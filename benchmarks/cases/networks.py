@@ -86,7 +86,7 @@ def gpt_model(m: Any, *, vocabulary: int, width: int, layers: int, heads: int, c
             self.head = nn.Linear(width, vocabulary, bias=False)
 
         def forward(self, x: Any) -> Any:
-            places = m.arange(x.shape[1])
+            places = m.arange(x.shape[1], device=x.device)
             return self.head(self.norm(self.layers(self.tokens(x) + self.positions(places))))
 
     return Gpt()

@@ -66,7 +66,7 @@ def residual(kind: str) -> Callable[[Setting], Program]:
         model = resnet18(s.m).to(s.device)
         model = model.to(memory_format=s.m.channels_last)
         optimizer = s.m.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-        batch, width = s.size(256, 1), s.size(32, 8)
+        batch, width = s.size(256, 2), s.size(32, 8)
         x = s.images(batch, 3, width, width)
         return train_step(s, kind, model, optimizer, x, s.labels(batch, 10))
 

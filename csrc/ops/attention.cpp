@@ -378,7 +378,7 @@ static void dropout_factors(const AttentionDropout& args) {
   const DropoutDraw draw(args.dropout);
   for (std::int64_t i = 0; i < args.rows; ++i) {
     T* row = static_cast<T*>(args.factors) + i * args.keys;
-    const std::uint32_t hash = row_hash(args.seed, i);
+    const std::uint32_t hash = row_hash(args.seed.read(), i);
     for (std::int64_t j = 0; j < args.keys; ++j)
       row[j] = kept(hash, j, draw.limit, static_cast<T>(draw.scale));
   }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "../kernel.h"
+#include "../random_key.h"
 #include "../strided.h"
 
 namespace tilegrad {
@@ -22,7 +23,9 @@ struct AttentionMask {
 };
 
 struct AttentionProblem {
-  DType dtype;  // float32 or float64
+  // float32 or float64; on CUDA also bfloat16 and float16 with up to kMostHalfFeatures, summed in
+  // float32, weights rounded between the products
+  DType dtype;
   std::int64_t batch, heads;
   std::int64_t group;  // so many neighbouring heads of query share a head of key and value
   std::int64_t queries, keys, features, value_features;
@@ -31,14 +34,17 @@ struct AttentionProblem {
   double scale;
   bool causal;     // query i sees keys 0 to i only
   double dropout;  // probability that a weight is dropped; the others are scaled to make up for it
-  std::uint64_t seed;  // of the dropped weights
+  RandomKey seed;  // of the dropped weights
 };
+
+inline constexpr std::int64_t kMostHalfFeatures = 128;
 
 struct Attention {
   AttentionProblem problem;
   AttentionOperand y;  // (batch, heads, queries, value_features)
   // (batch, heads, queries, 2): the largest score of a query and 1 / sum(exp(score - largest)),
   // both 0 where no key is seen. Their logarithm in one number would lose digits of large scores.
+  // Of halves, float32.
   // Null if there will be no backward.
   void* normalizer;
 };
@@ -61,7 +67,7 @@ struct AttentionDropout {
   void* factors;  // (rows, keys)
   std::int64_t rows, keys;
   double dropout;
-  std::uint64_t seed;
+  RandomKey seed;
 };
 
 }  // namespace tilegrad

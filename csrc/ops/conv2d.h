@@ -12,7 +12,10 @@ namespace tilegrad {
 // One struct serves three kernels: each reads two of x, weight and y and writes the third. All
 // arrays are contiguous. Sizes are at least 1.
 struct Conv2d {
-  DType dtype;  // float32 or float64
+  // float32 or float64; conv2d's kernels on CUDA, not depthwise's, also take bfloat16 and float16,
+  // summed in float32 and rounded once. Then x, weight, y and residual are halves, and all arrays
+  // with one element per channel are float32.
+  DType dtype;
   std::int64_t batch, groups;
   std::int64_t in_channels, out_channels;  // of one group
   std::int64_t in_height, in_width;

@@ -3,6 +3,7 @@
 #include "cross_entropy.h"
 
 #include "../cross_entropy_columns.h"
+#include "../visit.h"
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
@@ -81,12 +82,35 @@ template <class T>
   write_row(row, classes, stream, [=](auto at) { return at(powers) * slope - share(at) * factor; });
 }
 
+// Row n of shares: its loss and, where wanted, its gradient factor * (1 / sum - [c == t] / x[t]).
 template <class T>
-static void soft_rows(const CrossEntropySoft& args) {
+static void shares_row(const CrossEntropyShares& args, std::int64_t n, T factor, bool stream) {
+  const std::int64_t classes = args.classes, target = args.target[n];
+  const T* x = static_cast<const T*>(args.x) + n * classes;
+  const T least = static_cast<T>(args.epsilon), most = static_cast<T>(1 - args.epsilon);
+  const T sum = sum_row<T>(classes, [=](auto at) { return at(x); });
+  const T share = x[target] / sum;
+  static_cast<T*>(args.losses)[n] = -std::log(std::clamp(share, least, most));
+  if (args.grad_x == nullptr) return;
+  const T slope = share >= least && share <= most ? factor : T{0};
+  T* row = static_cast<T*>(args.grad_x) + n * classes;
+  const Vec<T> even = splat(slope / sum);
+  const T own = slope == 0 ? T{0} : slope / x[target];
+  write_row(row, classes, stream, [=](auto at) {
+    Vec<T> value = even;
+    const auto lane = static_cast<std::uint64_t>(target - at.begin);
+    if (lane < static_cast<std::uint64_t>(kLanes<T>)) value[lane] -= own;
+    return value;
+  });
+}
+
+// Calls row(n, factor, stream) for each row, and reduces the losses.
+template <class T, class Args, class Row>
+static void independent_rows(const Args& args, const Row& row) {
   const bool stream =
       args.rows * args.classes * static_cast<std::int64_t>(sizeof(T)) >= kStreamBytes;
   const T factor = args.reduction == Reduction::mean ? T{1} / static_cast<T>(args.rows) : T{1};
-  for_each_row(args.rows, args.classes, [&](std::int64_t n) { soft_row(args, n, factor, stream); });
+  for_each_row(args.rows, args.classes, [&](std::int64_t n) { row(n, factor, stream); });
   double loss = 0;  // in order, and few compared with the scores
   for (std::int64_t n = 0; n < args.rows; ++n)
     loss += static_cast<double>(static_cast<const T*>(args.losses)[n]);
@@ -96,7 +120,17 @@ static void soft_rows(const CrossEntropySoft& args) {
 }
 
 void cross_entropy_soft(const CrossEntropySoft& args) {
-  args.dtype == DType::float32 ? soft_rows<float>(args) : soft_rows<double>(args);
+  visit_floating(args.dtype, [&](auto type) {
+    using T = typename decltype(type)::type;
+    independent_rows<T>(args, [&](auto... row) { soft_row(args, row...); });
+  });
+}
+
+void cross_entropy_shares(const CrossEntropyShares& args) {
+  visit_floating(args.dtype, [&](auto type) {
+    using T = typename decltype(type)::type;
+    independent_rows<T>(args, [&](auto... row) { shares_row(args, row...); });
+  });
 }
 
 void cross_entropy(const CrossEntropy& args) {

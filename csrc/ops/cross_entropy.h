@@ -62,8 +62,24 @@ struct CrossEntropySoft {
   void* grad_x;  // (rows, classes): for a gradient of 1 of the loss (none: of each loss), or null
 };
 
+// Shares of a whole instead of scores, as a softmax layer's results: row n has the loss
+//   -log(p)  with  p = x[t] / sum(x), kept in [epsilon, 1 - epsilon].
+// Outside of it the loss is constant. The mean divides by the number of rows.
+struct CrossEntropyShares {
+  DType dtype;  // float32 or float64, of x and all results
+  Reduction reduction;
+  const void* x;               // (rows, classes)
+  const std::int64_t* target;  // (rows,), each in [0, classes)
+  double epsilon;
+  std::int64_t rows, classes;
+  void* losses;  // (rows,): each row's loss
+  void* loss;    // one element: mean or sum; unused for none
+  void* grad_x;  // (rows, classes): for a gradient of 1 of the loss (none: of each loss), or null
+};
+
 }  // namespace tilegrad
 
+TILEGRAD_KERNEL(cross_entropy_shares, CrossEntropyShares)
 TILEGRAD_KERNEL(cross_entropy_soft, CrossEntropySoft)
 TILEGRAD_KERNEL(cross_entropy, CrossEntropy)
 TILEGRAD_KERNEL(cross_entropy_backward, CrossEntropyBackward)

@@ -24,7 +24,7 @@ void dropout(const Dropout& args) {
     parallel_for(args.size, kChunk, [&](std::int64_t begin, std::int64_t end) {
       std::uint32_t numbers[kPhiloxBlock];
       for (std::int64_t i = begin; i < end; i += kPhiloxBlock) {
-        philox_block(args.key, static_cast<std::uint64_t>(i / kPhiloxBlock), numbers);
+        philox_block(args.key.read(), static_cast<std::uint64_t>(i / kPhiloxBlock), numbers);
         const T* x = static_cast<const T*>(args.x) + i;
         T* y = static_cast<T*>(args.y) + i;
         if (end - i >= kPhiloxBlock)

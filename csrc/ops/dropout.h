@@ -4,6 +4,7 @@
 
 #include "../dtype.h"
 #include "../kernel.h"
+#include "../random_key.h"
 
 namespace tilegrad {
 
@@ -14,7 +15,7 @@ struct Dropout {
   std::int64_t size;
   std::uint32_t threshold;  // the probability of keeping an element, in units of 2^-32
   double scale;
-  std::uint64_t key;  // of the stream of random numbers
+  RandomKey key;  // of the stream of random numbers
 };
 
 }  // namespace tilegrad

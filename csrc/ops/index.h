@@ -10,6 +10,7 @@ namespace tilegrad {
 
 // offsets[i] = sum over k of index[k][i] * strides[k]. An index outside [-sizes[k], sizes[k]), or
 // outside [0, sizes[k]) without `wrap`, raises `out_of_range`; the offsets then must not be used.
+// In a captured CUDA graph it puts 0 in the place of that offset, and `out_of_range` says nothing.
 struct IndexOffsets {
   std::int64_t* offsets;  // (size), or null: only check
   std::int64_t size;

@@ -6,15 +6,23 @@
 
 namespace tilegrad {
 
+// A number in the memory of a card, float32 or float64, which the host does not read: the steps of
+// a captured CUDA graph count on, and follow a learning rate that is written there.
+struct CardNumber {
+  void* data = nullptr;  // null: there is none
+  DType dtype = DType::float32;
+};
+
 // One parameter with its gradient and state; all contiguous, of one dtype and `size` elements.
 struct OptimizerEntry {
   DType dtype;  // float32 or float64
   std::int64_t size;
   void* parameter;
   const void* grad;
-  void* state[3];    // what they are is said in each step below; null if the options do without
-  double step;       // how many steps this parameter has taken, this one included
-  double scalar[2];  // numbers of this parameter alone; said in each step below
+  void* state[3];      // what they are is said in each step below; null if the options do without
+  double step;         // how many steps this parameter has taken, this one included
+  double scalar[2];    // numbers of this parameter alone; said in each step below
+  CardNumber counter;  // of all entries or of none: the step before; CUDA counts it up, `step` is 0
 };
 
 // What every step knows.
@@ -23,7 +31,8 @@ struct OptimizerStep {
   std::int64_t count;
   double lr;
   double weight_decay;
-  bool maximize;  // ascend: the gradient's sign is reversed
+  bool maximize;            // ascend: the gradient's sign is reversed
+  CardNumber card_lr = {};  // with counters: the learning rate, in place of lr
 };
 
 // Gradient descent with momentum (Sutskever et al., 2013, for nesterov). State: momentum buffer.

@@ -43,7 +43,7 @@ template <class T>
 static void fill_normal(const RandomFill& args) {
   T* y = static_cast<T*>(args.y);
   RandomState& state = *args.state;
-  if (args.size < 16) {
+  if (args.size < 16 || args.one_by_one) {
     for (std::int64_t i = 0; i < args.size; ++i)
       y[i] = static_cast<T>(draw_normal(state) * args.b + args.a);
     return;

@@ -5,6 +5,7 @@
 
 #include "../dtype.h"
 #include "../kernel.h"
+#include "../random_key.h"
 #include "../random_state.h"
 
 namespace tilegrad {
@@ -29,7 +30,8 @@ struct RandomFill {
   std::int64_t first = 0;
   std::uint64_t range = 0;  // 0 stands for 2^64
   RandomState* state;
-  std::uint64_t key = 0;
+  RandomKey key;
+  bool one_by_one = false;  // normal numbers never in blocks: what PyTorch does off row-major order
 };
 
 // y[i] = 1 with probability p[i], else 0; both contiguous, of one floating dtype.
@@ -39,7 +41,7 @@ struct RandomChoice {
   const void* p;
   std::int64_t size;
   RandomState* state;
-  std::uint64_t key = 0;
+  RandomKey key;
 };
 
 // Per row of weights (rows, categories): `samples` categories, drawn with those relative weights.
@@ -50,7 +52,7 @@ struct Multinomial {
   std::int64_t rows, categories, samples;
   bool replacement;
   RandomState* state;
-  std::uint64_t key = 0;
+  RandomKey key;
 };
 
 }  // namespace tilegrad

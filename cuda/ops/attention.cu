@@ -15,42 +15,12 @@
 // multiprocessor.
 #include "ops/attention.h"
 
+#include "attention_halves.cuh"
 #include "attention_tiles.cuh"
 #include "scratch.cuh"
 
 namespace tilegrad::cuda {
 namespace {
-
-// A block's place: a tile of rows, and the features of the result that it makes.
-struct Place {
-  int matrix, batch, head, key_head;  // a grid has less than 2^31 blocks
-  std::int64_t first;
-  int feature;
-};
-
-// Numbers count the features fastest; the last tiles begin first, since with a causal mask their
-// way is the longest.
-template <class T>
-__device__ Place place_of(const AttentionProblem& p, std::int64_t heads, std::int64_t rows,
-                          int features, std::int64_t parts) {
-  std::int64_t rest = blockIdx.x;
-  Place place;
-  place.feature = static_cast<int>(rest % parts) * features;
-  rest /= parts;
-  const std::int64_t tiles = (rows + kTile<T> - 1) / kTile<T>;
-  place.first = (tiles - 1 - rest % tiles) * kTile<T>;
-  place.matrix = static_cast<int>(rest / tiles);
-  place.batch = static_cast<int>(place.matrix / heads);
-  place.head = static_cast<int>(place.matrix % heads);
-  place.key_head = static_cast<int>(place.head / p.group);
-  return place;
-}
-
-// The keys that some query of the tile sees.
-template <class T>
-__device__ std::int64_t keys_seen(const AttentionProblem& p, std::int64_t first_query) {
-  return p.causal ? min(p.keys, first_query + kTile<T>) : p.keys;
-}
 
 // Points the block's operands to those heads; everybody must have finished with those before.
 template <class T, int kWide>
@@ -63,6 +33,7 @@ __device__ void open_heads(AttentionShared<T, kWide>& shared, const AttentionPro
     shared.key = rows_of_head<T>(p.key, batch, key_head, p.keys, p.features);
     shared.value = rows_of_head<T>(p.value, batch, key_head, p.keys, p.value_features);
     shared.grad_y = rows_of_head<T>(grad_y, batch, head, p.queries, p.value_features);
+    shared.seed = p.seed.read();
   }
   __syncthreads();
 }
@@ -154,7 +125,8 @@ __global__ void __launch_bounds__(kBlock, 2)
       for (int i = 0; i < kPatch<T>; ++i)
 #pragma unroll
         for (int j = 0; j < kPatch<T>; ++j)
-          scores[i][j] *= dropout_factor<T>(p, place.matrix, place.first + y + i, first + x + j);
+          scores[i][j] *=
+              dropout_factor<T>(p, shared.seed, place.matrix, place.first + y + i, first + x + j);
     }
     __syncthreads();  // the weights before these have been used up
     keep_patch(scores, shared.weights);
@@ -181,16 +153,18 @@ __global__ void __launch_bounds__(kBlock, 2)
 
 // D, one warp per query.
 template <class T>
-__global__ void __launch_bounds__(kBlock) deltas_kernel(const AttentionBackward args, T* deltas) {
+__global__ void __launch_bounds__(kBlock)
+    deltas_kernel(const AttentionBackward args, Sum<T>* deltas) {
   const AttentionProblem& p = args.problem;
   const std::int64_t row = (static_cast<std::int64_t>(blockIdx.x) * kBlock + threadIdx.x) / kWarp;
   if (row >= p.batch * p.heads * p.queries) return;
   const std::int64_t matrix = row / p.queries, query = row % p.queries;
   const auto y = rows_of_head<T>(args.y, matrix / p.heads, matrix % p.heads, 0, 0);
   const auto grad = rows_of_head<T>(args.grad_y, matrix / p.heads, matrix % p.heads, 0, 0);
-  T sum{0};
+  Sum<T> sum{0};
   for (std::int64_t f = threadIdx.x % kWarp; f < p.value_features; f += kWarp)
-    sum += y.data[query * y.row_stride + f] * grad.data[query * grad.row_stride + f];
+    sum += static_cast<Sum<T>>(y.data[query * y.row_stride + f]) *
+           static_cast<Sum<T>>(grad.data[query * grad.row_stride + f]);
   sum = warp_reduce(sum, Add{});
   if (threadIdx.x % kWarp == 0) deltas[row] = sum;
 }
@@ -227,18 +201,20 @@ __device__ void weigh(const AttentionBackward& args, const T* deltas, int batch,
 
 // Slopes of weights after dropout become those of the scores, and weights those after dropout.
 template <bool kTransposed, class T>
-__device__ void differentiate(const AttentionBackward& args, const T* deltas, int batch, int head,
-                              std::int64_t query, std::int64_t key,
-                              T (&weights)[kPatch<T>][kPatch<T>],
+__device__ void differentiate(const AttentionBackward& args, const std::uint64_t& seed,
+                              const T* deltas, int batch, int head, std::int64_t query,
+                              std::int64_t key, T (&weights)[kPatch<T>][kPatch<T>],
                               T (&slopes)[kPatch<T>][kPatch<T>]) {
   const AttentionProblem& p = args.problem;
   const std::int64_t matrix = batch * p.heads + head;
 #pragma unroll
   for (int i = 0; i < kPatch<T>; ++i) {
-    const T delta = *Known<T>(args, deltas, matrix, query + i).delta;
+    const std::int64_t row = matrix * p.queries + min(query + i, p.queries - 1);
+    const T delta = deltas[row];
 #pragma unroll
     for (int j = 0; j < kPatch<T>; ++j) {
-      const T factor = p.dropout > 0 ? dropout_factor<T>(p, matrix, query + i, key + j) : T{1};
+      const T factor =
+          p.dropout > 0 ? dropout_factor<T>(p, seed, matrix, query + i, key + j) : T{1};
       T& weight = element<kTransposed>(weights, i, j);
       T& slope = element<kTransposed>(slopes, i, j);
       slope = weight * (slope * factor - delta);
@@ -264,8 +240,8 @@ __global__ void __launch_bounds__(kBlock, 2)
     weigh<false>(args, deltas, place.batch, place.head, place.first + y, first + x, scores);
     multiply_tiles(shared.grad_y, place.first, shared.value, first, shared.left, shared.right,
                    slopes);
-    differentiate<false>(args, deltas, place.batch, place.head, place.first + y, first + x, scores,
-                         slopes);
+    differentiate<false>(args, shared.seed, deltas, place.batch, place.head, place.first + y,
+                         first + x, scores, slopes);
     __syncthreads();
     keep_patch(slopes, shared.weights);
     multiply_rows(shared, shared.key, first, place.feature, sum);
@@ -283,7 +259,9 @@ __global__ void __launch_bounds__(kBlock, 2)
   __shared__ AttentionShared<T, kWide> shared;
   const AttentionProblem& p = args.problem;
   const std::int64_t key_heads = p.heads / p.group;
-  const Place place = place_of<T>(p, key_heads, p.keys, kSide * kWide, parts);
+  __shared__ Place place;  // not in registers, of which the loops need all
+  if (threadIdx.x == 0) place = place_of<T>(p, key_heads, p.keys, kSide * kWide, parts);
+  __syncthreads();
   const int y = threadIdx.x / kSide * kPatch<T>, x = threadIdx.x % kSide * kPatch<T>;
   T key_sum[kPatch<T>][kWide] = {}, value_sum[kPatch<T>][kWide] = {};
 #pragma unroll 1
@@ -298,8 +276,8 @@ __global__ void __launch_bounds__(kBlock, 2)
       weigh<true>(args, deltas, place.batch, head, first + x, place.first + y, scores);
       multiply_tiles(shared.value, place.first, shared.grad_y, first, shared.left, shared.right,
                      slopes);
-      differentiate<true>(args, deltas, place.batch, head, first + x, place.first + y, scores,
-                          slopes);
+      differentiate<true>(args, shared.seed, deltas, place.batch, head, first + x, place.first + y,
+                          scores, slopes);
       __syncthreads();
       keep_patch(scores, shared.weights);
       multiply_rows(shared, shared.grad_y, first, place.feature, value_sum);
@@ -321,8 +299,8 @@ __global__ void __launch_bounds__(kBlock) factors_kernel(const AttentionDropout 
   const DropoutDraw draw(args.dropout);
   for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * kBlock + threadIdx.x;
        i < args.rows * args.keys; i += step)
-    static_cast<T*>(args.factors)[i] = kept(row_hash(args.seed, i / args.keys), i % args.keys,
-                                            draw.limit, static_cast<T>(draw.scale));
+    static_cast<T*>(args.factors)[i] = kept(row_hash(args.seed.read(), i / args.keys),
+                                            i % args.keys, draw.limit, static_cast<T>(draw.scale));
 }
 
 // --- launches ---
@@ -356,12 +334,8 @@ void forward(const Attention& args) {
 }
 
 template <class T>
-void backward(const AttentionBackward& args) {
+void sum_gradients(const AttentionBackward& args, const T* deltas) {
   const AttentionProblem& p = args.problem;
-  const std::int64_t rows = p.batch * p.heads * p.queries;
-  const Scratch scratch(static_cast<std::size_t>(rows) * sizeof(T));
-  T* deltas = static_cast<T*>(scratch.data);
-  if (rows > 0) launch(deltas_kernel<T>, {blocks_of(rows, kBlock / kWarp), kBlock}, args, deltas);
   with_width<T, 4>(p.features, [&](auto wide) {
     const std::int64_t parts = parts_of(p.features, kSide * wide);
     const std::int64_t blocks = p.batch * p.heads * tiles_of<T>(p.queries) * parts;
@@ -375,16 +349,30 @@ void backward(const AttentionBackward& args) {
   if (blocks > 0) launch(key_kernel<T, kWide>, {blocks_of(blocks, 1), kBlock}, args, deltas, parts);
 }
 
+template <class T>
+void backward(const AttentionBackward& args) {
+  const AttentionProblem& p = args.problem;
+  const std::int64_t rows = p.batch * p.heads * p.queries;
+  const Scratch scratch(static_cast<std::size_t>(rows) * sizeof(Sum<T>));
+  auto* const deltas = static_cast<Sum<T>*>(scratch.data);
+  if (rows > 0) launch(deltas_kernel<T>, {blocks_of(rows, kBlock / kWarp), kBlock}, args, deltas);
+  if constexpr (kIsHalf<T>) return differentiate_attention_of_halves<T>(args, deltas);
+  else sum_gradients<T>(args, deltas);
+}
+
 }  // namespace
 
 void attention(const Attention& args) {
-  visit_floating(args.problem.dtype,
-                 [&](auto type) { forward<typename decltype(type)::type>(args); });
+  visit_stored(args.problem.dtype, [&](auto type) {
+    using T = typename decltype(type)::type;
+    if constexpr (kIsHalf<T>) attend_halves<T>(args);
+    else forward<T>(args);
+  });
 }
 
 void attention_backward(const AttentionBackward& args) {
-  visit_floating(args.problem.dtype,
-                 [&](auto type) { backward<typename decltype(type)::type>(args); });
+  visit_stored(args.problem.dtype,
+               [&](auto type) { backward<typename decltype(type)::type>(args); });
 }
 
 void attention_dropout(const AttentionDropout& args) {

@@ -16,9 +16,12 @@ __device__ T wrap(Wide<T> value) {
   return static_cast<T>(value);
 }
 
+// The host refuses integer divisors of zero, except while a graph is captured: then the quotient is
+// -1 or -2 and the remainder x, about what a card's own division gives.
 template <class T>
 __device__ T remainder_toward_zero(T x, T other) {
   if constexpr (std::is_floating_point_v<T>) return fmod(x, other);
+  else if (other == T{0}) return x;
   else if constexpr (std::is_signed_v<T>) return other == T{-1} ? T{0} : x % other;
   else return x % other;
 }
@@ -40,6 +43,7 @@ __device__ T remainder_of(T x, T other) {
 template <class T>
 __device__ T trunc_divide(T x, T other) {
   if constexpr (std::is_floating_point_v<T>) return trunc(x / other);
+  else if (other == T{0}) return static_cast<T>(-1);
   else if constexpr (std::is_signed_v<T>)
     return other == T{-1} ? wrap<T>(Wide<T>{0} - static_cast<Wide<T>>(x)) : x / other;
   else return x / other;
@@ -49,7 +53,10 @@ template <class T>
 __device__ T floor_divide(T x, T other) {
   if constexpr (std::is_floating_point_v<T>) {
     if (other == T{0}) return x / other;
-    const T quotient = (x - remainder_of(x, other)) / other;  // exact up to one rounding
+    const T rest = fmod(x, other);
+    T quotient = (x - rest) / other;  // exact up to one rounding
+    if (rest != T{0} && (rest < T{0}) != (other < T{0})) quotient -= T{1};
+    if (quotient == T{0}) return copysign(T{0}, x / other);
     const T floored = floor(quotient);
     return quotient - floored > T{0.5} ? floored + T{1} : floored;
   } else {

@@ -144,9 +144,9 @@ struct Convolution : GatherProblem<T> {
             static_cast<int>(down), static_cast<int>(across)};
   }
 
-  __device__ void store(std::int64_t row, std::int64_t result, T sum) const {
+  __device__ void store(std::int64_t row, std::int64_t result, Sum<T> sum) const {
     const std::int64_t to = result + row * result_plane;
-    if constexpr (kBackward) static_cast<T*>(args.x)[to] = sum;
+    if constexpr (kBackward) static_cast<T*>(args.x)[to] = static_cast<T>(sum);
     else static_cast<T*>(args.y)[to] = followed<T>(args, group * args.out_channels + row, to, sum);
   }
 };
@@ -163,7 +163,7 @@ template <class T, class Tile>
 struct WeightGradient : GatherProblem<T> {
   static constexpr bool kStepsFast = true;
   Conv2d args;
-  T* sums;
+  Sum<T>* sums;
 
   __device__ void begin(const WeightArguments& given, std::int64_t block) {
     const Conv2d& c = given.conv;
@@ -183,7 +183,7 @@ struct WeightGradient : GatherProblem<T> {
     this->left = static_cast<const T*>(c.y) + group * c.out_channels * c.pixels();
     this->left_row = c.pixels();
     this->right = static_cast<const T*>(c.x) + group * c.in_channels * c.in_height * c.in_width;
-    sums = static_cast<T*>(given.sums) + (run * c.groups + group) * c.out_channels * c.taps();
+    sums = static_cast<Sum<T>*>(given.sums) + (run * c.groups + group) * c.out_channels * c.taps();
   }
 
   __device__ GatherStep step(std::int64_t k) const {
@@ -208,7 +208,7 @@ struct WeightGradient : GatherProblem<T> {
             static_cast<int>(down), static_cast<int>(across)};
   }
 
-  __device__ void store(std::int64_t row, std::int64_t result, T sum) const {
+  __device__ void store(std::int64_t row, std::int64_t result, Sum<T> sum) const {
     sums[row * this->columns + result] = sum;
   }
 };
@@ -220,8 +220,10 @@ struct WeightGradient : GatherProblem<T> {
 // bring, those of the tallest tile would not fit either.
 template <class T, int kMostColumns, class Function>
 void with_tile(std::int64_t rows, const Function& launch_with) {
+  constexpr int kColumns =
+      kIsHalf<T> ? 64 : kMostColumns;  // of halves a thread brings twice as many
   if constexpr (std::is_same_v<T, double>) return launch_with(GatherTile<T, 64, 64, 4, 4>{});
-  else if (rows > 64) return launch_with(GatherTile<T, 128, kMostColumns, 8, kMostColumns / 16>{});
+  else if (rows > 64) return launch_with(GatherTile<T, 128, kColumns, 8, kColumns / 16>{});
   else if (rows > 32) return launch_with(GatherTile<T, 64, 128, 4, 8>{});
   else return launch_with(GatherTile<T, 32, 128, 4, 4>{});
 }
@@ -239,15 +241,16 @@ void check_extent(const char* op, const Conv2d& c) {
                    " are too large for CUDA, which takes up to 2^30 with padding");
 }
 
-// T is float: on tensor cores where TF32 is allowed.
+// Halves, and floats where TF32 is allowed, on tensor cores.
 template <class Problem, class Tile, class Arguments>
 void launch_gather(std::int64_t blocks, const Arguments& args, [[maybe_unused]] bool allow_tf32) {
   using T = typename Problem::Element;
   const Shape shape = {blocks_of(blocks, 1), kBlock};
-  if constexpr (std::is_same_v<T, float>)
-    if (allow_tf32)
-      return launch(gather_kernel<Problem, Tile, GatherMmaPatch<Tile>, Arguments>, shape, args);
-  launch(gather_kernel<Problem, Tile, GatherPatch<T, Tile>, Arguments>, shape, args);
+  if constexpr (!std::is_same_v<T, double>)
+    if (kIsHalf<T> || allow_tf32)
+      return launch(gather_kernel<Problem, Tile, GatherMmaPatch<T, Tile>, Arguments>, shape, args);
+  if constexpr (!kIsHalf<T>)
+    launch(gather_kernel<Problem, Tile, GatherPatch<T, Tile>, Arguments>, shape, args);
 }
 
 template <class T, bool kBackward>
@@ -275,11 +278,13 @@ void weight_gradient(const Conv2d& c) {
     const std::int64_t tiles = tiles_of<Tile>(c.out_channels, c.taps()) * c.groups;
     WeightArguments args = {c, runs_of(tiles, pixels), 0, c.weight};
     args.run = (pixels + args.runs - 1) / args.runs;
-    const Scratch sums(args.runs == 1 ? 0 : static_cast<std::size_t>(args.runs * size) * sizeof(T));
-    if (args.runs > 1) args.sums = sums.data;
+    const bool apart = kIsHalf<T> || args.runs > 1;  // halves are rounded when all is summed
+    const auto bytes = static_cast<std::size_t>(args.runs * size) * sizeof(Sum<T>);
+    const Scratch sums(apart ? bytes : 0);
+    if (apart) args.sums = sums.data;
     launch_gather<WeightGradient<T, Tile>, Tile>(tiles * args.runs, args, c.allow_tf32);
-    if (args.runs > 1)
-      add_runs(static_cast<const T*>(args.sums), static_cast<T*>(c.weight), size, args.runs);
+    if (apart)
+      add_runs(static_cast<const Sum<T>*>(args.sums), static_cast<T*>(c.weight), size, args.runs);
   });
   if (c.bias_gradient) sum_channels<T>(c);
 }
@@ -288,20 +293,19 @@ void weight_gradient(const Conv2d& c) {
 
 void conv2d(const Conv2d& args) {
   check_extent("conv2d", args);
-  visit_floating(args.dtype,
-                 [&](auto type) { convolve<typename decltype(type)::type, false>(args); });
+  visit_stored(args.dtype,
+               [&](auto type) { convolve<typename decltype(type)::type, false>(args); });
 }
 
 void conv2d_grad_input(const Conv2d& args) {
   check_extent("conv2d_grad_input", args);
-  visit_floating(args.dtype,
-                 [&](auto type) { convolve<typename decltype(type)::type, true>(args); });
+  visit_stored(args.dtype, [&](auto type) { convolve<typename decltype(type)::type, true>(args); });
 }
 
 void conv2d_grad_weight(const Conv2d& args) {
   check_extent("conv2d_grad_weight", args);
-  visit_floating(args.dtype,
-                 [&](auto type) { weight_gradient<typename decltype(type)::type>(args); });
+  visit_stored(args.dtype,
+               [&](auto type) { weight_gradient<typename decltype(type)::type>(args); });
 }
 
 }  // namespace tilegrad::cuda

@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "divide.cuh"
+#include "flag.cuh"
 #include "reduce.cuh"
 #include "rows.cuh"
 
@@ -192,6 +193,28 @@ __global__ void __launch_bounds__(kBlock) soft_kernel(const CrossEntropySoft arg
   });
 }
 
+// Shares of a whole: the gradient is factor * (1 / sum - [c == target] / x[target]).
+template <int kThreads, class T>
+__global__ void __launch_bounds__(kBlock) shares_kernel(const CrossEntropyShares args, T factor) {
+  const std::int64_t n = own_row<kThreads>(), classes = args.classes;
+  if (n >= args.rows) return;
+  const T* x = static_cast<const T*>(args.x) + n * classes;
+  const std::int64_t target = args.target[n];
+  const T least = static_cast<T>(args.epsilon), most = static_cast<T>(1 - args.epsilon);
+  const T sum = sum_row<kThreads, T>(classes, [=](std::int64_t c) { return x[c]; });
+  const T share = x[target] / sum;
+  const bool inside = share >= least && share <= most;
+  if (threadIdx.x % kThreads == 0) {
+    const T kept = share < least ? least : share > most ? most : share;  // NaN stays
+    static_cast<T*>(args.losses)[n] = -log(kept);
+  }
+  if (args.grad_x == nullptr) return;
+  T* grad_x = static_cast<T*>(args.grad_x) + n * classes;
+  const T even = inside ? factor / sum : T{0}, own = inside ? factor / x[target] : T{0};
+  write_row<kThreads>(classes,
+                      [&](std::int64_t c) { grad_x[c] = even - (c == target ? own : T{0}); });
+}
+
 template <class T>
 void sum_class_weights(const CrossEntropyRows& in, T* sum) {
   reduce_by(ClassWeights<T>{{}, static_cast<const T*>(in.weight), sum}, line_shape(in.classes));
@@ -206,8 +229,40 @@ void launch_lines(const CrossEntropyRows& in, void (*column)(Args, const T*),
   if (in.rows > 0) launch(column, {blocks_of(in.rows, kBlock), kBlock}, args, classes);
 }
 
+struct CheckLabel {
+  const std::int64_t* target;
+  std::int64_t classes, instead;
+  std::int64_t* checked;
+  int* flag;
+  __device__ void operator()(std::int64_t row) const {
+    const std::int64_t label = target[row];
+    const bool bad = (label < 0 || label >= classes) && label != instead;
+    checked[row] = bad ? instead : label;
+    if (bad) raise_flag(flag);
+  }
+};
+
+// Elsewhere the host has looked at the labels; while a graph is captured it cannot. Then `instead`
+// stands for those out of range, and whoever waits for a replay is told.
+class CheckedLabels {
+ public:
+  template <class Rows>
+  CheckedLabels(Rows& in, std::int64_t instead)
+      : memory_(is_capturing() ? static_cast<std::size_t>(in.rows) * sizeof(std::int64_t) : 0) {
+    if (memory_.data == nullptr) return;
+    auto* const checked = static_cast<std::int64_t*>(memory_.data);
+    for_each_index(in.rows,
+                   CheckLabel{in.target, in.classes, instead, checked, fault_of_captured()});
+    in.target = checked;
+  }
+
+ private:
+  Scratch memory_;
+};
+
 template <class T>
-void forward(const CrossEntropy& args) {
+void forward(CrossEntropy args) {
+  const CheckedLabels labels(args.in, args.in.ignore_index);
   const CrossEntropyRows& in = args.in;
   const Scratch weight_sum(sizeof(T));
   T* classes = static_cast<T*>(weight_sum.data);
@@ -226,7 +281,8 @@ void forward(const CrossEntropy& args) {
 }
 
 template <class T>
-void backward(const CrossEntropyBackward& args) {
+void backward(CrossEntropyBackward args) {
+  const CheckedLabels labels(args.in, args.in.ignore_index);
   const Scratch weight_sum(sizeof(T));
   T* classes = static_cast<T*>(weight_sum.data);
   sum_class_weights(args.in, classes);
@@ -234,11 +290,12 @@ void backward(const CrossEntropyBackward& args) {
                backward_kernel<kBlock, T>, args, classes);
 }
 
-template <class T>
-void soft(const CrossEntropySoft& args) {
+// Launches the kernel whose threads fit the rows, then sums the losses.
+template <class T, class Args>
+void independent_rows(const Args& args, void (*short_row)(Args, T), void (*long_row)(Args, T)) {
   const bool mean = args.reduction == Reduction::mean;
   const T factor = mean ? T{1} / static_cast<T>(args.rows) : T{1};
-  launch_rows(args.rows, args.classes, soft_kernel<kWarp, T>, soft_kernel<kBlock, T>, args, factor);
+  launch_rows(args.rows, args.classes, short_row, long_row, args, factor);
   const double rows = args.classes > 0 ? static_cast<double>(args.rows)
                                        : std::numeric_limits<double>::quiet_NaN();  // as in PyTorch
   reduce_by(LossSum<T>{{},
@@ -260,7 +317,19 @@ void cross_entropy_backward(const CrossEntropyBackward& args) {
 }
 
 void cross_entropy_soft(const CrossEntropySoft& args) {
-  args.dtype == DType::float32 ? soft<float>(args) : soft<double>(args);
+  visit_floating(args.dtype, [&](auto type) {
+    using T = typename decltype(type)::type;
+    independent_rows<T>(args, soft_kernel<kWarp, T>, soft_kernel<kBlock, T>);
+  });
+}
+
+void cross_entropy_shares(const CrossEntropyShares& given) {
+  CrossEntropyShares args = given;
+  const CheckedLabels labels(args, 0);
+  visit_floating(args.dtype, [&](auto type) {
+    using T = typename decltype(type)::type;
+    independent_rows<T>(args, shares_kernel<kWarp, T>, shares_kernel<kBlock, T>);
+  });
 }
 
 }  // namespace tilegrad::cuda

@@ -18,10 +18,10 @@ struct DropoutCounter {
   std::int64_t size;
   std::uint32_t threshold;
   T scale;
-  std::uint64_t key;
+  RandomKey key;
 
   __device__ void operator()(std::int64_t counter) const {
-    const PhiloxNumbers numbers = philox(key, static_cast<std::uint64_t>(counter));
+    const PhiloxNumbers numbers = philox(key.read(), static_cast<std::uint64_t>(counter));
     const std::int64_t first = first_of_counter(counter);
     T results[4];
 #pragma unroll

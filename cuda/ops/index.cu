@@ -28,7 +28,7 @@ struct OffsetsOf {
       offset += static_cast<std::uint64_t>(at < 0 ? at + size : at) *
                 static_cast<std::uint64_t>(args.strides[k]);
     }
-    if (args.offsets != nullptr) args.offsets[i] = static_cast<std::int64_t>(offset);
+    if (args.offsets != nullptr) args.offsets[i] = bad ? 0 : static_cast<std::int64_t>(offset);
     if (bad) raise_flag(flag);
   }
 };

@@ -1,5 +1,6 @@
-// Matrix multiplication: halves, and float32 where TF32 is allowed, on tensor cores
-// (mma_product.cuh), large products of float32 in large tiles (float_product.cuh), all others here,
+// Matrix multiplication: halves, and float32 where TF32 is allowed, on tensor cores, by warpgroups
+// (wgmma_product.cuh) where the card has them and the product is large, else by warps
+// (mma_product.cuh); large products of float32 in large tiles (float_product.cuh); all others here,
 // with tiles in shared memory and a patch of the result in registers.
 //
 // A block computes a kTile x kTile tile of y. It walks the inner dimension in steps of kSmallDepth:
@@ -11,6 +12,7 @@
 
 #include "float_product.cuh"
 #include "warp.cuh"
+#include "wgmma_product.cuh"
 
 namespace tilegrad::cuda {
 namespace {
@@ -125,6 +127,11 @@ void multiply(const Matmul& args) {
 }
 
 template <class T>
+void multiply_rounded(const Matmul& args) {
+  if (!multiply_by_warpgroups<T>(args)) multiply_on_tensor_cores<T>(args);
+}
+
+template <class T>
 void sum_rows(const Matmul& args) {
   if (args.x_sums) launch(row_sums_kernel<T>, {blocks_of(args.rows, kBlock / kWarp), kBlock}, args);
 }
@@ -135,7 +142,7 @@ void matmul(const Matmul& args) {
   if (args.rows == 0 || args.columns == 0) return;
   switch (args.dtype) {
     case DType::float32:
-      if (args.allow_tf32) multiply_on_tensor_cores<float>(args);
+      if (args.allow_tf32) multiply_rounded<float>(args);
       else if (takes_large_tiles(args)) multiply_floats(args);
       else multiply<float>(args);
       return sum_rows<float>(args);
@@ -143,9 +150,9 @@ void matmul(const Matmul& args) {
       multiply<double>(args);
       return sum_rows<double>(args);
     case DType::bfloat16:
-      return multiply_on_tensor_cores<BFloat16>(args);
+      return multiply_rounded<BFloat16>(args);
     case DType::float16:
-      return multiply_on_tensor_cores<Half>(args);
+      return multiply_rounded<Half>(args);
     default:
       multiply<std::uint64_t>(args);
   }

@@ -4,12 +4,14 @@
 // The tensors travel as kernel parameters. A block takes 4096 elements of one tensor, which it
 // finds by bisection. Memory sees parameter, gradient and states once each way: for Adam 7 *
 // sizeof(T) bytes an element. 256 threads at up to 48 registers, two elements of each array on
-// their way.
+// their way. What depends on the number of the step is computed on the host, or, where the card
+// counts, by one thread for each tensor in a launch before.
 #include "ops/optimizer.h"
 
 #include <cmath>
 
 #include "launch.cuh"
+#include "scratch.cuh"
 
 namespace tilegrad::cuda {
 namespace {
@@ -17,16 +19,19 @@ namespace {
 constexpr int kMostEntries = 400;  // CUDA passes up to 32764 bytes of parameters
 constexpr std::int64_t kElements = 4096;
 
+constexpr int kNumbers = 3;
+
 // One tensor; `numbers` are what the step has computed for it on the host.
 struct Entry {
   std::int64_t size;
   void* parameter;
   const void* grad;
   void* state[3];
-  double numbers[3];
+  double numbers[kNumbers];
 };
 struct Batch {
   int count;
+  const double* computed;                  // null, or the numbers that the card has computed
   unsigned first_block[kMostEntries + 1];  // entry k takes blocks [first_block[k], [k + 1])
   Entry entries[kMostEntries];
 };
@@ -36,16 +41,20 @@ static_assert(sizeof(Batch) < 32000);
 template <class T>
 struct Element {
   const Entry& entry;
+  const double* computed;  // null: those of the entry
   std::int64_t i;
   __device__ T& parameter() const { return static_cast<T*>(entry.parameter)[i]; }
   __device__ T grad() const { return static_cast<const T*>(entry.grad)[i]; }
   __device__ bool has(int k) const { return entry.state[k] != nullptr; }
   __device__ T& state(int k) const { return static_cast<T*>(entry.state[k])[i]; }
-  __device__ T number(int k) const { return static_cast<T>(entry.numbers[k]); }
+  __device__ T number(int k) const {
+    return static_cast<T>(computed == nullptr ? entry.numbers[k] : computed[k]);
+  }
 };
 
 template <class T, class Rule>
-__global__ void __launch_bounds__(kBlock) step_kernel(const Batch batch, const Rule rule) {
+__global__ void __launch_bounds__(kBlock, 4)  // of 64 registers: with fewer long rules would spill
+    step_kernel(const Batch batch, const Rule rule) {
   int low = 0, high = batch.count - 1;  // the last entry that begins at or before this block
   while (low < high) {
     const int middle = (low + high + 1) / 2;
@@ -56,19 +65,63 @@ __global__ void __launch_bounds__(kBlock) step_kernel(const Batch batch, const R
   const std::int64_t first =
       static_cast<std::int64_t>(blockIdx.x - batch.first_block[low]) * kElements;
   const std::int64_t end = min(first + kElements, entry.size);
+  const double* computed = batch.computed == nullptr ? nullptr : batch.computed + kNumbers * low;
 #pragma unroll 2  // more would spill the registers of the longer rules
-  for (std::int64_t i = first + threadIdx.x; i < end; i += kBlock) rule(Element<T>{entry, i});
+  for (std::int64_t i = first + threadIdx.x; i < end; i += kBlock)
+    rule(Element<T>{entry, computed, i});
 }
 
-// Runs Rule<T>(args) over the entries of dtype T; numbers_of(entry, numbers) fills in `numbers`.
+// --- steps that count on the card ---
+
+struct Counters {
+  int count;
+  double lr;
+  CardNumber card_lr;
+  CardNumber counters[kMostEntries];
+};
+
+__device__ double read(const CardNumber& number) {
+  if (number.dtype == DType::float32) return *static_cast<const float*>(number.data);
+  return *static_cast<const double*>(number.data);
+}
+
+__device__ double count_up(const CardNumber& counter) {
+  if (counter.dtype == DType::float32) return *static_cast<float*>(counter.data) += 1;
+  return *static_cast<double*>(counter.data) += 1;
+}
+
+template <class Numbers>
+__global__ void __launch_bounds__(kBlock)
+    count_kernel(const Counters all, const Numbers numbers_of, double* computed) {
+  const int i = static_cast<int>(blockIdx.x) * kBlock + static_cast<int>(threadIdx.x);
+  if (i >= all.count) return;
+  const double step = count_up(all.counters[i]);
+  numbers_of(all.card_lr.data == nullptr ? all.lr : read(all.card_lr), step,
+             computed + kNumbers * i);
+}
+
+// Runs Rule<T>(args) over the entries of dtype T; numbers_of(lr, step, numbers) adds to `numbers`,
+// which begin with the entry's scalars, what depends on the step.
 template <class T, class Rule, class Numbers>
 void run_dtype(const OptimizerStep& step, const Rule& rule, const Numbers& numbers_of) {
   Batch batch;
   batch.count = 0;
   batch.first_block[0] = 0;
+  Counters counters;
+  counters.lr = step.lr;
+  counters.card_lr = step.card_lr;
   const auto flush = [&] {
-    if (batch.count > 0)
-      launch(step_kernel<T, Rule>, {batch.first_block[batch.count], kBlock}, batch, rule);
+    if (batch.count == 0) return;
+    const bool counts = counters.counters[0].data != nullptr;
+    const auto bytes = static_cast<std::size_t>(batch.count) * kNumbers * sizeof(double);
+    const Scratch computed(counts ? bytes : 0);
+    auto* const numbers = static_cast<double*>(computed.data);
+    batch.computed = numbers;
+    counters.count = batch.count;
+    if (counts)
+      launch(count_kernel<Numbers>, {blocks_for(batch.count), kBlock}, counters, numbers_of,
+             numbers);
+    launch(step_kernel<T, Rule>, {batch.first_block[batch.count], kBlock}, batch, rule);
     batch.count = 0;
   };
   for (std::int64_t k = 0; k < step.count; ++k) {
@@ -80,7 +133,8 @@ void run_dtype(const OptimizerStep& step, const Rule& rule, const Numbers& numbe
              from.grad,
              {from.state[0], from.state[1], from.state[2]},
              {from.scalar[0], from.scalar[1], 0}};
-    numbers_of(from, entry.numbers);
+    counters.counters[batch.count] = from.counter;
+    if (from.counter.data == nullptr) numbers_of(step.lr, from.step, entry.numbers);
     batch.first_block[batch.count + 1] =
         batch.first_block[batch.count] + blocks_of(from.size, kElements);
     if (++batch.count == kMostEntries) flush();
@@ -94,7 +148,9 @@ void run_step(const Args& args, const Numbers& numbers_of) {
   run_dtype<double>(args.common, Rule<double>(args), numbers_of);
 }
 
-void no_numbers(const OptimizerEntry&, double*) {}
+struct NoNumbers {
+  __host__ __device__ void operator()(double, double, double*) const {}
+};
 
 // The gradient with the sign and the weight decay that the options ask for.
 template <class T>
@@ -110,9 +166,11 @@ struct Gradient {
 };
 
 // What a decoupled weight decay leaves of a parameter.
-double kept_share(const OptimizerStep& step, bool decoupled) {
-  return decoupled ? 1 - step.lr * step.weight_decay : 1;
-}
+struct KeptShare {
+  double decay;
+  KeptShare(const OptimizerStep& step, bool decoupled) : decay(decoupled ? step.weight_decay : 0) {}
+  __host__ __device__ double operator()(double lr) const { return 1 - lr * decay; }
+};
 
 template <class T>
 __device__ T larger_or_nan(T now, T before) {
@@ -158,22 +216,19 @@ struct Averages {
   }
 };
 
-// Numbers: step size, and the factor that undoes the bias of the mean square's root.
+// Numbers: step size, the factor that undoes the bias of the mean square's root, and what the decay
+// leaves of the parameter.
 template <class T>
 struct Adam {
   Gradient<T> gradient;
   Averages<T> averages;
-  T kept;
-  explicit Adam(const AdamStep& a)
-      : gradient(a.common, !a.decoupled_weight_decay),
-        averages(a),
-        kept(static_cast<T>(kept_share(a.common, a.decoupled_weight_decay))) {}
+  explicit Adam(const AdamStep& a) : gradient(a.common, !a.decoupled_weight_decay), averages(a) {}
   __device__ void operator()(const Element<T>& e) const {
     const T g = gradient(e), mean = averages.blend_mean(e, g);
     T square = averages.blend_square(e, g);
     if (e.has(2)) square = e.state(2) = larger_or_nan(square, e.state(2));
     const T root = sqrt(square) / e.number(1) + averages.eps;
-    e.parameter() = kept * e.parameter() - e.number(0) * (mean / root);
+    e.parameter() = e.number(2) * e.parameter() - e.number(0) * (mean / root);
   }
 };
 
@@ -254,7 +309,7 @@ struct Nadam {
   explicit Nadam(const NadamStep& a)
       : gradient(a.common, !a.decoupled_weight_decay),
         averages(a),
-        kept(static_cast<T>(kept_share(a.common, a.decoupled_weight_decay))) {}
+        kept(static_cast<T>(KeptShare(a.common, a.decoupled_weight_decay)(a.common.lr))) {}
   __device__ void operator()(const Element<T>& e) const {
     const T g = gradient(e), mean = averages.blend_mean(e, g);
     const T root = sqrt(averages.blend_square(e, g) / e.number(2)) + averages.eps;
@@ -262,21 +317,18 @@ struct Nadam {
   }
 };
 
-// Numbers: the rate, and whether it is rectified: only then the mean square counts.
+// Numbers: the rate; whether it is rectified, only then the mean square counts; and what the decay
+// leaves of the parameter.
 template <class T>
 struct Radam {
   Gradient<T> gradient;
   Averages<T> averages;
-  T kept;
-  explicit Radam(const RadamStep& a)
-      : gradient(a.common, !a.decoupled_weight_decay),
-        averages(a),
-        kept(static_cast<T>(kept_share(a.common, a.decoupled_weight_decay))) {}
+  explicit Radam(const RadamStep& a) : gradient(a.common, !a.decoupled_weight_decay), averages(a) {}
   __device__ void operator()(const Element<T>& e) const {
     const T g = gradient(e), mean = averages.blend_mean(e, g);
     const T square = averages.blend_square(e, g);
     const T root = e.number(1) != T{0} ? sqrt(square) + averages.eps : T{1};
-    e.parameter() = kept * e.parameter() - e.number(0) * (mean / root);
+    e.parameter() = e.number(2) * e.parameter() - e.number(0) * (mean / root);
   }
 };
 
@@ -315,60 +367,91 @@ struct Asgd {
   }
 };
 
+// --- what depends on the number of the step, for host and card ---
+
+struct AdamNumbers {
+  double beta1, beta2;
+  KeptShare kept;
+  __host__ __device__ void operator()(double lr, double step, double* numbers) const {
+    numbers[0] = lr / (1 - pow(beta1, step));
+    numbers[1] = sqrt(1 - pow(beta2, step));
+    numbers[2] = kept(lr);
+  }
+};
+
+struct AdagradNumbers {
+  double lr_decay;
+  __host__ __device__ void operator()(double lr, double step, double* numbers) const {
+    numbers[0] = lr / (1 + (step - 1) * lr_decay);
+  }
+};
+
+struct AdamaxNumbers {
+  double beta1;
+  __host__ __device__ void operator()(double lr, double step, double* numbers) const {
+    numbers[0] = lr / (1 - pow(beta1, step));
+  }
+};
+
+struct NadamNumbers {
+  double beta2;
+  __host__ __device__ void operator()(double, double step, double* numbers) const {
+    numbers[2] = 1 - pow(beta2, step);
+  }
+};
+
+struct RadamNumbers {
+  double beta1, beta2;
+  KeptShare kept;
+  __host__ __device__ void operator()(double lr, double step, double* numbers) const {
+    const double power2 = pow(beta2, step), correction2 = 1 - power2;
+    // The length of the average that has been seen, and its limit; see csrc/ops/optimizer.cpp.
+    const double limit = 2 / (1 - beta2) - 1;
+    const double length = limit - 2 * step * power2 / correction2;
+    const bool rectified = length > 5;
+    const double rectifier = sqrt((length - 4) * (length - 2) * limit /
+                                  ((limit - 4) * (limit - 2) * length) * correction2);
+    numbers[0] = lr / (1 - pow(beta1, step)) * (rectified ? rectifier : 1);
+    numbers[1] = rectified ? 1 : 0;
+    numbers[2] = kept(lr);
+  }
+};
+
+struct AsgdNumbers {
+  double lambd;
+  __host__ __device__ void operator()(double, double, double* numbers) const {
+    numbers[2] = 1 - lambd * numbers[0];
+  }
+};
+
 }  // namespace
 
-void sgd_step(const SgdStep& args) { run_step<Sgd>(args, no_numbers); }
+void sgd_step(const SgdStep& args) { run_step<Sgd>(args, NoNumbers{}); }
 
 void adam_step(const AdamStep& args) {
-  run_step<Adam>(args, [&](const OptimizerEntry& entry, double* numbers) {
-    numbers[0] = args.common.lr / (1 - std::pow(args.beta1, entry.step));
-    numbers[1] = std::sqrt(1 - std::pow(args.beta2, entry.step));
-  });
+  const KeptShare kept(args.common, args.decoupled_weight_decay);
+  run_step<Adam>(args, AdamNumbers{args.beta1, args.beta2, kept});
 }
 
-void rmsprop_step(const RmspropStep& args) { run_step<Rmsprop>(args, no_numbers); }
+void rmsprop_step(const RmspropStep& args) { run_step<Rmsprop>(args, NoNumbers{}); }
 
 void adagrad_step(const AdagradStep& args) {
-  run_step<Adagrad>(args, [&](const OptimizerEntry& entry, double* numbers) {
-    numbers[0] = args.common.lr / (1 + (entry.step - 1) * args.lr_decay);
-  });
+  run_step<Adagrad>(args, AdagradNumbers{args.lr_decay});
 }
 
-void adadelta_step(const AdadeltaStep& args) { run_step<Adadelta>(args, no_numbers); }
+void adadelta_step(const AdadeltaStep& args) { run_step<Adadelta>(args, NoNumbers{}); }
 
-void adamax_step(const AdamaxStep& args) {
-  run_step<Adamax>(args, [&](const OptimizerEntry& entry, double* numbers) {
-    numbers[0] = args.common.lr / (1 - std::pow(args.beta1, entry.step));
-  });
-}
+void adamax_step(const AdamaxStep& args) { run_step<Adamax>(args, AdamaxNumbers{args.beta1}); }
 
-void nadam_step(const NadamStep& args) {
-  run_step<Nadam>(args, [&](const OptimizerEntry& entry, double* numbers) {
-    numbers[2] = 1 - std::pow(args.beta2, entry.step);
-  });
-}
+void nadam_step(const NadamStep& args) { run_step<Nadam>(args, NadamNumbers{args.beta2}); }
 
 void radam_step(const RadamStep& args) {
-  run_step<Radam>(args, [&](const OptimizerEntry& entry, double* numbers) {
-    const double power2 = std::pow(args.beta2, entry.step), correction2 = 1 - power2;
-    // The length of the average that has been seen, and its limit; see csrc/ops/optimizer.cpp.
-    const double limit = 2 / (1 - args.beta2) - 1;
-    const double length = limit - 2 * entry.step * power2 / correction2;
-    const bool rectified = length > 5;
-    const double rectifier = std::sqrt((length - 4) * (length - 2) * limit /
-                                       ((limit - 4) * (limit - 2) * length) * correction2);
-    numbers[0] =
-        args.common.lr / (1 - std::pow(args.beta1, entry.step)) * (rectified ? rectifier : 1);
-    numbers[1] = rectified ? 1 : 0;
-  });
+  const KeptShare kept(args.common, args.decoupled_weight_decay);
+  run_step<Radam>(args, RadamNumbers{args.beta1, args.beta2, kept});
 }
 
-void rprop_step(const RpropStep& args) { run_step<Rprop>(args, no_numbers); }
+void rprop_step(const RpropStep& args) { run_step<Rprop>(args, NoNumbers{}); }
 
-void asgd_step(const AsgdStep& args) {
-  run_step<Asgd>(args, [&](const OptimizerEntry& entry, double* numbers) {
-    numbers[2] = 1 - args.lambd * entry.scalar[0];
-  });
-}
+void asgd_step(const AsgdStep& args) { run_step<Asgd>(args, AsgdNumbers{args.lambd}); }
 
 }  // namespace tilegrad::cuda

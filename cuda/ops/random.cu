@@ -116,9 +116,9 @@ struct FillCounter {
   Draw draw;
   T* y;
   std::int64_t size;
-  std::uint64_t key;
+  RandomKey key;
   __device__ void operator()(std::int64_t counter) const {
-    const PhiloxNumbers numbers = philox(key, static_cast<std::uint64_t>(counter));
+    const PhiloxNumbers numbers = philox(key.read(), static_cast<std::uint64_t>(counter));
     const std::int64_t first =
         counter / kPhiloxStep * (kPhiloxStep * Draw::kElements) + counter % kPhiloxStep;
 #pragma unroll
@@ -160,9 +160,9 @@ __device__ std::uint64_t bits_of(std::uint64_t key, std::int64_t i) {
 
 struct RandomOrder {
   using Key = std::uint64_t;
-  std::uint64_t seed;
+  RandomKey seed;
   std::int64_t* y;
-  __device__ Key key(std::int64_t, std::int64_t i) const { return bits_of(seed, i); }
+  __device__ Key key(std::int64_t, std::int64_t i) const { return bits_of(seed.read(), i); }
   __device__ void put(std::int64_t, std::int64_t rank, Key, std::int64_t i) const { y[rank] = i; }
 };
 
@@ -170,10 +170,10 @@ template <class T>
 struct ChooseElement {
   const T* p;
   T* y;
-  std::uint64_t key;
+  RandomKey key;
   __device__ void operator()(std::int64_t i) const {
     const auto counter = static_cast<std::uint64_t>(i);
-    y[i] = static_cast<T>(unit<T>(philox(key, counter), 0) < p[i]);
+    y[i] = static_cast<T>(unit<T>(philox(key.read(), counter), 0) < p[i]);
   }
 };
 
@@ -196,7 +196,7 @@ struct FindCategory {
   __device__ void operator()(std::int64_t i) const {
     const double* row = sums + i / args.samples * args.categories;
     const double total = row[args.categories - 1];
-    double level = unit<double>(philox(args.key, static_cast<std::uint64_t>(i)), 0) * total;
+    double level = unit<double>(philox(args.key.read(), static_cast<std::uint64_t>(i)), 0) * total;
     if (level >= total) level = nextafter(total, 0.0);  // rounded up to the end
     std::int64_t first = 0, last = args.categories - 1;
     while (first < last) {
@@ -213,7 +213,8 @@ struct FirstToArrive {
   Multinomial args;
   __device__ Key key(std::int64_t row, std::int64_t i) const {
     const std::int64_t at = row * args.categories + i;
-    const double level = positive<double>(philox(args.key, static_cast<std::uint64_t>(at)), 0);
+    const double level =
+        positive<double>(philox(args.key.read(), static_cast<std::uint64_t>(at)), 0);
     const double weight = args.weights[at];
     return weight > 0 ? key_of(-log(level) / weight) : ~Key{0};
   }

@@ -35,6 +35,9 @@ struct Fold {
 
   __device__ A identity() const {
     if constexpr (kind == ReduceOp::prod) return A{1};
+    // Of no booleans at all, any is false and all is true; the accumulator is wider than they are.
+    if constexpr (std::is_same_v<T, bool> && kind == ReduceOp::amax) return A{0};
+    if constexpr (std::is_same_v<T, bool> && kind == ReduceOp::amin) return A{1};
     using Limits = std::numeric_limits<A>;
     constexpr A largest = Limits::has_infinity ? Limits::infinity() : Limits::max();
     constexpr A smallest = Limits::has_infinity ? -Limits::infinity() : Limits::lowest();

@@ -18,18 +18,24 @@ from typing import Any
 __all__ = ["find_companion"]
 
 
+def _reason(path: str) -> str:
+    if path.startswith("torch.distributed."):
+        return "tilegrad runs in one process"
+    return "tilegrad traces, compiles and exports nothing"
+
+
 def _unmade(path: str) -> type:
     """A class that stands in annotations and under derived classes; making one raises."""
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        raise NotImplementedError(f"{path}: tilegrad traces, compiles and exports nothing")
+        raise NotImplementedError(f"{path}: {_reason(path)}")
 
     return type(path.rpartition(".")[2], (), {"__init__": __init__, "__module__": path})
 
 
 def _unable(path: str) -> Callable[..., Any]:
     def function(*args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError(f"{path}: tilegrad traces, compiles and exports nothing")
+        raise NotImplementedError(f"{path}: {_reason(path)}")
 
     return function
 
@@ -57,6 +63,12 @@ def _check(cond: bool, message: Callable[[], str] | None = None) -> None:
 def _check_that(condition: bool, message: str = "") -> None:
     """``torch._assert``: an assertion that is a function."""
     assert condition, message
+
+
+def _softmax_gradient(grad: Any, output: Any, dim: int, input_dtype: Any) -> Any:
+    """The gradient of the argument of a softmax from that of its ``output``."""
+    product = grad * output
+    return (product - output * product.sum(dim, keepdim=True)).to(input_dtype)
 
 
 def _load_library(path: Any) -> None:
@@ -94,8 +106,16 @@ class _Keys(enum.Flag):
 
 
 _CLASSES = {
+    "_C": "Graph Node Value",
     "_dynamo": "OptimizedModule",
     "ao.quantization": "DeQuantStub QuantStub",
+    "distributed.algorithms.join": "Join Joinable JoinHook",
+    "distributed.fsdp": (
+        "BackwardPrefetch CPUOffload FullStateDictConfig FullyShardedDataParallel MixedPrecision "
+        "ShardedStateDictConfig ShardingStrategy StateDictType"
+    ),
+    "distributed.tensor": "DTensor DeviceMesh Partial Placement Replicate Shard",
+    "distributed.tensor.placement_types": "Partial Placement Replicate Shard",
     "export": "Dim ExportedProgram",
     "fx": "Graph GraphModule Interpreter Node Proxy Tracer Transformer",
     "fx.graph_module": "GraphModule _CodeOnlyModule",
@@ -105,7 +125,11 @@ _CLASSES = {
     "onnx": "ExportOptions OperatorExportTypes TrainingMode",
 }
 _FUNCTIONS: dict[str, dict[str, Any]] = {
-    "": {"_assert": _check_that, "_check": _check},
+    "": {
+        "_assert": _check_that,
+        "_check": _check,
+        "_softmax_backward_data": _softmax_gradient,
+    },
     "_C": {
         "DispatchKey": _Keys,
         "DispatchKeySet": _Keys,
@@ -119,6 +143,18 @@ _FUNCTIONS: dict[str, dict[str, Any]] = {
     "_jit_internal": {"boolean_dispatch": None},
     "ao": {},
     "ao.quantization": {},
+    "distributed.algorithms": {},
+    "distributed.algorithms.join": {},
+    "distributed.fsdp": {},
+    "distributed.tensor": {
+        "distribute_tensor": _unable("torch.distributed.tensor.distribute_tensor")
+    },
+    "distributed.tensor._utils": {
+        "compute_local_shape_and_global_offset": _unable(
+            "torch.distributed.tensor._utils.compute_local_shape_and_global_offset"
+        )
+    },
+    "distributed.tensor.placement_types": {},
     "export": {"export": _unable("torch.export.export")},
     "fx": {"wrap": _as_it_is, "symbolic_trace": _unable("torch.fx.symbolic_trace")},
     "fx.graph_module": {

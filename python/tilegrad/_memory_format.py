@@ -2,8 +2,8 @@
 
 ``contiguous_format`` is row-major. With ``channels_last`` a tensor (N, C, H, W) lies pixel by
 pixel, as (N, H, W, C), and with ``channels_last_3d`` one of (N, C, D, H, W) as (N, D, H, W, C).
-``preserve_format`` means that of the argument. Formats change strides, never values; tensors made
-by tilegrad are row-major unless a format is asked for.
+``preserve_format`` means the order of the argument, whatever that is: copies, elementwise results
+and the ``..._like`` functions keep it. Formats change strides, never values.
 """
 
 from __future__ import annotations
@@ -72,4 +72,4 @@ def in_format(input: Any, format: memory_format) -> Any:
         )
     if is_in_format(input, format):
         return input
-    return input.movedim(1, -1).clone().movedim(-1, 1)
+    return input.movedim(1, -1).contiguous().movedim(-1, 1)

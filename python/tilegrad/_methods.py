@@ -139,11 +139,6 @@ def dim_order(self: Any, ambiguity_check: Any = False) -> tuple[int, ...]:
 
 
 @method()
-def record_stream(self: Any, stream: Any) -> None:
-    """Nothing to do: memory is reused in the order of the one stream."""
-
-
-@method()
 def is_neg(self: Any) -> bool:
     """False: negative views do not exist."""
     return False

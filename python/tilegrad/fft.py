@@ -17,6 +17,7 @@ import numpy as np
 from . import _C
 from .ops._register import put_out, takes_tensors
 from .ops.complex import conj
+from .ops.fill import _device
 from .ops.fourier import complex_to_complex, complex_to_real, real_to_complex, resized
 from .ops.join import roll
 from .ops.view import _dim
@@ -340,7 +341,7 @@ def ifftshift(input: Any, dim: Any = None) -> Any:
 
 def _frequencies(made: np.ndarray, dtype: Any, device: Any, requires_grad: bool) -> Any:
     found = _C.to_dtype(_C.from_numpy(made), _C.get_default_dtype() if dtype is None else dtype)
-    found = found if device is None else found.to(device)
+    found = found.to(_device(device))
     return found.requires_grad_() if requires_grad else found
 
 

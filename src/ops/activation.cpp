@@ -4,6 +4,7 @@
 #include "bind.h"
 #include "dispatch.h"
 #include "loop.h"
+#include "order.h"
 
 namespace tilegrad {
 namespace {
@@ -26,6 +27,7 @@ Tensor activation(ActivationOp op, const char* name, const Tensor& x, double a, 
                   double c) {
   const DType dtype = result_dtype(op, name, x.dtype);
   Tensor y = empty(x.shape, dtype, x.device(), name);
+  take_order(y, {&x});
   if (x.dtype == dtype) compute(op, y, x, a, b, c);
   else compute(op, y, to_dtype(x, dtype), a, b, c);
   return y;
@@ -51,6 +53,7 @@ Tensor activation_backward(ActivationOp op, const char* name, const Tensor& grad
                  "_backward: expected both tensors on one device, got ", grad.device().str(),
                  " and ", value.device().str());
   Tensor grad_x = empty(value.shape, value.dtype, value.device(), name);
+  take_order(grad_x, {&grad, &value});
   const ActivationBackward args{.op = op,
                                 .dtype = value.dtype,
                                 .a = a,

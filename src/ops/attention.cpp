@@ -7,6 +7,7 @@
 #include "bind.h"
 #include "dispatch.h"
 #include "gate.h"
+#include "rng.h"
 
 namespace tilegrad {
 namespace {
@@ -22,7 +23,7 @@ struct AttentionOptions {
   bool causal;
   double scale;
   bool shared_heads;  // enable_gqa
-  std::uint64_t seed;
+  Operand seed;
 };
 
 // Sizes (..., rows, columns) after the leading ones of `batch`.
@@ -164,7 +165,7 @@ AttentionCall prepare_attention(const Tensor& query, const Tensor& key, const Te
   p.scale = options.scale;
   p.causal = options.causal;
   p.dropout = options.dropout;
-  p.seed = options.seed;
+  p.seed = held_key(options.seed, query.device(), kAttentionOp);
   if (mask) set_attention_mask(call, *mask);
   return call;
 }
@@ -219,6 +220,26 @@ void attention_gradient_results(const AttentionCall& call, const Tensor& query, 
   results[2] = attention_result(value, call.key_batch, p.keys, p.value_features);
 }
 
+// What softmax is computed in.
+DType attention_sums(const AttentionProblem& p) {
+  return is_half(p.dtype) ? DType::float32 : p.dtype;
+}
+
+// Halves reach these functions on cards only, whose kernels for them hold so many features.
+bool fits_half_kernels(const Tensor& query, const Tensor& value) {
+  const auto features = [](const Tensor& x) { return x.ndim() > 0 ? x.shape[x.ndim() - 1] : 0; };
+  return std::max(features(query), features(value)) <= kMostHalfFeatures;
+}
+
+std::optional<Tensor> attention_mask_in_float32(const std::optional<Tensor>& mask) {
+  if (!mask || !is_half(mask->dtype)) return mask;
+  return to_dtype(*mask, DType::float32);
+}
+
+Tensor rounded_item(const py::tuple& results, int i, DType dtype) {
+  return to_dtype(as_py(PyTuple_GET_ITEM(results.ptr(), i))->tensor, dtype);
+}
+
 std::int64_t attention_work(const AttentionProblem& p) {
   return p.batch * p.heads * p.queries * (p.keys + 1) * (p.features + p.value_features);
 }
@@ -226,8 +247,15 @@ std::int64_t attention_work(const AttentionProblem& p) {
 // (y, what backward needs to know of the scores of each query, or None)
 py::tuple attention_forward(const Tensor& query, const Tensor& key, const Tensor& value,
                             const std::optional<Tensor>& mask, double dropout, bool causal,
-                            double scale, bool shared_heads, std::uint64_t seed,
+                            double scale, bool shared_heads, const Operand& seed,
                             bool wants_normalizer) {
+  if (is_half(query.dtype) && !fits_half_kernels(query, value)) {
+    const auto wide = [](const Tensor& x) { return to_dtype(x, DType::float32); };
+    const py::tuple results =
+        attention_forward(wide(query), wide(key), wide(value), attention_mask_in_float32(mask),
+                          dropout, causal, scale, shared_heads, seed, wants_normalizer);
+    return py::make_tuple(rounded_item(results, 0, query.dtype), results[1]);
+  }
   const AttentionCall call =
       prepare_attention(query, key, value, mask, {dropout, causal, scale, shared_heads, seed});
   const AttentionProblem& p = call.problem;
@@ -237,7 +265,7 @@ py::tuple attention_forward(const Tensor& query, const Tensor& key, const Tensor
   py::object kept = py::none();
   Tensor normalizer;
   if (wants_normalizer) {
-    normalizer = empty({rows, 2}, p.dtype, query.device(), kAttentionOp);
+    normalizer = empty({rows, 2}, attention_sums(p), query.device(), kAttentionOp);
     args.normalizer = normalizer.bytes();
     kept = py::cast(normalizer);
   }
@@ -253,14 +281,23 @@ std::int64_t attention_padded(std::int64_t features) {
 py::tuple attention_gradients(const Tensor& grad, const Tensor& query, const Tensor& key,
                               const Tensor& value, const std::optional<Tensor>& mask,
                               const Tensor& y, const Tensor& normalizer, double dropout,
-                              bool causal, double scale, bool shared_heads, std::uint64_t seed) {
+                              bool causal, double scale, bool shared_heads, const Operand& seed) {
+  if (is_half(query.dtype) && !fits_half_kernels(query, value)) {
+    const auto wide = [](const Tensor& x) { return to_dtype(x, DType::float32); };
+    const py::tuple results = attention_gradients(
+        wide(grad), wide(query), wide(key), wide(value), attention_mask_in_float32(mask), wide(y),
+        normalizer, dropout, causal, scale, shared_heads, seed);
+    const DType dtype = query.dtype;
+    return py::make_tuple(rounded_item(results, 0, dtype), rounded_item(results, 1, dtype),
+                          rounded_item(results, 2, dtype));
+  }
   const AttentionCall call =
       prepare_attention(query, key, value, mask, {dropout, causal, scale, shared_heads, seed});
   const AttentionProblem& p = call.problem;
   const std::int64_t rows = p.batch * p.heads * p.queries;
   const Dims shape = with_matrix(call.batch, p.queries, p.value_features);
   TILEGRAD_CHECK(grad.shape == shape && y.shape == shape && grad.dtype == p.dtype &&
-                     y.dtype == p.dtype && normalizer.dtype == p.dtype &&
+                     y.dtype == p.dtype && normalizer.dtype == attention_sums(p) &&
                      normalizer.numel() == 2 * rows && normalizer.is_contiguous(),
                  runtime, kAttentionOp, ": expected a gradient and results of shape ", shape.str(),
                  ", got ", grad.shape.str(), " and ", y.shape.str());
@@ -293,14 +330,16 @@ py::tuple attention_gradients(const Tensor& grad, const Tensor& query, const Ten
 }
 
 // The factors that forward applied to the weights: (..., queries, keys).
-Tensor attention_factors(const Dims& shape, DType dtype, double dropout, std::uint64_t seed) {
+Tensor attention_factors(const Dims& shape, DType dtype, Device device, double dropout,
+                         const Operand& seed) {
   TILEGRAD_CHECK(shape.n >= 1 && is_floating(dtype), runtime,
                  "attention_dropout: expected at least one dimension and a floating dtype");
-  Tensor factors = empty(shape, dtype, Device{}, "attention_dropout");
+  Tensor factors = empty(shape, dtype, device, "attention_dropout");
   const std::int64_t keys = shape[shape.n - 1];
   if (factors.numel() > 0)
-    run(attention_dropout_kernel, Device{},
-        AttentionDropout{dtype, factors.bytes(), factors.numel() / keys, keys, dropout, seed},
+    run(attention_dropout_kernel, device,
+        AttentionDropout{dtype, factors.bytes(), factors.numel() / keys, keys, dropout,
+                         held_key(seed, device, "attention_dropout")},
         factors.numel());
   return factors;
 }
@@ -316,8 +355,9 @@ void bind_attention(py::module_& module) {
              py::arg("normalizer"), py::arg("dropout_p"), py::arg("is_causal"), py::arg("scale"),
              py::arg("enable_gqa"), py::arg("seed"));
   module.def("attention_dropout", &attention_factors, py::arg("shape"), py::arg("dtype"),
-             py::arg("dropout_p"), py::arg("seed"));
+             py::arg("device"), py::arg("dropout_p"), py::arg("seed"));
   half_rule(HalfRule::first_result, {"attention"});
+  takes_halves_on_cards({"attention", "attention_backward"});
 }
 
 }  // namespace tilegrad

@@ -1,11 +1,13 @@
 // Two-operand arithmetic: promotion, broadcasting, in-place rules.
 #include "ops/binary.h"
 
+#include "../cuda/runtime.h"
 #include "bind.h"
 #include "dispatch.h"
 #include "gate.h"
 #include "loop.h"
 #include "ops/complex.h"
+#include "order.h"
 #include "parts.h"
 
 namespace tilegrad {
@@ -78,27 +80,42 @@ Device device_of(const Operand& x, const Operand& other) {
   return other.is_tensor() ? other.tensor->device() : Device{};
 }
 
-void reject_zero_divisor(BinaryOp op, const Tensor& other) {
+// Of divisors on a card the host must wait for a copy. While a graph is captured it cannot; kernels
+// divide by zero without harm. A Python number is looked at here, whatever the device.
+void reject_zero_divisor(BinaryOp op, const Operand& other, DType dtype) {
   const bool divides = op == BinaryOp::floor_divide || op == BinaryOp::trunc_divide ||
                        op == BinaryOp::remainder || op == BinaryOp::fmod;
-  if (!divides || is_floating(other.dtype)) return;
-  const Tensor wide = on_host(to_dtype(other, DType::int64));
+  if (!divides || is_floating(dtype) || is_complex(dtype)) return;
+  const Tensor given =
+      other.is_tensor() ? *other.tensor : scalar_tensor(other.scalar, dtype, Device{});
+  if (!given.device().is_cpu() && cuda::is_capturing()) return;
+  const Tensor wide = on_host(to_dtype(to_dtype(given, dtype), DType::int64));
   const std::int64_t* divisor = wide.data<std::int64_t>();
   for (std::int64_t i = 0, count = wide.numel(); i < count; ++i)
     TILEGRAD_CHECK(divisor[i] != 0, runtime, name_of(op), ": integer division by zero");
 }
 
-// True for a large transposed operand: to read it element by element costs more than a copy in the
-// result's order, which goes by tiles.
+// True for a large operand whose neighbours lie along another dimension than the result's: to read
+// it element by element costs more than a copy in the result's order, which goes by tiles.
 bool wants_order(const Tensor& x, const Tensor& y) {
   constexpr std::int64_t kTile = 16;
   if (!y.device().is_cpu() || !(x.shape == y.shape)) return false;
-  int last = y.ndim() - 1;
-  while (last > 0 && y.shape[last] == 1) --last;
-  if (x.strides[last] == 1 || y.strides[last] != 1 || y.shape[last] < kTile) return false;
-  for (int d = 0; d < last; ++d)
-    if (x.strides[d] == 1 && x.shape[d] >= kTile) return true;
-  return false;
+  int inner_of_x = -1, inner_of_y = -1;
+  for (int d = 0; d < y.ndim(); ++d) {
+    if (y.shape[d] == 1) continue;
+    if (x.strides[d] == 1) inner_of_x = d;
+    if (y.strides[d] == 1) inner_of_y = d;
+  }
+  return inner_of_x >= 0 && inner_of_y >= 0 && inner_of_x != inner_of_y &&
+         y.shape[inner_of_x] >= kTile && y.shape[inner_of_y] >= kTile;
+}
+
+// A copy of x, which has the shape of y, in the order of y.
+Tensor copy_in_order_of(const Tensor& y, const Tensor& x) {
+  Tensor copy = empty_like(x);
+  take_order(copy, {&y});
+  copy_into(copy, x);
+  return copy;
 }
 
 void compute(BinaryOp op, const Tensor& y, const Tensor& x, const Tensor& other,
@@ -119,10 +136,9 @@ void compute(BinaryOp op, const Tensor& y, const Tensor& x, const Tensor& other,
   if (is_complex(y.dtype)) return compute_complex(op, y, x, other);
   constexpr std::int64_t kLarge = 4096;
   if (y.numel() >= kLarge) {
-    if (wants_order(x, y)) return compute(op, y, contiguous(x), other, alpha);
-    if (wants_order(other, y)) return compute(op, y, x, contiguous(other), alpha);
+    if (wants_order(x, y)) return compute(op, y, copy_in_order_of(y, x), other, alpha);
+    if (wants_order(other, y)) return compute(op, y, x, copy_in_order_of(y, other), alpha);
   }
-  reject_zero_divisor(op, other);
   Binary args{.op = op,
               .dtype = x.dtype,
               .alpha = alpha.as_double(),
@@ -135,6 +151,7 @@ Tensor binary(BinaryOp op, const Operand& x, const Operand& other, const Scalar&
   const DType dtype = compute_dtype(op, x, other);
   check_dtype(op, dtype);
   check_alpha(op, alpha, dtype);
+  reject_zero_divisor(op, other, dtype);
   const Device device = device_of(x, other);
   // Nothing to convert: the common case, kept free of copies of the operands.
   if (x.is_tensor() && other.is_tensor() && x.tensor->dtype == dtype &&
@@ -143,6 +160,7 @@ Tensor binary(BinaryOp op, const Operand& x, const Operand& other, const Scalar&
     Tensor y = a.shape == b.shape
                    ? empty(a.shape, dtype, device)
                    : empty(broadcast_shapes(a.shape, b.shape, name_of(op)), dtype, device);
+    take_order(y, {&a, &b});
     compute(op, y, a, b, alpha);
     return y;
   }
@@ -150,6 +168,7 @@ Tensor binary(BinaryOp op, const Operand& x, const Operand& other, const Scalar&
   const Tensor a = as_tensor(x, dtype, device, name_of(op)),
                b = as_tensor(other, dtype, device, name_of(op));
   Tensor y = empty(broadcast_shapes(a.shape, b.shape, name_of(op)), dtype, device);
+  take_order(y, {x.is_tensor() ? x.tensor : &a, other.is_tensor() ? other.tensor : &b});
   compute(op, y, a, b, alpha);
   return y;
 }
@@ -161,6 +180,7 @@ void binary_in_place(BinaryOp op, const Tensor& x, const Operand& other, const S
                  info(x.dtype).name);
   check_dtype(op, dtype);
   check_alpha(op, alpha, dtype);
+  reject_zero_divisor(op, other, dtype);
   Tensor b = as_tensor(other, dtype, x.device(), name_of(op));
   TILEGRAD_CHECK(broadcast_shapes(x.shape, b.shape, name_of(op)) == x.shape, runtime, name_of(op),
                  "_: output with shape ", x.shape.str(), " doesn't match the broadcast shape ",

@@ -7,16 +7,22 @@
 #include "dispatch.h"
 #include "gate.h"
 #include "loop.h"
+#include "order.h"
 
 namespace tilegrad {
 namespace {
 
-Tensor compare(CompareOp op, const char* name, const Operand& x, const Operand& other,
-               DType dtype) {
+// `swapped`: what the caller wrote first is `other`; where operands differ in order, the first
+// counts.
+Tensor compare(CompareOp op, const char* name, const Operand& x, const Operand& other, DType dtype,
+               bool swapped = false) {
   const bool from_other = other.is_tensor() && (!x.is_tensor() || x.tensor->ndim() == 0);
   const Device device = from_other ? other.tensor->device() : x.tensor->device();
   const Tensor a = as_tensor(x, dtype, device, name), b = as_tensor(other, dtype, device, name);
   Tensor y = empty(broadcast_shapes(a.shape, b.shape, name), DType::boolean, device);
+  const Tensor &in_x = x.is_tensor() ? *x.tensor : a,
+               &in_other = other.is_tensor() ? *other.tensor : b;
+  take_order(y, {swapped ? &in_other : &in_x, swapped ? &in_x : &in_other});
   const Compare args{.op = op, .dtype = dtype, .loop = make_loop<3>(y.shape, {&y, &a, &b})};
   run(compare_kernel, device, args, y.numel());
   return y;
@@ -42,20 +48,21 @@ bool equal(const Tensor& x, const Tensor& other) {
 }  // namespace
 
 void bind_compare(py::module_& module) {
-#define TILEGRAD_BIND(name, op, first, second)                                             \
-  module.def(                                                                              \
-      #name,                                                                               \
-      [](const Tensor& tensor, const Operand& other) {                                     \
-        const Operand x{&tensor, {}};                                                      \
-        return compare(CompareOp::op, #name, first, second, compare_dtype(tensor, other)); \
-      },                                                                                   \
+#define TILEGRAD_BIND(name, op, first, second, swapped)                                   \
+  module.def(                                                                             \
+      #name,                                                                              \
+      [](const Tensor& tensor, const Operand& other) {                                    \
+        const Operand x{&tensor, {}};                                                     \
+        return compare(CompareOp::op, #name, first, second, compare_dtype(tensor, other), \
+                       swapped);                                                          \
+      },                                                                                  \
       py::arg("input"), py::arg("other"));
-  TILEGRAD_BIND(eq, eq, x, other)
-  TILEGRAD_BIND(ne, ne, x, other)
-  TILEGRAD_BIND(lt, lt, x, other)
-  TILEGRAD_BIND(le, le, x, other)
-  TILEGRAD_BIND(gt, lt, other, x)
-  TILEGRAD_BIND(ge, le, other, x)
+  TILEGRAD_BIND(eq, eq, x, other, false)
+  TILEGRAD_BIND(ne, ne, x, other, false)
+  TILEGRAD_BIND(lt, lt, x, other, false)
+  TILEGRAD_BIND(le, le, x, other, false)
+  TILEGRAD_BIND(gt, lt, other, x, true)
+  TILEGRAD_BIND(ge, le, other, x, true)
 #undef TILEGRAD_BIND
   // Every number but zero counts as true, NaN too; of truth values, "not equal" is the exclusive
   // or.

@@ -6,6 +6,7 @@
 #include "gate.h"
 #include "loop.h"
 #include "ops/unary.h"
+#include "order.h"
 #include "parts.h"
 #include "scalar.h"
 
@@ -20,6 +21,7 @@ void check_complex(const Tensor& x, const char* op) {
 Tensor conjugate(const Tensor& x) {
   check_complex(x, "conj");
   Tensor y = empty_like(x);
+  take_order(y, {&x});
   copy_into(y, x);
   const Tensor imaginary = part_of_complex(y, 1);
   const Unary args{.op = UnaryOp::neg,
@@ -32,6 +34,7 @@ Tensor conjugate(const Tensor& x) {
 Tensor absolute_value(const Tensor& x) {
   check_complex(x, "abs");
   Tensor y = empty(x.shape, part_dtype(x.dtype), x.device(), "abs");
+  take_order(y, {&x});
   const ComplexAbs args{.part = y.dtype, .loop = make_loop<2>(y.shape, {&y, &x})};
   run(complex_abs_kernel, y.device(), args, y.numel());
   return y;

@@ -7,6 +7,7 @@
 
 #include "bind.h"
 #include "dispatch.h"
+#include "gate.h"
 #include "ops/depthwise.h"
 
 namespace tilegrad {
@@ -191,9 +192,23 @@ struct Convolution {
                      "conv2d: Given weight of size ", filters.shape.str(),
                      ", expected bias to be 1-dimensional with ", filters.shape[0],
                      " elements, but got bias of size ", biases->shape.str());
-      bias = contiguous(*biases);
+      bias = per_channel(*biases);
     }
     x = contiguous(input), weight = contiguous(filters);
+  }
+
+  // Beside halves, what there is one of per channel is float32.
+  static Tensor per_channel(const Tensor& values) {
+    return contiguous(is_half(values.dtype) ? to_dtype(values, DType::float32) : values);
+  }
+
+  // Halves of the channels that depthwise's kernels take, which know none.
+  bool needs_float32() const { return is_half(args.dtype) && is_depthwise(args); }
+  Convolution in_float32() const {
+    Convolution wide = *this;
+    wide.args.dtype = DType::float32;
+    wide.x = to_dtype(x, DType::float32), wide.weight = to_dtype(weight, DType::float32);
+    return wide;
   }
 
   static Conv2d checked_args(const Tensor& input, const Tensor& filters, const Options& options) {
@@ -202,6 +217,11 @@ struct Convolution {
   }
 
   Tensor compute(const Following& following) const {
+    if (needs_float32()) {
+      Following wide = following;
+      if (wide.residual.defined()) wide.residual = to_dtype(wide.residual, DType::float32);
+      return to_dtype(in_float32().compute(wide), args.dtype);
+    }
     Conv2d call = args;
     Tensor y = empty(output_shape(call), x.dtype, x.device(), "conv2d");
     call.x = x.bytes(), call.weight = weight.bytes(), call.y = y.bytes();
@@ -230,7 +250,7 @@ Tensor following_channels(const char* name, const std::optional<Tensor>& values,
   TILEGRAD_CHECK(values->ndim() == 1 && values->shape[0] == filters.shape[0], runtime,
                  "conv2d: argument '", name, "': expected shape (", filters.shape[0], "), got ",
                  values->shape.str());
-  return contiguous(*values);
+  return Convolution::per_channel(*values);
 }
 
 Tensor following_residual(const std::optional<Tensor>& residual, const Convolution& convolution) {
@@ -247,6 +267,10 @@ Tensor conv2d_grad_input(const Tensor& grad, const Tensor& weight, const Dims& i
   check_pair("conv2d_grad_input", grad, "weight", weight);
   Conv2d args = make_args(input_shape, weight.shape, grad.dtype, options);
   check_output_gradient("conv2d_grad_input", args, grad);
+  if (is_half(grad.dtype) && is_depthwise(args))
+    return to_dtype(conv2d_grad_input(to_dtype(grad, DType::float32),
+                                      to_dtype(weight, DType::float32), input_shape, options),
+                    grad.dtype);
   const Tensor dense_grad = contiguous(grad), dense_weight = contiguous(weight);
   Tensor grad_input = empty(input_shape, grad.dtype, grad.device(), "conv2d_grad_input");
   args.x = grad_input.bytes();
@@ -275,13 +299,21 @@ Tensor conv2d_grad_weight(const Tensor& grad, const Tensor& x, const Dims& weigh
   check_pair("conv2d_grad_weight", grad, "input", x);
   Conv2d args = make_args(x.shape, weight_shape, grad.dtype, options);
   check_output_gradient("conv2d_grad_weight", args, grad);
+  if (is_half(grad.dtype) && is_depthwise(args)) {
+    const Tensor wide =
+        conv2d_grad_weight(to_dtype(grad, DType::float32), to_dtype(x, DType::float32),
+                           weight_shape, options, grad_bias);
+    if (grad_bias) *grad_bias = to_dtype(*grad_bias, grad.dtype);
+    return to_dtype(wide, grad.dtype);
+  }
   const Tensor dense_grad = contiguous(grad), dense_x = contiguous(x);
   Tensor grad_weight = empty(weight_shape, grad.dtype, grad.device(), "conv2d_grad_weight");
   if (grad_bias)
-    *grad_bias = empty({weight_shape[0]}, grad.dtype, grad.device(), "conv2d_grad_weight");
+    *grad_bias = empty({weight_shape[0]}, is_half(grad.dtype) ? DType::float32 : grad.dtype,
+                       grad.device(), "conv2d_grad_weight");
   if (grad_weight.numel() == 0 || args.batch == 0) {
     zero(grad_weight);
-    if (grad_bias) zero(*grad_bias);
+    if (grad_bias) zero(*grad_bias), *grad_bias = to_dtype(*grad_bias, grad.dtype);
     return grad_weight;
   }
   if (grad_bias) args.bias_gradient = grad_bias->bytes();
@@ -292,6 +324,7 @@ Tensor conv2d_grad_weight(const Tensor& grad, const Tensor& x, const Dims& weigh
   args.y = dense_grad.bytes();
   run(is_depthwise(args) ? depthwise_grad_weight_kernel : conv2d_grad_weight_kernel, grad.device(),
       args, work(args));
+  if (grad_bias) *grad_bias = to_dtype(*grad_bias, grad.dtype);
   return grad_weight;
 }
 
@@ -356,6 +389,8 @@ void bind_conv2d(py::module_& module) {
       },
       py::arg("grad"), py::arg("input"), py::arg("weight_shape"), py::arg("stride"),
       py::arg("padding"), py::arg("dilation"), py::arg("groups"));
+  takes_halves_on_cards({"conv2d", "conv2d_inference", "conv2d_grad_input", "conv2d_grad_weight",
+                         "conv2d_grad_weight_bias"});
 }
 
 }  // namespace tilegrad

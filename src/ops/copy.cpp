@@ -9,6 +9,7 @@
 #include "gate.h"
 #include "loop.h"
 #include "ops/binary.h"
+#include "order.h"
 #include "parts.h"
 
 namespace tilegrad {
@@ -43,8 +44,15 @@ void copy_on_one_device(const Tensor& y, const Tensor& x) {
   run(copy_kernel, y.device(), args, y.numel());
 }
 
+Tensor row_major_copy(const Tensor& x) {
+  Tensor y = empty_like(x);
+  copy_into(y, x);
+  return y;
+}
+
 Tensor clone(const Tensor& x) {
   Tensor y = empty_like(x);
+  take_order(y, {&x});
   copy_into(y, x);
   return y;
 }
@@ -108,11 +116,12 @@ void copy_into(const Tensor& destination, const Tensor& source, bool non_blockin
 
 Tensor on_host(const Tensor& x) { return contiguous(to_device(x, Device{}, false)); }
 
-Tensor contiguous(const Tensor& x) { return x.is_contiguous() ? x : clone(x); }
+Tensor contiguous(const Tensor& x) { return x.is_contiguous() ? x : row_major_copy(x); }
 
 Tensor to_dtype(const Tensor& x, DType dtype) {
   if (x.dtype == dtype) return x;
   Tensor y = empty(x.shape, dtype, x.device(), "to");
+  take_order(y, {&x});
   copy_into(y, x);
   return y;
 }
@@ -131,6 +140,15 @@ Tensor to_device(const Tensor& x, Device device, bool non_blocking) {
 void bind_copy(py::module_& module) {
   module.def("clone", &clone, py::arg("input"));
   module.def("contiguous", &contiguous, py::arg("input"));
+  module.def(
+      "copy_in_order",
+      [](const Tensor& x, const Tensor& like) {
+        Tensor y = empty_like(x);
+        take_order(y, {&like});
+        copy_into(y, x);
+        return y;
+      },
+      py::arg("input"), py::arg("like"));
   module.def("to_dtype", &to_dtype, py::arg("input"), py::arg("dtype"));
   module.def("to_device", &to_device, py::arg("input"), py::arg("device"),
              py::arg("non_blocking") = false);
@@ -141,7 +159,7 @@ void bind_copy(py::module_& module) {
         copy_into(y, expand(x, y.shape, "copy_"), non_blocking);
       },
       py::arg("input"), py::arg("src"), py::arg("non_blocking") = false);
-  takes_every_dtype({"clone", "contiguous", "to_dtype", "to_device", "copy_"});
+  takes_every_dtype({"clone", "contiguous", "copy_in_order", "to_dtype", "to_device", "copy_"});
 }
 
 }  // namespace tilegrad

@@ -160,6 +160,36 @@ py::tuple cross_entropy_soft(const Tensor& x, const Tensor& target,
   return py::make_tuple(args.reduction == Reduction::none ? losses : loss, gradient);
 }
 
+// (loss, gradient of the input for a gradient of 1 of the loss, or None) of shares of a whole.
+py::tuple cross_entropy_shares(const Tensor& x, const Tensor& target, double epsilon,
+                               const std::string& reduction, bool wants_grad) {
+  const char* op = "sparse_categorical_crossentropy";
+  const Problem p =
+      prepare(op, x, target, std::nullopt, 0, reduction, 0, true);  // 0 is a label too
+  TILEGRAD_CHECK(x.ndim() == 2 && (x.shape[1] > 0 || x.shape[0] == 0), value, op,
+                 ": argument 'input': expected shape (rows, classes), got ", x.shape.str());
+  Tensor losses = empty({x.shape[0]}, x.dtype, x.device(), op);
+  Tensor loss = empty({}, x.dtype, x.device(), op);
+  CrossEntropyShares args{.dtype = x.dtype,
+                          .reduction = p.rows.reduction,
+                          .x = p.rows.x,
+                          .target = p.rows.target,
+                          .epsilon = epsilon,
+                          .rows = x.shape[0],
+                          .classes = x.shape[1],
+                          .losses = losses.bytes(),
+                          .loss = loss.bytes(),
+                          .grad_x = nullptr};
+  py::object gradient = py::none();
+  if (wants_grad) {
+    Tensor grad_x = empty(x.shape, x.dtype, x.device(), op);
+    args.grad_x = grad_x.numel() > 0 ? grad_x.bytes() : nullptr;
+    gradient = py::cast(std::move(grad_x));
+  }
+  run(cross_entropy_shares_kernel, x.device(), args, x.numel());
+  return py::make_tuple(args.reduction == Reduction::none ? losses : loss, gradient);
+}
+
 Tensor cross_entropy_backward(const char* op, const Tensor& grad, const Tensor& lse,
                               const Tensor& total, const Tensor& x, const Tensor& target,
                               const std::optional<Tensor>& weight, std::int64_t ignore_index,
@@ -194,11 +224,14 @@ void bind_cross_entropy(py::module_& module) {
   module.def("cross_entropy_soft", &cross_entropy_soft, py::arg("input"), py::arg("target"),
              py::arg("weight"), py::arg("reduction"), py::arg("label_smoothing"),
              py::arg("wants_grad"));
+  module.def("cross_entropy_shares", &cross_entropy_shares, py::arg("input"), py::arg("target"),
+             py::arg("epsilon"), py::arg("reduction"), py::arg("wants_grad"));
   module.def("cross_entropy_backward", &cross_entropy_backward, py::arg("op"), py::arg("grad"),
              py::arg("lse"), py::arg("total"), py::arg("input"), py::arg("target"),
              py::arg("weight"), py::arg("ignore_index"), py::arg("reduction"),
              py::arg("label_smoothing"), py::arg("normalized"));
-  half_rule(HalfRule::first_result, {"cross_entropy", "cross_entropy_soft"});
+  half_rule(HalfRule::first_result,
+            {"cross_entropy", "cross_entropy_soft", "cross_entropy_shares"});
 }
 
 }  // namespace tilegrad

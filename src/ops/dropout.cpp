@@ -1,4 +1,4 @@
-// dropout: the key of a mask, and the pass that applies it.
+// dropout: the pass that applies the mask of a key.
 #include "ops/dropout.h"
 
 #include <algorithm>
@@ -11,12 +11,8 @@
 namespace tilegrad {
 namespace {
 
-// Selects one mask out of all.
-std::int64_t dropout_key(Generator& generator) {
-  return static_cast<std::int64_t>(draw_key(generator));
-}
-
-void dropout_into(const Tensor& y, const Tensor& x, double p, std::int64_t key) {
+// The key selects one mask out of all.
+void dropout_into(const Tensor& y, const Tensor& x, double p, const Operand& key) {
   const double keep = 1 - p, threshold = std::min(std::round(keep * 0x1p32), 0x1p32 - 1);
   const Dropout args{.dtype = x.dtype,
                      .y = y.bytes(),
@@ -24,7 +20,7 @@ void dropout_into(const Tensor& y, const Tensor& x, double p, std::int64_t key) 
                      .size = x.numel(),
                      .threshold = static_cast<std::uint32_t>(threshold),
                      .scale = keep > 0 ? 1 / keep : 0,
-                     .key = static_cast<std::uint64_t>(key)};
+                     .key = held_key(key, x.device(), "dropout")};
   run(dropout_kernel, x.device(), args, 4 * x.numel());
 }
 
@@ -35,7 +31,7 @@ void check_dropout(const Tensor& x, double p) {
                  "dropout: argument 'input': expected a floating dtype, got ", info(x.dtype).name);
 }
 
-Tensor dropout(const Tensor& x, double p, std::int64_t key) {
+Tensor dropout(const Tensor& x, double p, const Operand& key) {
   check_dropout(x, p);
   const Tensor source = contiguous(x);
   Tensor y = empty_like(source);
@@ -43,7 +39,7 @@ Tensor dropout(const Tensor& x, double p, std::int64_t key) {
   return y;
 }
 
-void dropout_in_place(const Tensor& x, double p, std::int64_t key) {
+void dropout_in_place(const Tensor& x, double p, const Operand& key) {
   check_dropout(x, p);
   begin_write(x, "dropout");
   if (x.is_contiguous()) dropout_into(x, x, p, key);
@@ -53,7 +49,6 @@ void dropout_in_place(const Tensor& x, double p, std::int64_t key) {
 }  // namespace
 
 void bind_dropout(py::module_& module) {
-  module.def("dropout_key", &dropout_key, py::arg("generator"));
   module.def("dropout", &dropout, py::arg("input"), py::arg("p"), py::arg("key"));
   module.def("dropout_", &dropout_in_place, py::arg("input"), py::arg("p"), py::arg("key"));
 }

@@ -21,8 +21,9 @@ Tensor embedding_indices(const char* op, const Tensor& input, const Tensor& weig
                  ": argument 'input': Expected indices of dtype int64 or int32, got ",
                  info(input.dtype).name);
   check_embedding_device(op, weight, input);
-  const Tensor index = contiguous(to_dtype(input, DType::int64));
-  if (indices_within(index, entries, false)) return index;
+  Tensor index = contiguous(to_dtype(input, DType::int64));
+  if (indices_within(index, entries)) return index;
+  if (entries == 0) fail(outside, op, ": index out of range: the table has no entries");
   const Tensor host = to_device(index, Device{});
   const std::int64_t* values = host.data<std::int64_t>();
   for (std::int64_t i = 0, count = index.numel(); i < count; ++i)

@@ -9,6 +9,7 @@
 #include "dispatch.h"
 #include "gate.h"
 #include "loop.h"
+#include "order.h"
 #include "parts.h"
 
 namespace tilegrad {
@@ -59,6 +60,13 @@ Tensor empty_on(const Dims& shape, DType dtype, Device device, const char* op) {
   return empty(shape, dtype, device, op);
 }
 
+// In the order of x.
+Tensor empty_in_order(const Tensor& x, DType dtype, Device device, const char* op) {
+  Tensor y = empty_on(x.shape, dtype, device, op);
+  take_order(y, {&x});
+  return y;
+}
+
 Tensor full(const Dims& shape, const Scalar& value, DType dtype, Device device, const char* op) {
   require_device(device, op);
   Tensor y = empty(shape, dtype, device, op);
@@ -97,6 +105,16 @@ void bind_fill(py::module_& module) {
              py::arg("op") = "empty");
   module.def("full", &full, py::arg("shape"), py::arg("value"), py::arg("dtype"), py::arg("device"),
              py::arg("op") = "full");
+  module.def("empty_like", &empty_in_order, py::arg("input"), py::arg("dtype"), py::arg("device"),
+             py::arg("op") = "empty_like");
+  module.def(
+      "full_like",
+      [](const Tensor& x, const Scalar& value, DType dtype, Device device) {
+        Tensor y = empty_in_order(x, dtype, device, "full_like");
+        fill(y, value, "full_like");
+        return y;
+      },
+      py::arg("input"), py::arg("value"), py::arg("dtype"), py::arg("device"));
   module.def("arange", &arange, py::arg("start"), py::arg("end"), py::arg("step"), py::arg("dtype"),
              py::arg("device"));
   module.def(
@@ -106,7 +124,7 @@ void bind_fill(py::module_& module) {
         fill(y, value, "fill_");
       },
       py::arg("input"), py::arg("value"));
-  takes_every_dtype({"empty", "full", "fill_"});
+  takes_every_dtype({"empty", "full", "empty_like", "full_like", "fill_"});
 }
 
 }  // namespace tilegrad

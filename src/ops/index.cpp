@@ -1,8 +1,10 @@
 // index: keys of x[...], reads through index tensors, nonzero.
 #include "ops/index.h"
 
+#include <algorithm>
 #include <vector>
 
+#include "../cuda/runtime.h"
 #include "dispatch.h"
 #include "gate.h"
 #include "indexing.h"
@@ -99,8 +101,11 @@ namespace {
 [[noreturn]] void complain(const Tensor& x, const DimIndex* indices, int count,
                            const IndexRules& rules) {
   for (int k = 0; k < count; ++k) {
-    const Tensor index = to_device(contiguous(*indices[k].index), Device{});
     const std::int64_t size = x.shape[indices[k].dim];
+    if (size == 0 && indices[k].index->numel() > 0)
+      fail(rules.error, rules.op, ": index is out of bounds for dimension ", indices[k].dim,
+           " with size 0");
+    const Tensor index = to_device(contiguous(*indices[k].index), Device{});
     for (std::int64_t i = 0, n = index.numel(); i < n; ++i) {
       const std::int64_t at = index.data<std::int64_t>()[i];
       if (at < (rules.wrap ? -size : 0) || at >= size)
@@ -239,22 +244,28 @@ Tensor checked_offsets(const Tensor& x, const DimIndex* indices, int count, cons
     args.sizes[k] = x.shape[indices[k].dim];
     args.strides[k] = x.strides[indices[k].dim] * static_cast<std::int64_t>(size_of(x.dtype));
   }
-  run(index_offsets_kernel, x.device(), args, args.size * (count + 1));
+  // A captured kernel puts 0 where an index is out of range: there must be an element 0.
+  if (args.size > 0 && std::count(args.sizes, args.sizes + count, 0) > 0) out_of_range = true;
+  else run(index_offsets_kernel, x.device(), args, args.size * (count + 1));
   if (out_of_range) complain(x, indices, count, rules);
   return offsets;
 }
 
-bool indices_within(const Tensor& index, std::int64_t size, bool wrap) {
+bool indices_within(Tensor& index, std::int64_t size, bool wrap) {
+  if (index.numel() == 0 || size <= 0) return index.numel() == 0;
+  const bool captured = !wrap && !index.device().is_cpu() && cuda::is_capturing();
+  const Tensor checked = captured ? empty_like(index) : Tensor{};
   std::atomic<bool> out_of_range{false};
-  const IndexOffsets args{.offsets = nullptr,
+  const IndexOffsets args{.offsets = captured ? checked.data<std::int64_t>() : nullptr,
                           .size = index.numel(),
                           .count = 1,
                           .index = {index.data<std::int64_t>()},
                           .sizes = {size},
-                          .strides = {},
+                          .strides = {1},
                           .wrap = wrap,
                           .out_of_range = &out_of_range};
   run(index_offsets_kernel, index.device(), args, args.size);
+  if (captured) index = checked;
   return !out_of_range;
 }
 
@@ -306,10 +317,12 @@ IndexedView gathered_view(const Tensor& x, int dim, const Tensor& index) {
   return view;
 }
 
-void check_gathered(const char* op, const Tensor& x, int dim, const IndexedView& view) {
+void check_gathered(const char* op, const Tensor& x, int dim, IndexedView& view) {
   const Tensor self = x.ndim() == 0 ? as_strided(x, {1}, {1}, x.offset) : x;
-  if (!indices_within(contiguous(view.offsets), self.shape[dim], false))
-    complain_of_gathered(op, self, dim, view);
+  const Tensor given = contiguous(view.offsets);
+  Tensor index = given;
+  if (!indices_within(index, self.shape[dim])) complain_of_gathered(op, self, dim, view);
+  if (index.bytes() != given.bytes()) view.offsets = index;
 }
 
 void complain_of_gathered(const char* op, const Tensor& x, int dim, const IndexedView& view) {
@@ -369,8 +382,8 @@ Tensor gather(const Tensor& x, std::int64_t dim, const Tensor& index) {
                    " to be no larger than self ", x.shape.str(), " apart from dimension ", at);
   const Tensor self = x.ndim() == 0 ? as_strided(x, {1}, {1}, x.offset) : x;
   const IndexedView view = gathered_view(self, at, index);
-  std::atomic<bool> out_of_range{false};
-  const Tensor y = read(view, self.shape[at], &out_of_range);
+  std::atomic<bool> out_of_range{self.shape[at] == 0};
+  const Tensor y = out_of_range ? Tensor{} : read(view, self.shape[at], &out_of_range);
   if (out_of_range) complain_of_gathered("gather", self, at, view);
   return y;
 }

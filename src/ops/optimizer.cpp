@@ -58,7 +58,7 @@ class Step {
       PyObject* steps = find_state(state, parameter, *count);
       if (steps == nullptr) return false;
       pending.steps = &as_tensor(steps, op_, "step");
-      check_scalar(*pending.steps, "step");
+      check_count(*pending.steps, x.device());
     }
     for (const py::object& name : scalars) {
       PyObject* value = find_state(state, parameter, name);
@@ -85,7 +85,7 @@ class Step {
       entry.grad = readable(*pending.grad);
       for (std::size_t s = 0; s < pending.states.size(); ++s)
         entry.state[slots_.empty() ? s : slots_[s]] = writable(*pending.states[s]);
-      if (pending.steps != nullptr) entry.step = count_step(*pending.steps);
+      if (pending.steps != nullptr) count_step(*pending.steps, entry);
       for (std::size_t s = 0; s < pending.scalars.size(); ++s)
         entry.scalar[s] = read_scalar(*pending.scalars[s]);
       entries_.push_back(entry);
@@ -99,6 +99,20 @@ class Step {
   OptimizerStep common(double lr, double weight_decay, bool maximize) const {
     return {entries_.data(), static_cast<std::int64_t>(entries_.size()), lr, weight_decay,
             maximize};
+  }
+
+  // The same for a rate that may be a tensor. One on a card stays there if the steps count there.
+  OptimizerStep common(const Operand& lr, double weight_decay, bool maximize) const {
+    if (!lr.is_tensor()) return common(lr.scalar.as_double(), weight_decay, maximize);
+    const Tensor& rate = *lr.tensor;
+    TILEGRAD_CHECK(rate.numel() == 1 && is_floating(rate.dtype) && !is_half(rate.dtype), runtime,
+                   op_, ": expected 'lr' to be a number, or a float32 or float64 tensor with one ",
+                   "element, got ", info(rate.dtype).name, " of shape ", rate.shape.str());
+    const bool stays = !rate.device().is_cpu() && counts_on_card_;
+    const double value = stays ? 0.0 : read_scalar(on_host(rate));
+    OptimizerStep step = common(value, weight_decay, maximize);
+    if (stays) step.card_lr = {rate.bytes(), rate.dtype};
+    return step;
   }
 
   // The entries, for steps that compute an entry's scalars from others.
@@ -148,7 +162,21 @@ class Step {
                    "device, got ",
                    device.str(), ", ", x.device().str(), " and ", other.device().str());
   }
+  // The counts are on the CPU, or all with their parameters on a card: CUDA counts those itself.
+  void check_count(const Tensor& count, Device device) {
+    if (pending_.empty()) counts_on_card_ = !count.device().is_cpu();
+    const Device wanted = counts_on_card_ ? device : Device{};
+    TILEGRAD_CHECK(count.numel() == 1 && is_floating(count.dtype) && !is_half(count.dtype) &&
+                       count.device() == wanted,
+                   runtime, op_, ": expected every 'step' to be a float32 or float64 tensor with ",
+                   "one element, all of them on the CPU or with capturable=True all where their "
+                   "parameters are; got ",
+                   info(count.dtype).name, " of shape ", count.shape.str(), " on ",
+                   count.device().str());
+  }
   void check_scalar(const Tensor& number, const char* name) const {
+    TILEGRAD_CHECK(!counts_on_card_, not_implemented, op_,
+                   ": 'step' and the other numbers of this optimizer cannot be on a CUDA device");
     TILEGRAD_CHECK(number.numel() == 1 && is_floating(number.dtype) && !is_half(number.dtype) &&
                        number.device().is_cpu(),
                    runtime, op_, ": expected '", name,
@@ -174,10 +202,11 @@ class Step {
   static double read_scalar(const Tensor& number) {
     return number.dtype == DType::float32 ? *number.data<float>() : *number.data<double>();
   }
-  double count_step(const Tensor& steps) {
+  void count_step(const Tensor& steps, OptimizerEntry& entry) {
     begin_write(steps, op_);
-    if (steps.dtype == DType::float32) return ++*steps.data<float>();
-    return ++*steps.data<double>();
+    if (counts_on_card_) entry.counter = {steps.bytes(), steps.dtype};
+    else if (steps.dtype == DType::float32) entry.step = ++*steps.data<float>();
+    else entry.step = ++*steps.data<double>();
   }
 
   const char* op_;
@@ -187,6 +216,7 @@ class Step {
   std::vector<Tensor> kept_;
   std::vector<int> slots_;
   std::int64_t work_ = 0;
+  bool counts_on_card_ = false;
 };
 
 // Fills the step with all parameters of the list; false if a state is missing somewhere.
@@ -234,8 +264,8 @@ void bind_adaptive(py::module_& module) {
   module.def(
       "adamax_step",
       [mean = interned("exp_avg"), largest = interned("exp_inf"), count = interned("step")](
-          const py::list& parameters, const py::dict& state, double lr, double beta1, double beta2,
-          double eps, double weight_decay, bool maximize) {
+          const py::list& parameters, const py::dict& state, const Operand& lr, double beta1,
+          double beta2, double eps, double weight_decay, bool maximize) {
         Step step("adamax_step");
         if (!collect(step, parameters, state, {mean, largest}, &count)) return false;
         step.finish(adamax_step_kernel,
@@ -273,8 +303,8 @@ void bind_adaptive(py::module_& module) {
   module.def(
       "radam_step",
       [mean = interned("exp_avg"), square = interned("exp_avg_sq"), count = interned("step")](
-          const py::list& parameters, const py::dict& state, double lr, double beta1, double beta2,
-          double eps, double weight_decay, bool maximize, bool decoupled) {
+          const py::list& parameters, const py::dict& state, const Operand& lr, double beta1,
+          double beta2, double eps, double weight_decay, bool maximize, bool decoupled) {
         Step step("radam_step");
         if (!collect(step, parameters, state, {mean, square}, &count)) return false;
         step.finish(radam_step_kernel,
@@ -343,9 +373,10 @@ void bind_optimizer(py::module_& module) {
   module.def(
       "adam_step",
       [mean = interned("exp_avg"), square = interned("exp_avg_sq"),
-       largest = interned("max_exp_avg_sq"), count = interned("step")](
-          const py::list& parameters, const py::dict& state, double lr, double beta1, double beta2,
-          double eps, double weight_decay, bool amsgrad, bool maximize, bool decoupled) {
+       largest = interned("max_exp_avg_sq"),
+       count = interned("step")](const py::list& parameters, const py::dict& state,
+                                 const Operand& lr, double beta1, double beta2, double eps,
+                                 double weight_decay, bool amsgrad, bool maximize, bool decoupled) {
         Step step("adam_step");
         const Names names = amsgrad ? Names{mean, square, largest} : Names{mean, square};
         if (!collect(step, parameters, state, names, &count)) return false;

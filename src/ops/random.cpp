@@ -9,6 +9,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "../cuda/runtime.h"
 #include "bind.h"
 #include "device.h"
 #include "dispatch.h"
@@ -72,6 +73,23 @@ std::uint64_t draw_key(Generator& generator) {
   return static_cast<std::uint64_t>(key);
 }
 
+RandomKey next_key(Generator& generator, Device device) {
+  if (device.is_cpu()) return {};
+  const std::optional<Tensor> place = captured_key(generator, device);
+  return place ? RandomKey(0, place->data<std::uint64_t>()) : draw_key(generator);
+}
+
+RandomKey held_key(const Operand& key, Device device, const char* op) {
+  if (!key.is_tensor()) return static_cast<std::uint64_t>(key.scalar.integer);
+  const Tensor& place = *key.tensor;
+  TILEGRAD_CHECK(place.dtype == DType::int64 && place.numel() == 1 && !device.is_cpu() &&
+                     place.device() == device,
+                 runtime, op, ": argument 'key': expected a number or an int64 tensor with one ",
+                 "element on ", device.str(), ", a CUDA device; got ", info(place.dtype).name,
+                 " on ", place.device().str());
+  return {0, place.data<std::uint64_t>()};
+}
+
 namespace {
 
 // The tensor with its dimensions in memory order: draws follow the memory, whatever the view.
@@ -93,7 +111,8 @@ void fill(const Tensor& target, RandomFill args, Generator& generator) {
   args.y = y.bytes();
   args.size = y.numel();
   args.state = &generator.state;
-  if (args.size > 0 && !y.device().is_cpu()) args.key = draw_key(generator);
+  args.one_by_one = !target.is_contiguous();
+  if (args.size > 0) args.key = next_key(generator, y.device());
   if (args.size > 0)
     run(random_kernel, y.device(), args, 0);  // with the GIL: it guards the generator
   if (!direct) copy_into(ordered, y);
@@ -209,23 +228,31 @@ void full_range(const Tensor& y, Generator& generator) {
   fill(y, RandomFill{.op = RandomOp::full_range}, generator);
 }
 
-Tensor permutation(std::int64_t n, Generator& generator) {
+Tensor permutation(std::int64_t n, Generator& generator, Device device) {
   TILEGRAD_CHECK(n >= 0, runtime, "randperm: Trying to create tensor with negative dimension ", n);
-  Tensor y = empty({n}, DType::int64, Device{}, "randperm");
+  require_device(device, "randperm");
+  Tensor y = empty({n}, DType::int64, device, "randperm");
   fill(y, RandomFill{.op = RandomOp::permutation}, generator);
   return y;
+}
+
+// Of numbers on a card the host must wait for a copy. While a graph is captured it cannot.
+bool host_can_wait(Device device) { return device.is_cpu() || !cuda::is_capturing(); }
+
+void check_probabilities(const Tensor& wide) {
+  const Tensor host = on_host(wide);
+  for (std::int64_t i = 0; i < host.numel(); ++i) {
+    const double value = host.data<double>()[i];
+    TILEGRAD_CHECK(value >= 0 && value <= 1, runtime,
+                   "bernoulli: argument 'input': Expected p_in >= 0 && p_in <= 1, got ", value);
+  }
 }
 
 Tensor bernoulli_of(const Tensor& probabilities, Generator& generator) {
   TILEGRAD_CHECK(is_floating(probabilities.dtype), not_implemented,
                  "bernoulli: expected a floating dtype, got ", info(probabilities.dtype).name);
   const Tensor p = contiguous(probabilities);
-  const Tensor wide = to_device(to_dtype(p, DType::float64), Device{});
-  for (std::int64_t i = 0; i < wide.numel(); ++i) {
-    const double value = wide.data<double>()[i];
-    TILEGRAD_CHECK(value >= 0 && value <= 1, runtime,
-                   "bernoulli: argument 'input': Expected p_in >= 0 && p_in <= 1, got ", value);
-  }
+  if (host_can_wait(p.device())) check_probabilities(to_dtype(p, DType::float64));
   Tensor y = empty(p.shape, p.dtype, p.device());
   run(random_choice_kernel, y.device(),
       RandomChoice{.dtype = p.dtype,
@@ -233,21 +260,28 @@ Tensor bernoulli_of(const Tensor& probabilities, Generator& generator) {
                    .p = p.bytes(),
                    .size = p.numel(),
                    .state = &generator.state,
-                   .key = y.device().is_cpu() ? 0 : draw_key(generator)},
+                   .key = next_key(generator, y.device())},
       0);
   return y;
 }
 
-// Rows must be non-negative and finite, with a positive sum and enough nonzero categories.
-void check_weights(const double* weights, std::int64_t categories) {
+// A row must be non-negative and finite, with a positive sum and, without replacement, as many
+// categories that are possible as there are samples.
+void check_weights(const double* weights, std::int64_t categories, std::int64_t samples,
+                   bool replacement) {
   double sum = 0;
+  std::int64_t possible = 0;
   for (std::int64_t c = 0; c < categories; ++c) {
     TILEGRAD_CHECK(std::isfinite(weights[c]) && weights[c] >= 0, runtime,
                    "multinomial: probability tensor contains either `inf`, `nan` or element < 0");
     sum += weights[c];
+    possible += weights[c] > 0;
   }
   TILEGRAD_CHECK(sum > 0, runtime,
                  "multinomial: invalid multinomial distribution (sum of probabilities <= 0)");
+  TILEGRAD_CHECK(replacement || samples <= possible, runtime,
+                 "multinomial: invalid multinomial distribution (with replacement=False, not "
+                 "enough non-negative category to sample)");
 }
 
 Tensor multinomial(const Tensor& input, std::int64_t samples, bool replacement,
@@ -266,15 +300,10 @@ Tensor multinomial(const Tensor& input, std::int64_t samples, bool replacement,
                  samples, " > ", categories);
   const std::int64_t rows = input.ndim() == 2 ? input.shape[0] : 1;
   const Tensor weights = contiguous(to_dtype(input, DType::float64));
-  const Tensor checked = to_device(weights, Device{});
-  for (std::int64_t row = 0; row < rows; ++row) {
-    const double* first = checked.data<double>() + row * categories;
-    check_weights(first, categories);
-    std::int64_t possible = 0;
-    for (std::int64_t c = 0; c < categories; ++c) possible += first[c] > 0;
-    TILEGRAD_CHECK(replacement || samples <= possible, runtime,
-                   "multinomial: invalid multinomial distribution (with replacement=False, not "
-                   "enough non-negative category to sample)");
+  if (host_can_wait(input.device())) {
+    const Tensor checked = on_host(weights);
+    for (std::int64_t row = 0; row < rows; ++row)
+      check_weights(checked.data<double>() + row * categories, categories, samples, replacement);
   }
   Tensor y = empty(input.ndim() == 2 ? Dims{rows, samples} : Dims{samples}, DType::int64,
                    input.device(), "multinomial");
@@ -288,9 +317,15 @@ Tensor multinomial(const Tensor& input, std::int64_t samples, bool replacement,
                   .samples = samples,
                   .replacement = replacement,
                   .state = &generator.state,
-                  .key = input.device().is_cpu() ? 0 : draw_key(generator)},
+                  .key = next_key(generator, input.device())},
       0);
   return y;
+}
+
+// What operations hold whose backward draws the same numbers again; see held_key.
+py::object random_key(Generator& generator, Device device) {
+  if (std::optional<Tensor> place = captured_key(generator, device)) return py::cast(*place);
+  return py::int_(static_cast<std::int64_t>(draw_key(generator)));
 }
 
 }  // namespace
@@ -318,7 +353,8 @@ void bind_random(py::module_& module) {
   module.def("random_integers_", &integers, py::arg("input"), py::arg("from"), py::arg("to"),
              py::arg("generator"));
   module.def("random_full_range_", &full_range, py::arg("input"), py::arg("generator"));
-  module.def("randperm", &permutation, py::arg("n"), py::arg("generator"));
+  module.def("randperm", &permutation, py::arg("n"), py::arg("generator"), py::arg("device"));
+  module.def("random_key", &random_key, py::arg("generator"), py::arg("device"));
   module.def("bernoulli", &bernoulli_of, py::arg("probabilities"), py::arg("generator"));
   module.def("multinomial", &multinomial, py::arg("input"), py::arg("samples"),
              py::arg("replacement"), py::arg("generator"));

@@ -70,13 +70,14 @@ py::tuple unique(const Tensor& sorted, const Tensor& index) {
                      sorted.is_contiguous() && index.is_contiguous() &&
                      index.device() == sorted.device(),
                  runtime, "unique: expected the two results of a sort");
-  TILEGRAD_CHECK(indices_within(index, sorted.numel(), false), index,
+  Tensor order = index;
+  TILEGRAD_CHECK(indices_within(order, sorted.numel()), index,
                  "unique: expected the two results of a sort");
   Tensor y = empty_like(sorted), group = empty_like(index), counts = empty_like(index);
   std::int64_t groups = 0;
   Unique args{.dtype = sorted.dtype,
               .x = sorted.bytes(),
-              .index = index.data<std::int64_t>(),
+              .index = order.data<std::int64_t>(),
               .size = sorted.numel(),
               .y = y.bytes(),
               .group = group.data<std::int64_t>(),

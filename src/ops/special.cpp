@@ -3,6 +3,7 @@
 
 #include "bind.h"
 #include "dispatch.h"
+#include "order.h"
 #include "scalar.h"
 
 namespace tilegrad {
@@ -11,8 +12,10 @@ namespace {
 constexpr std::int64_t kSpecialWork = 64;  // elementary steps per element, roughly
 
 Tensor special_of(SpecialOp op, const char* name, const Tensor& x) {
-  const Tensor input = contiguous(is_floating(x.dtype) ? x : to_dtype(x, default_dtype()));
+  Tensor input = is_floating(x.dtype) ? x : to_dtype(x, default_dtype());
+  if (!is_dense(input)) input = contiguous(input);
   Tensor y = empty(x.shape, input.dtype, x.device(), name);
+  y.strides = input.strides;
   const Special args{.op = op,
                      .dtype = input.dtype,
                      .y = y.bytes(),

@@ -4,6 +4,7 @@
 #include "bind.h"
 #include "dispatch.h"
 #include "loop.h"
+#include "order.h"
 
 namespace tilegrad {
 namespace {
@@ -64,6 +65,7 @@ void compute(UnaryOp op, const Tensor& y, const Tensor& x) {
 Tensor unary(UnaryOp op, const Tensor& x) {
   const DType dtype = result_dtype(op, x.dtype);
   Tensor y = empty(x.shape, dtype, x.device(), name_of(op));
+  take_order(y, {&x});
   if (x.dtype == dtype) compute(op, y, x);
   else compute(op, y, to_dtype(x, dtype));
   return y;

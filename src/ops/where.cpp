@@ -5,6 +5,7 @@
 #include "dispatch.h"
 #include "gate.h"
 #include "loop.h"
+#include "order.h"
 #include "parts.h"
 
 namespace tilegrad {
@@ -30,6 +31,7 @@ Tensor where(const Tensor& condition, const Operand& x, const Operand& other) {
   const Dims shape =
       broadcast_shapes(mask.shape, broadcast_shapes(a.shape, b.shape, "where"), "where");
   Tensor y = empty(shape, dtype, device, "where");
+  take_order(y, {&condition, x.is_tensor() ? x.tensor : &a, other.is_tensor() ? other.tensor : &b});
   compute(y, mask, a, b);
   return y;
 }

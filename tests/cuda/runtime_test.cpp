@@ -2,6 +2,7 @@
 // the case tables in tests/ops, see tests/test_device.h.)
 #include "runtime.h"
 
+#include <functional>
 #include <vector>
 
 #include "kernel_testing.h"
@@ -225,6 +226,7 @@ TEST_F(Cuda, WhatCannotBeCapturedIsAnErrorAndNoMore) {
   const cuda::Stream side = cuda::stream_from_pool(0, false);
   cuda::set_current_stream(0, side);
   const cuda::Graph graph = cuda::begin_capture(0, 0);
+  cuda::set_current_stream(0, nullptr);
   EXPECT_EQ(error_kind_of([] { cuda::synchronize(0); }), ErrorKind::runtime);
   EXPECT_EQ(error_kind_of([&] { cuda::end_capture(graph); }), ErrorKind::runtime);
   EXPECT_EQ(error_kind_of([&] { cuda::launch_graph(graph); }), ErrorKind::runtime);
@@ -232,6 +234,49 @@ TEST_F(Cuda, WhatCannotBeCapturedIsAnErrorAndNoMore) {
   fill(data, 1, 2);
   EXPECT_EQ(first_of(data), 2);
   cuda::free(data, 0);
+}
+
+TEST_F(Cuda, WhatWaitsIsRefusedAndTheCaptureGoesOn) {
+  void* data = cuda::allocate(4, 0);
+  int host = 0;
+  const cuda::Stream side = cuda::stream_from_pool(0, false);
+  cuda::set_current_stream(0, side);
+  const cuda::Graph graph = cuda::begin_capture(0, 0);
+  for (const auto& wait : std::vector<std::function<void()>>{
+           [&] { cuda::copy(&host, -1, data, 0, 4); }, [&] { cuda::copy(data, 0, &host, -1, 4); },
+           [] { cuda::synchronize(0); }, [&] { cuda::synchronize_stream(0, side); },
+           [&] { cuda::is_done(0, side); }})
+    EXPECT_EQ(error_kind_of(wait), ErrorKind::runtime);
+  fill(data, 1, 6);
+  cuda::end_capture(graph);
+  cuda::set_current_stream(0, nullptr);
+  cuda::launch_graph(graph);
+  EXPECT_EQ(first_of(data), 6);
+  cuda::destroy_graph(graph);
+  cuda::free(data, 0);
+}
+
+TEST_F(Cuda, AReplayFindsTheNumbersOfItsLaunch) {
+  constexpr std::size_t kNumbers = 1500;  // more than one launch stores
+  auto* places = static_cast<std::uint64_t*>(cuda::allocate(8 * kNumbers, 0));
+  void* copies = cuda::allocate(8 * kNumbers, 0);
+  const cuda::Stream side = cuda::stream_from_pool(0, false);
+  cuda::set_current_stream(0, side);
+  const cuda::Graph graph = cuda::begin_capture(0, 0);
+  cuda::copy(copies, 0, places, 0, 8 * kNumbers);
+  cuda::end_capture(graph);
+  cuda::set_current_stream(0, nullptr);
+  for (std::uint64_t replay = 1; replay < 3; ++replay) {
+    std::vector<cuda::StoredNumber> numbers;
+    for (std::size_t i = 0; i < kNumbers; ++i) numbers.push_back({places + i, replay << 40 | i});
+    cuda::launch_graph(graph, numbers.data(), numbers.size());
+    std::vector<std::uint64_t> found(kNumbers);
+    cuda::copy(found.data(), -1, copies, 0, 8 * kNumbers);
+    for (std::size_t i = 0; i < kNumbers; ++i) ASSERT_EQ(found[i], replay << 40 | i);
+  }
+  cuda::destroy_graph(graph);
+  cuda::free(copies, 0);
+  cuda::free(places, 0);
 }
 
 TEST(CudaRuntime, WithoutACardThereIsAReasonAndAnError) {

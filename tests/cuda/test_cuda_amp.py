@@ -137,3 +137,53 @@ def test_a_step_in_float16_with_the_scaler():
         scaler.update()
         losses.append(loss.item())
     assert losses[-1] < 0.8 * losses[0] and scaler.get_scale() == 1024.0
+
+
+@pytest.mark.parametrize("dtype", [tg.float16, tg.bfloat16])
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_recurrent_layers_compute_in_the_small_dtype(kind, dtype):
+    layer = getattr(tg.nn, kind)(6, 5, num_layers=2, bidirectional=True).to("cuda")
+    x = there(7, 3, 6).requires_grad_()
+    y, state = layer(x)
+    with tg.autocast("cuda", dtype=dtype):
+        small, small_state = layer(x)
+    for wide, narrow in zip((y, *flat(state)), (small, *flat(small_state)), strict=True):
+        assert narrow.dtype is dtype and wide.dtype is tg.float32
+        np.testing.assert_allclose(as_array(narrow.float()), as_array(wide), atol=3e-2)
+    gradients = []
+    for result in (y, small):
+        layer.zero_grad()
+        x.grad = None
+        (result.float() ** 2).sum().backward()
+        gradients.append([x.grad, *(p.grad for p in layer.parameters())])
+    for wide, narrow in zip(*gradients, strict=True):
+        assert narrow.dtype is tg.float32
+        scale = max(1.0, float(np.abs(as_array(wide)).max()))
+        np.testing.assert_allclose(as_array(narrow), as_array(wide), atol=6e-2 * scale)
+
+
+def flat(state):
+    return state if isinstance(state, tuple) else (state,)
+
+
+@pytest.mark.parametrize("kind", ["LSTMCell", "GRUCell", "RNNCell"])
+def test_recurrent_cells_compute_in_the_small_dtype(kind):
+    cell = getattr(tg.nn, kind)(6, 5).to("cuda")
+    with tg.autocast("cuda"):
+        assert all(h.dtype is tg.float16 for h in flat(cell(there(3, 6))))
+    with tg.autocast("cpu"):
+        assert all(h.dtype is tg.float32 for h in flat(cell(there(3, 6))))
+    host = getattr(tg.nn, kind)(6, 5)
+    with tg.autocast("cuda"):
+        assert all(h.dtype is tg.float32 for h in flat(host(tg.ones(3, 6))))
+
+
+def test_packed_sequences_and_projections():
+    rnn = tg.nn.utils.rnn
+    lstm = tg.nn.LSTM(6, 5, proj_size=3).to("cuda")
+    packed = rnn.pack_padded_sequence(there(7, 3, 6), [7, 4, 2])
+    with tg.autocast("cuda", dtype=tg.bfloat16):
+        y, (h, c) = lstm(packed)
+    assert {y.data.dtype, h.dtype, c.dtype} == {tg.bfloat16}
+    exact, _ = lstm(packed)
+    np.testing.assert_allclose(as_array(y.data.float()), as_array(exact.data), atol=2e-2)

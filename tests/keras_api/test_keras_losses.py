@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from oracle import array, both, close, ours, theirs
+
+import tilegrad as tg
 
 P = np.abs(array(8, 4)) / np.abs(array(8, 4)).sum(1, keepdims=True)
 HOT = np.eye(4, dtype="float32")[[0, 1, 2, 3, 1, 1, 0, 2]]
@@ -221,3 +224,51 @@ def test_penalties_and_projections(room, name, options):
     made = getattr(getattr(ours, room), name)(**options)
     again = getattr(ours, room).deserialize(getattr(ours, room).serialize(made))
     assert again.get_config() == made.get_config()
+
+
+EXTREMES = np.array(
+    [[1, 0, 0], [0, 1, 0], [1e-9, 1, 1e-3], [2, 3, 5], [0, 0, 0], [np.nan, 1, 1]], np.float32
+)
+
+
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum", "none"])
+def test_sparse_cross_entropy_of_extreme_shares(reduction):
+    classes = np.array([0, 2, 0, 1, 1, 1])
+
+    def slopes(m):
+        shares = m.from_numpy(EXTREMES[:4].copy()).requires_grad_()
+        keras = ours if m is tg else theirs
+        loss = keras.losses.SparseCategoricalCrossentropy(reduction=reduction)
+        value = loss(m.from_numpy(classes[:4]), shares)
+        (value * m.linspace(1, 2, value.numel()).reshape(value.shape)).sum().backward()
+        return value.detach().numpy(), shares.grad.numpy()
+
+    for mine, expected in zip(slopes(tg), slopes(torch), strict=True):
+        np.testing.assert_allclose(mine, expected, rtol=2e-5, atol=1e-6)
+    loss = ours.losses.SparseCategoricalCrossentropy(reduction="none")
+    assert np.isnan(loss(classes, EXTREMES).numpy()[4:]).all()  # of nothing, and of NaN
+    for wrong in (-1, 3):
+        with pytest.raises(IndexError, match="out of bounds"):
+            loss(np.array([wrong]), EXTREMES[:1])
+
+
+def test_a_loss_with_a_call_of_its_own_is_called():
+    class Doubled(ours.losses.SparseCategoricalCrossentropy):
+        def call(self, y_true, y_pred):
+            return 2 * super().call(y_true, y_pred)
+
+    plain = ours.losses.SparseCategoricalCrossentropy()(NUMBERS, P)
+    np.testing.assert_allclose(Doubled()(NUMBERS, P).numpy(), 2 * plain.numpy(), rtol=1e-6)
+
+
+def test_second_derivative_of_sparse_cross_entropy():
+    def twice(m):
+        shares = m.from_numpy(P.copy()).requires_grad_()
+        loss = (ours if m is tg else theirs).losses.SparseCategoricalCrossentropy()
+        (slope,) = m.autograd.grad(
+            loss(m.from_numpy(NUMBERS), shares) ** 2, shares, create_graph=True
+        )
+        (slope**2).sum().backward()
+        return shares.grad.numpy()
+
+    np.testing.assert_allclose(twice(tg), twice(torch), rtol=1e-4)

@@ -390,3 +390,43 @@ def test_keras_programs_run_unchanged():
         check=True,
     )
     assert result.stdout == "keras (3, 1)\n"
+
+
+def test_metrics_count_every_batch_of_a_generator_that_reuses_its_memory():
+    images, labels = array(96, 4), np.arange(96) % 3
+    memory, numbers = np.empty((8, 4), np.float32), np.empty(8, np.int64)
+
+    def batches():
+        for start in range(0, 96, 8):
+            memory[:], numbers[:] = images[start : start + 8], labels[start : start + 8]
+            yield memory, numbers
+
+    def history(*data, **options):
+        model = ours.Sequential([ours.layers.Dense(3, activation="softmax")])
+        model.build((None, 4))
+        model.set_weights([array(4, 3), array(3)])
+        model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+        found = model.fit(*data, shuffle=False, verbose=0, **options).history
+        return [found["loss"][0], found["accuracy"][0]]
+
+    assert history(batches(), steps_per_epoch=12) == history(images, labels, batch_size=8)
+
+
+def test_whoever_looks_at_metrics_finds_them_up_to_date():
+    looks = []
+
+    class Look(ours.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            metrics = self.model.metrics
+            looks.append([float(m.result()) for m in metrics])
+            assert [logs["loss"], logs["accuracy"]] == looks[-1]
+
+    model = ours.Sequential([ours.layers.Dense(3, activation="softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    images, labels = array(20, 4), np.arange(20) % 3
+    model.fit(images, labels, batch_size=8, verbose=0, callbacks=[Look()])
+    assert len(looks) == 3
+    model.train_on_batch(images, labels)
+    before = [m.result() for m in model.metrics]
+    model.reset_metrics()
+    assert [float(m.result()) for m in model.metrics] == [0, 0] != before

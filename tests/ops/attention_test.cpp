@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "half.h"
 #include "kernel_testing.h"
 
 namespace tilegrad {
@@ -51,6 +52,12 @@ struct Reference {
     if (variation.dropout > 0)
       attention_dropout_kernel.cpu[0](
           {DType::float64, factors.data(), kMatrices * queries, keys, variation.dropout, kSeed});
+    compute();
+  }
+
+  void compute() {
+    for (Array<double>* result : {&y, &grad_q, &grad_k, &grad_v})
+      for (std::int64_t i = 0; i < result->size; ++i) (*result)[i] = 0;
     for (std::int64_t head = 0; head < kMatrices; ++head)
       for (std::int64_t i = 0; i < queries; ++i) row(head, i);
   }
@@ -155,6 +162,88 @@ void check_attention(const Reference& r, double tolerance) {
       expect_close(grad_v, r.grad_v, v.size, tolerance, tolerance);
     });
   }
+}
+
+// Halves: q, k, v and grad of the reference are rounded first. Weights are rounded between the
+// products too, so that errors are a few steps of the largest terms.
+template <class T>
+void check_attention_of_halves(Reference r, DType dtype, double tolerance) {
+  const auto rounded = [](Array<double>& from) {
+    Array<T> to(from.size);
+    for (std::int64_t i = 0; i < from.size; ++i) {
+      to[i] = T(static_cast<float>(from[i]));
+      from[i] = static_cast<double>(float(to[i]));
+    }
+    return to;
+  };
+  Array<T> q = rounded(r.q), k = rounded(r.k), v = rounded(r.v), grad = rounded(r.grad),
+           bias = rounded(r.bias);
+  r.compute();
+  const Variation& variation = r.variation;
+  const void* masks = variation.masked ? static_cast<const void*>(r.mask.data()) : bias.data();
+  const bool any_mask = variation.masked || variation.biased;
+  const AttentionProblem problem{
+      .dtype = dtype,
+      .batch = 1,
+      .heads = kMatrices,
+      .group = variation.group,
+      .queries = r.queries,
+      .keys = r.keys,
+      .features = r.features,
+      .value_features = r.values,
+      .query = dense_operand(q, r.queries, r.features),
+      .key = dense_operand(k, r.keys, r.features),
+      .value = dense_operand(v, r.keys, r.values),
+      .mask = {any_mask ? masks : nullptr, variation.masked, 0, 0, r.keys, 1},
+      .scale = Reference::scale(),
+      .causal = r.causal,
+      .dropout = variation.dropout,
+      .seed = Reference::kSeed};
+  const auto expect = [&](const Array<T>& halves, const Array<double>& expected) {
+    Array<float> wide(halves.size);
+    double largest = 1;
+    for (std::int64_t i = 0; i < halves.size; ++i) {
+      wide[i] = float(halves[i]);
+      largest = std::max(largest, std::abs(expected[i]));
+    }
+    expect_close(wide, expected, wide.size, tolerance, tolerance * largest);
+  };
+  for_each_isa([&](Isa isa) {
+    Array<T> y(r.y.size), grad_q(q.size), grad_k(k.size), grad_v(v.size);
+    Array<float> normalizer(2 * kMatrices * r.queries);
+    const AttentionOperand output = dense_operand(y, r.queries, r.values);
+    run_on(isa, attention_kernel, Attention{problem, output, normalizer.data()});
+    expect(y, r.y);
+    run_on(
+        isa, attention_backward_kernel,
+        AttentionBackward{problem, output, dense_operand(grad, r.queries, r.values),
+                          dense_operand(grad_q, r.queries, r.features),
+                          dense_operand(grad_k, r.keys, r.features),
+                          dense_operand(grad_v, r.keys, r.values), normalizer.data(), nullptr, 1});
+    expect(grad_q, r.grad_q);
+    expect(grad_k, r.grad_k);
+    expect(grad_v, r.grad_v);
+  });
+}
+
+TEST(Attention, Halves) {
+  if (!testing_cuda()) return;  // elsewhere halves are computed in float32, see src/gate.h
+  const auto check = [](const auto&... arguments) {
+    check_attention_of_halves<BFloat16>(Reference(arguments...), DType::bfloat16, 0x1p-6);
+    check_attention_of_halves<Half>(Reference(arguments...), DType::float16, 0x1p-9);
+  };
+  const std::int64_t shapes[][4] = {{1, 1, 1, 1},     {17, 65, 16, 33},   {70, 64, 8, 64},
+                                    {130, 70, 72, 5}, {3, 100, 128, 128}, {65, 1, 40, 24}};
+  for (const auto& s : shapes)
+    for (bool causal : {false, true}) {
+      SCOPED_TRACE(testing::Message()
+                   << s[0] << " queries, " << s[1] << " keys, causal " << causal);
+      check(s[0], s[1], s[2], s[3], causal);
+    }
+  for (const Variation& variation :
+       {Variation{2}, Variation{1, true}, Variation{1, false, true}, Variation{2, true, false, 0.3},
+        Variation{1, false, false, 0.5}})
+    check(std::int64_t{35}, std::int64_t{66}, std::int64_t{16}, std::int64_t{8}, false, variation);
 }
 
 TEST(Attention, ValuesAndGradients) {

@@ -120,6 +120,47 @@ TEST(CrossEntropy, LossAndGradient) {
       }
 }
 
+template <class T>
+void check_shares(std::int64_t classes, double tolerance) {
+  constexpr std::int64_t kRows = 6;
+  const double epsilon = 1e-3;
+  Array<T> x(kRows * classes);
+  Array<std::int64_t> target(kRows);
+  for (std::int64_t i = 0; i < x.size; ++i) x[i] = static_cast<T>(i * 37 % 101 + 1);
+  for (std::int64_t n = 0; n < kRows; ++n) target[n] = n % classes;
+  x[target[0]] = 0;  // below epsilon: the loss is constant there
+  for_each_isa([&](Isa isa) {
+    Array<T> losses(kRows), loss(1), grad_x(x.size, T{-7});
+    run_on(isa, cross_entropy_shares_kernel,
+           CrossEntropyShares{DTypeOf<T>::value, Reduction::mean, x.data(), target.data(), epsilon,
+                              kRows, classes, losses.data(), loss.data(), grad_x.data()});
+    double mean = 0;
+    for (std::int64_t n = 0; n < kRows; ++n) {
+      double sum = 0;
+      for (std::int64_t c = 0; c < classes; ++c) sum += x[n * classes + c];
+      const double chosen = x[n * classes + target[n]], share = chosen / sum;
+      const bool inside = share >= epsilon && share <= 1 - epsilon;
+      const double expected = -std::log(std::clamp(share, epsilon, 1 - epsilon));
+      EXPECT_NEAR(static_cast<double>(losses[n]), expected, tolerance);
+      mean += expected / kRows;
+      for (std::int64_t c = 0; c < classes; ++c) {
+        const double slope = 1 / sum - (c == target[n] ? 1 / chosen : 0);
+        ASSERT_NEAR(static_cast<double>(grad_x[n * classes + c]), inside ? slope / kRows : 0,
+                    tolerance)
+            << n << ", " << c;
+      }
+    }
+    EXPECT_NEAR(static_cast<double>(loss[0]), mean, tolerance);
+  });
+}
+
+TEST(CrossEntropy, SharesOfAWhole) {
+  for (std::int64_t classes : {2, 10, 33, 1500}) {
+    check_shares<float>(classes, 2e-6);
+    check_shares<double>(classes, 1e-13);
+  }
+}
+
 // Images: two whole groups of registers, single registers and what fills none.
 TEST(CrossEntropy, ScoresOfARowApart) {
   for (bool normalized : {false, true})

@@ -150,17 +150,29 @@ std::vector<Case> tensor_core_cases() {
 TEST(Matmul, BFloat16) {
   std::vector<Case> cases(std::begin(kCases), std::end(kCases));
   if (testing_cuda()) cases = tensor_core_cases();
-  test_halves<BFloat16>(DType::bfloat16, cases, 0x1p-7);
+  for_each_cuda_architecture([&] { test_halves<BFloat16>(DType::bfloat16, cases, 0x1p-7); });
 }
 
 TEST(Matmul, Float16OnTensorCores) {
-  if (testing_cuda()) test_halves<Half>(DType::float16, tensor_core_cases(), 0x1p-10);
+  if (!testing_cuda()) return;
+  for_each_cuda_architecture(
+      [] { test_halves<Half>(DType::float16, tensor_core_cases(), 0x1p-10); });
+}
+
+// By warpgroups where the card has them, more steps of the inner dimension than stages.
+TEST(Matmul, LargeHalvesInEveryOrderOfDimensions) {
+  if (!testing_cuda()) return;
+  test_halves<BFloat16>(DType::bfloat16,
+                        {{1000, 904, 264, false, false, true}, {1000, 904, 264, true, true, true}},
+                        0x1p-7);
+  test_halves<Half>(DType::float16,
+                    {{1000, 904, 264, false, true, true}, {1000, 904, 264, true, false, true}},
+                    0x1p-10);
 }
 
 // Operands are rounded to 11 bits, so the error of each product is at most 2^-11 of its size times
 // two; without the permission the result is as exact as ever.
-TEST(Matmul, Tf32OnlyWhereAllowed) {
-  if (!testing_cuda()) return;
+void test_tf32() {
   for (const Case& c : tensor_core_cases()) {
     SCOPED_TRACE(::testing::Message() << c.rows << " x " << c.inner << " x " << c.columns);
     Array<float> x = Array<float>::random(c.rows * c.inner, 41);
@@ -186,6 +198,55 @@ TEST(Matmul, Tf32OnlyWhereAllowed) {
       EXPECT_LT(std::abs(total) / static_cast<double>(y.size), 0x1p-11 * std::sqrt(inner) / 20);
     });
   }
+}
+
+TEST(Matmul, Tf32OnlyWhereAllowed) {
+  if (testing_cuda()) for_each_cuda_architecture(test_tf32);
+}
+
+// x (2, 1, rows, inner) @ other (1, 2, inner, columns): enough tiles for the widest ones.
+TEST(Matmul, LargeBatchesOfHalves) {
+  if (!testing_cuda()) return;
+  const Case c{1000, 904, 16, false, false, true};
+  const std::int64_t size = c.rows * c.columns, x_size = c.rows * c.inner,
+                     other_size = c.inner * c.columns;
+  Array<BFloat16> x = halves_of<BFloat16>(Array<float>::random(2 * x_size, 64));
+  Array<BFloat16> other = halves_of<BFloat16>(Array<float>::random(2 * other_size, 65));
+  Array<BFloat16> residual = halves_of<BFloat16>(Array<float>::random(4 * size, 66)), y(4 * size);
+  Array<float> bias = Array<float>::random(c.columns, 67);
+  Matmul args = arguments<float>(c, nullptr, nullptr, bias.data(), nullptr);
+  args.dtype = DType::bfloat16;
+  args.x = x.data(), args.other = other.data(), args.residual = residual.data();
+  args.residual_row_stride = c.columns, args.residual_column_stride = 1;
+  args.activation = MatmulActivation::relu;
+  args.batch_ndim = 2;
+  args.batch_shape[0] = args.batch_shape[1] = 2;  // innermost first
+  args.x_batch_strides[1] = x_size;
+  args.other_batch_strides[0] = other_size;
+  args.residual_batch_strides[0] = size, args.residual_batch_strides[1] = 2 * size;
+  Array<double> expected(y.size), tolerance(y.size);
+  for (std::int64_t n = 0; n < y.size; ++n) {
+    const std::int64_t row = n % size / c.columns, column = n % c.columns, batch = n / size;
+    const BFloat16* left = &x[batch / 2 * x_size + row * c.inner];
+    const BFloat16* right = &other[batch % 2 * other_size + column];
+    double sum = bias[column] + float(residual[n]), sizes = std::abs(sum) + 1;
+    for (std::int64_t p = 0; p < c.inner; ++p) {
+      const double product = static_cast<double>(float(left[p])) * float(right[p * c.columns]);
+      sum += product;
+      sizes += std::abs(product);
+    }
+    expected[n] = std::max(sum, 0.0);
+    tolerance[n] = std::abs(sum) * 0x1p-8 * 1.02 + sizes * 0x1p-21;
+  }
+  for_each_isa([&](Isa isa) {
+    for_each_cuda_architecture([&] {
+      y = Array<BFloat16>(y.size, BFloat16(-1.0f));
+      args.y = y.data();
+      run_on(isa, matmul_kernel, args);
+      for (std::int64_t n = 0; n < y.size; ++n)
+        ASSERT_NEAR(float(y[n]), expected[n], tolerance[n]) << "element " << n;
+    });
+  });
 }
 
 // Large tiles and small ones sum in one order, so that rows of a large product are those of a small

@@ -179,6 +179,7 @@ def test_dropout(dtype):
     assert not as_array(attention(q, k, v, dropout_p=1.0)).any()
 
 
+@pytest.mark.host("threads are the CPU's")
 @pytest.mark.parametrize("heads", [1, 3, 20])
 def test_same_bits_for_any_number_of_threads(heads):
     arrays = operands(((1, heads), 200, 150, 20, 16), np.float32)

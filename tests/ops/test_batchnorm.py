@@ -132,6 +132,7 @@ def test_no_channels():
     assert y.shape == (2, 0, 3) and x.grad.shape == (2, 0, 3)
 
 
+@pytest.mark.host("threads are the CPU's")
 def test_same_bits_for_every_number_of_threads():
     threads = tg.get_num_threads()
     seen = set()

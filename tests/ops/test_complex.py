@@ -200,6 +200,7 @@ def test_views_share_memory():
     assert tg.view_as_complex(tg.view_as_real(z)).data_ptr() == z.data_ptr()
 
 
+@pytest.mark.host("the numbers of a seed are the CPU's")
 def test_filled_and_random():
     for dtype in ("complex64", "complex128"):
         ours, theirs = getattr(tg, dtype), getattr(torch, dtype)

@@ -96,7 +96,17 @@ def test_second_derivatives(name):
         np.testing.assert_allclose(as_array(ours), as_array(theirs), rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", ["1d options", "3d options", "transposed 2d options"])
+MANY = pytest.mark.slow_emulated("thousands of convolutions, for every element of two tensors")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "1d options",
+        pytest.param("3d options", marks=MANY),
+        pytest.param("transposed 2d options", marks=MANY),
+    ],
+)
 def test_gradgradcheck(name):
     function, shape, weight_shape, options = CASES[name]
     leaves = [tg.from_numpy(randn(*s, seed=i)) for i, s in enumerate([shape, weight_shape])]

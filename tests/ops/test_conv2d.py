@@ -121,6 +121,7 @@ def test_no_input_channels_give_no_output_channels(batch):
     assert shapes[0] == shapes[1]
 
 
+@pytest.mark.host("threads are the CPU's")
 def test_same_bits_for_every_number_of_threads():
     x, weight = randn(37, 3, 13, 11, dtype=np.float32), randn(8, 3, 3, 3, dtype=np.float32, seed=1)
     threads = tg.get_num_threads()
@@ -171,6 +172,7 @@ def conv2d_results(m, arrays, **options):
     return [as_array(t) for t in (y, *(leaf.grad for leaf in leaves))]
 
 
+@pytest.mark.host("CUDA has no transforms")
 @pytest.mark.parametrize("case", WINOGRAD.values(), ids=WINOGRAD)
 def test_winograd_is_close_to_float64(case):
     shape, weight_shape, padding, *stride = case
@@ -222,6 +224,7 @@ def test_large_filters_with_stride(case):
         assert np.abs(ours - expected).max() < 2e-5 * size
 
 
+@pytest.mark.host("threads are the CPU's")
 def test_winograd_gives_the_same_bits_for_every_number_of_threads():
     arrays = [randn(9, 48, 20, 19, dtype=np.float32), randn(96, 48, 3, 3, dtype=np.float32, seed=1)]
     threads = tg.get_num_threads()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import tilegrad as tg
 from support import check, check_error, randn
@@ -209,3 +210,10 @@ def test_large_copies_go_past_the_caches(threads: int) -> None:
         np.testing.assert_array_equal(whole.cpu().numpy(), wanted)
     finally:
         tg.set_num_threads(before)
+
+
+def test_to_with_nothing_but_none_is_the_tensor_itself():
+    for m in (tg, torch):
+        x = m.ones(2)
+        assert x.to(device=None, dtype=None) is x and x.to(None) is x
+    check_error(TypeError, "no arguments", lambda: tg.ones(2).to())

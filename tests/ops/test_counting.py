@@ -42,7 +42,7 @@ def test_seeds_and_gradients():
     first = tg.poisson(rate)
     tg.manual_seed(3)
     assert tg.poisson(rate).tolist() == first.tolist() != tg.poisson(rate).tolist()
-    generator = tg.Generator().manual_seed(3)
+    generator = tg.Generator(rate.device).manual_seed(3)
     assert tg.poisson(rate, generator).tolist() == first.tolist()
     (first * rate).sum().backward()
     assert rate.grad.tolist() == first.tolist()

@@ -95,6 +95,7 @@ def test_second_derivatives():
         np.testing.assert_allclose(as_array(ours), as_array(theirs), rtol=1e-9)
 
 
+@pytest.mark.host("threads are the CPU's")
 @pytest.mark.parametrize("case", ["several bands", "many channels", "two filters"])
 def test_same_bits_for_every_number_of_threads(case):
     case = CASES[case]

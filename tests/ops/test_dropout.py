@@ -56,6 +56,7 @@ def test_second_derivative_and_strides() -> None:
     np.testing.assert_array_equal(curvature.numpy(), 2 * (mask * mask).numpy())
 
 
+@pytest.mark.host("threads are the CPU's")
 def test_same_mask_for_every_number_of_threads() -> None:
     x, before = tg.ones(300_001), tg.get_num_threads()
     masks = []

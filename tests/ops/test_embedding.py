@@ -141,6 +141,7 @@ def test_one_hot():
     check_error(RuntimeError, "smaller than num_classes", lambda: one_hot(tg.tensor([3]), 3))
 
 
+@pytest.mark.host("threads are the CPU's")
 def test_same_bits_for_any_number_of_threads():
     ids = tg.from_numpy(np.random.default_rng(1).integers(0, 900, 20000))
     grad = tg.from_numpy(randn(20000, 30, dtype=np.float32))

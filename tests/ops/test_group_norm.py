@@ -63,6 +63,7 @@ def test_any_strides():
         check(lambda m, x, f=layout, c=channels: functional(m).group_norm(f(x), c), x, atol=1e-11)
 
 
+@pytest.mark.host("threads are the CPU's")
 def test_same_bits_for_every_number_of_threads():
     threads, seen = tg.get_num_threads(), set()
     try:

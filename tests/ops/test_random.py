@@ -40,6 +40,7 @@ def same_normal(seed: int, draw: Callable[[Any], Any]) -> None:
     np.testing.assert_array_less(np.abs(ours - theirs), 3.01 * unit)
 
 
+@pytest.mark.host("the numbers of a seed are the CPU's")
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -48,6 +49,7 @@ def test_uniform_numbers(seed: int, size: tuple, dtype: str) -> None:
     same(seed, lambda m: m.empty(size, dtype=getattr(m, dtype)).uniform_(-2, 5))
 
 
+@pytest.mark.host("the numbers of a seed are the CPU's")
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -56,6 +58,7 @@ def test_normal_numbers(seed: int, size: tuple, dtype: str) -> None:
     same_normal(seed, lambda m: m.empty(size, dtype=getattr(m, dtype)).normal_(0, 0.5))
 
 
+@pytest.mark.host("the numbers of a seed are the CPU's")
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(
     "low, high",
@@ -66,6 +69,7 @@ def test_integers(seed: int, low: int, high: int) -> None:
     same(seed, lambda m: m.empty(50, dtype=m.int64).random_(low, high))
 
 
+@pytest.mark.host("the numbers of a seed are the CPU's")
 @pytest.mark.parametrize(
     "dtype", ["int64", "int32", "int16", "int8", "uint8", "bool", "float32", "float64"]
 )
@@ -76,6 +80,7 @@ def test_integer_dtypes(dtype: str) -> None:
         same(3, lambda m: m.empty(40, dtype=getattr(m, dtype)).random_(100))
 
 
+@pytest.mark.host("the numbers of a seed are the CPU's")
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("n", [0, 1, 2, 10, 1000])
 def test_permutations(seed: int, n: int) -> None:
@@ -83,6 +88,7 @@ def test_permutations(seed: int, n: int) -> None:
     assert sorted(tg.randperm(n).tolist()) == list(range(n))
 
 
+@pytest.mark.host("the numbers of a seed are the CPU's")
 def test_a_sequence_of_draws() -> None:  # the cached second normal number survives other draws
     def draw(m: Any) -> Any:
         parts = [m.randn(3), m.rand(2), m.randn(5), m.randperm(4).float(), m.randn(20), m.randn(1)]
@@ -91,6 +97,7 @@ def test_a_sequence_of_draws() -> None:  # the cached second normal number survi
     same_normal(9, draw)
 
 
+@pytest.mark.host("the numbers of a seed are the CPU's")
 def test_views_are_filled_in_memory_order() -> None:
     def transposed(m: Any) -> Any:
         x = m.zeros(4, 6)
@@ -106,6 +113,7 @@ def test_views_are_filled_in_memory_order() -> None:
     same(1, strided)
 
 
+@pytest.mark.host("the numbers of a seed are the CPU's")
 def test_like_and_tensor_parameters() -> None:
     same(5, lambda m: m.rand_like(m.zeros(3, 4)))
     same_normal(5, lambda m: m.randn_like(m.zeros(3, 40, dtype=m.float64)))
@@ -117,6 +125,7 @@ def test_like_and_tensor_parameters() -> None:
     same(5, lambda m: m.bernoulli(m.full((50,), 0.3, dtype=m.float64)))
 
 
+@pytest.mark.host("states are kept on the CPU")
 def test_generators() -> None:
     ours, theirs = tg.Generator(), torch.Generator()
     assert ours.initial_seed() == theirs.initial_seed()
@@ -132,6 +141,7 @@ def test_generators() -> None:
     assert ours.seed() == ours.initial_seed() and ours.seed() != ours.seed()
 
 
+@pytest.mark.host("states are kept on the CPU")
 def test_global_state() -> None:
     assert tg.manual_seed(8).initial_seed() == 8 == tg.initial_seed()
     state = tg.get_rng_state()
@@ -176,6 +186,7 @@ def test_in_place_draws_and_gradients() -> None:
     assert tg.rand(2, requires_grad=True).requires_grad
 
 
+@pytest.mark.host("states are kept on the CPU")
 def test_complaints() -> None:
     x, whole = tg.ones(2), tg.arange(2)
     check_error(RuntimeError, "from=2 > to=1", lambda: x.uniform_(2, 1))
@@ -206,6 +217,7 @@ def test_complaints() -> None:
     check_error(RuntimeError, "invalid RNG state", lambda: tg.set_rng_state(broken))
 
 
+@pytest.mark.host("the numbers of a seed are the CPU's")
 def test_normal_numbers_against_float64() -> None:
     """Within 2.25 units, given the angle in float32. PyTorch's are off by up to 2.77, so that no
     bound of 2 between the two could hold."""

@@ -90,7 +90,15 @@ def test_packed_sequences(cell, directions):
     def run(m, x, *arrays):
         hx = tuple(arrays[:count]) if cell == "lstm" else arrays[0]
         return getattr(m, cell)(
-            x, m.tensor(sizes), hx, list(arrays[count:]), True, 1, 0.0, True, directions == 2
+            x,
+            m.tensor(sizes, device="cpu"),
+            hx,
+            list(arrays[count:]),
+            True,
+            1,
+            0.0,
+            True,
+            directions == 2,
         )
 
     check(run, randn(rows, 4), *first, *weights, rtol=1e-10)
@@ -152,7 +160,9 @@ def test_packed_double_backward():
     sizes = [3, 2, 2]
 
     def second(m, x, h, *params):
-        y, last = m.gru(x, m.tensor(sizes), h, list(params), True, 1, 0.0, True, False)
+        y, last = m.gru(
+            x, m.tensor(sizes, device="cpu"), h, list(params), True, 1, 0.0, True, False
+        )
         grads = m.autograd.grad((y * y).sum() + last.sum(), (x, h, *params), create_graph=True)
         return sum((g * g).sum() for g in grads)
 
@@ -201,7 +211,7 @@ def test_projected_packed_sequences():
 
     def run(m, x, *arrays):
         hx, params = tuple(arrays[:2]), list(arrays[2:])
-        return m.lstm(x, m.tensor(sizes), hx, params, True, 1, 0.0, True, True)
+        return m.lstm(x, m.tensor(sizes, device="cpu"), hx, params, True, 1, 0.0, True, True)
 
     check(run, randn(sum(sizes), 4), *first, *weights, rtol=1e-10)
 
@@ -248,6 +258,7 @@ def test_no_sequences(cell):
     check(program(cell, len(first)), randn(4, 0, 3), *first, *weights, grad=False)
 
 
+@pytest.mark.host("threads are the CPU's")
 @pytest.mark.parametrize("cell", CELLS)
 def test_every_number_of_threads_gives_the_same_bits(cell):
     first = [tg.from_numpy(x) for x in states(cell, 2, 50, 20, np.float32)]
@@ -315,11 +326,11 @@ def test_complaints_like_pytorch(arguments, pattern):
 
 
 def test_own_complaints():
-    sizes = tg.tensor([2, 3])
+    sizes = tg.tensor([2, 3], device="cpu")
     check_error(RuntimeError, "never grow", lambda: call(tg, x=(5, 4), h=(1, 3, 5), sizes=sizes))
-    sizes = tg.tensor([2, 1])
+    sizes = tg.tensor([2, 1], device="cpu")
     check_error(RuntimeError, "rows", lambda: call(tg, x=(5, 4), h=(1, 2, 5), sizes=sizes))
-    sizes = tg.tensor([2.0, 1.0])
+    sizes = tg.tensor([2.0, 1.0], device="cpu")
     check_error(RuntimeError, "int64", lambda: call(tg, x=(3, 4), h=(1, 2, 5), sizes=sizes))
     check_error(RuntimeError, "weight_hh", lambda: call(tg, dtype="float64"))
     check_error(RuntimeError, "expected a matrix", lambda: tg.gru_cell(*[tg.zeros(2)] * 4))

@@ -92,6 +92,7 @@ def test_float32_accuracy() -> None:
     np.testing.assert_allclose(by_rows, exact, rtol=3e-7)
 
 
+@pytest.mark.host("threads are the CPU's")
 def test_same_bits_for_every_thread_count() -> None:
     x = tg.from_numpy(randn(1000, 333, dtype=np.float32))
     before = tg.get_num_threads()

@@ -18,6 +18,7 @@ def test_weights_and_places() -> None:
     assert y.tolist() == [201.0, 0.0, 30.0]
 
 
+@pytest.mark.host("the table is the library's own: checked where the host can read it")
 @pytest.mark.parametrize(
     ("begin", "index"),
     [

@@ -80,6 +80,7 @@ def test_differentiated_twice(name: str) -> None:
         )
 
 
+@pytest.mark.host("threads are the CPU's")
 def test_the_number_of_threads_does_not_matter() -> None:
     x = tg.from_numpy(randn(300, 500, dtype=np.float32))
     before = tg.get_num_threads()

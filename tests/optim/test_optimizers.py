@@ -209,6 +209,7 @@ def test_steps_count_as_writes():
     check_error(RuntimeError, "modified by an inplace operation", y.sum().backward)
 
 
+@pytest.mark.host("threads are the CPU's")
 @pytest.mark.parametrize("name", ["SGD", "Adam", "RMSprop", "Adagrad", "NAdam", "RAdam"])
 def test_every_thread_count_gives_the_same_bits(name):
     results = []

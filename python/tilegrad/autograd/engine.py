@@ -157,9 +157,14 @@ def accumulate(tensor: Any, grad: Any) -> None:
     with _accumulation:
         known = tensor._grad
         if known is None:
-            # Kept as it is only if nobody else holds it; 2 = this frame and the call.
-            unique = getrefcount(grad) <= 2 and _C.is_exclusive(grad)
-            tensor._grad = grad if unique else grad.clone()
+            # Kept as it is only if nobody else holds it, and it lies as the leaf does; 2 = this
+            # frame and the call.
+            if getrefcount(grad) <= 2 and _C.may_become_grad(grad, tensor):
+                tensor._grad = grad
+            elif _C.is_grad_enabled():
+                tensor._grad = grad.clone()
+            else:
+                tensor._grad = _C.copy_in_order(grad, tensor)
         elif _C.is_grad_enabled():  # recording: the old value may be part of a graph
             tensor._grad = known + grad
         else:

@@ -3,8 +3,9 @@
 A launch costs the host a few microseconds, and a small network's training step is hundreds of
 launches; a graph is one. What a graph reads and writes stays where it was when it was captured:
 new data is copied into the same tensors. Nothing may wait for the card in between (``item()``,
-printing, copies to the host), and nothing of the host's is repeated: Python code, random draws of
-the CPU.
+printing, copies to the host), which is a RuntimeError, and nothing of the host's is repeated:
+Python code, random draws of the CPU. Random draws of the card are new in each replay: what the same
+calls would draw then, from the generators that they were captured with.
 """
 
 from __future__ import annotations
@@ -52,8 +53,15 @@ class CUDAGraph:
             self.reset()
             raise
 
+    def register_generator_state(self, generator: Any) -> None:
+        """Does nothing: every generator that captured calls draw from is known to the graph."""
+
     def replay(self) -> None:
-        """Gives the whole sequence to the current stream. RuntimeError if nothing is captured."""
+        """Gives the whole sequence to the current stream.
+
+        Raises RuntimeError if nothing is captured, and for an index or label out of range that an
+        earlier replay has met.
+        """
         if not self._handle:
             raise RuntimeError("replay: called on a CUDAGraph without a successful capture")
         _C.cuda_graph_replay(self._handle)
@@ -81,7 +89,8 @@ class graph:
         pool: Of :func:`graph_pool_handle` or :meth:`CUDAGraph.pool`, to share memory with others.
         stream: Where to capture; a stream of its own unless given.
 
-    Raises RuntimeError if something in the block cannot be captured.
+    Raises RuntimeError if something in the block cannot be captured. A block that is left by an
+    exception leaves the :class:`CUDAGraph` empty.
     """
 
     def __init__(
@@ -113,6 +122,8 @@ class graph:
                 raise
         finally:
             self._context.__exit__()
+            if error is not None:  # what was captured before it is not what was meant
+                self.cuda_graph.reset()
 
 
 def make_graphed_callables(

@@ -225,6 +225,8 @@ def record_stream(self: Any, stream: Stream) -> None:
     """Tells the allocator that a stream uses this tensor's memory: when the tensor is gone, the
     memory waits for what that stream holds at that time.
 
-    Raises RuntimeError for a tensor on the CPU.
+    Raises RuntimeError for a tensor on the CPU, TypeError for what is no stream.
     """
+    if not isinstance(stream, Stream):
+        raise TypeError(f"record_stream: expected a Stream, got {type(stream).__name__}")
     _C.cuda_record_stream(self, stream.cuda_stream)

@@ -78,6 +78,9 @@ def ctc_loss(
     Raises RuntimeError for lengths that do not fit and a ``blank`` out of range, ValueError for
     another ``reduction``.
     """
+    if log_probs.is_cuda:  # the tables of labels are made on the CPU, and so is all else
+        options = (input_lengths, target_lengths, blank, reduction, zero_infinity)
+        return ctc_loss(log_probs.cpu(), targets.cpu(), *options).to(log_probs.device)
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f"{reduction} is not a valid value for reduction")
     single = log_probs.ndim == 2

@@ -86,7 +86,8 @@ def pdist(input: Any, p: float = 2.0) -> Any:
 
     from ..ops.fill import from_numpy
 
-    first, second = (from_numpy(i.astype(np.int64)) for i in np.triu_indices(len(input), 1))
+    pairs = np.triu_indices(len(input), 1)
+    first, second = (from_numpy(i.astype(np.int64)).to(input.device) for i in pairs)
     difference = input.index_select(0, first) - input.index_select(0, second)
     distances = _vector_norm(difference, p, -1)
     return distances if p else distances + 0 * difference.sum(-1)  # so that there is a gradient

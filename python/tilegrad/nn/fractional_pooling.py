@@ -68,7 +68,7 @@ def _pool(
     if samples is None:
         batch = lead[0] if len(lead) == 2 else 1
         samples = rand(batch, lead[-1], dims, dtype=input.dtype, device=input.device)
-    drawn = samples.detach().reshape(-1, dims).float().numpy()[: planes.shape[0]]
+    drawn = samples.detach().reshape(-1, dims).float().cpu().numpy()[: planes.shape[0]]
     if len(drawn) != planes.shape[0]:
         raise RuntimeError(
             f"{op}: expected _random_samples for {planes.shape[0]} planes, got {len(drawn)}"
@@ -83,7 +83,7 @@ def _pool(
         shape[1 + d], shape[1 + dims + d] = outputs[d], window[d]
         index = index * sizes[d] + at.reshape(shape)
     count, places, elements = len(drawn), int(np.prod(outputs)), int(np.prod(window))
-    windows = from_numpy(index.reshape(count, places, elements))
+    windows = from_numpy(index.reshape(count, places, elements)).to(input.device)
     values = planes.gather(1, windows.reshape(count, places * elements)).reshape(windows.shape)
     output, place = values.max(-1)
     indices = windows.gather(2, place.unsqueeze(2))

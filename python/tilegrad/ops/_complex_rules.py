@@ -45,8 +45,14 @@ def _as(x: Any, dtype: Any) -> Any:
 
 
 def _promoted(input: Any, other: Any) -> tuple[Any, Any]:
+    """Tensors of the common dtype; numbers and what has no dimension go where the other is."""
     dtype = _C.result_type(input, other)
-    return _as(input, dtype), _as(other, dtype)
+    pair = _as(input, dtype), _as(other, dtype)
+    there = [x.device for x in pair if x.is_cuda]
+    if not there:
+        return pair
+    x, y = (_C.to_device(z, there[0]) if z.ndim == 0 else z for z in pair)
+    return x, y
 
 
 def _truth(x: Any) -> Any:
@@ -72,7 +78,7 @@ def _by_numpy(function: Callable[..., Any]) -> Callable[..., Any]:
     def rule(*tensors: Any) -> Any:
         with np.errstate(all="ignore"):
             result = function(*map(as_array, tensors))
-        return _C.from_numpy(np.asarray(result))
+        return _C.to_device(_C.from_numpy(np.asarray(result)), tensors[0].device)
 
     return rule
 

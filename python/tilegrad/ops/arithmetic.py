@@ -14,6 +14,7 @@ import numpy as np
 from .. import _C
 from ..autograd.graph import needs_grad, record
 from ..tensor import Tensor, as_array
+from ._deprecated import factors_first
 from ._register import (
     composed_in_place,
     expect_tensors,
@@ -95,6 +96,7 @@ def from_values(array: np.ndarray) -> Any:
 
 
 @method()
+@factors_first("value")
 @takes_tensors
 @rounded_once
 def addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1, out: Any = None) -> Any:
@@ -108,6 +110,7 @@ def addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1, out: Any 
 
 
 @method()
+@factors_first("value")
 @takes_tensors
 @rounded_once
 def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1, out: Any = None) -> Any:

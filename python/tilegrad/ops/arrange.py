@@ -16,7 +16,7 @@ from .. import _C
 from ..autograd.views import check_writable
 from ..tensor import Tensor, as_array
 from ._register import method, put_out, takes_tensors
-from .fill import empty
+from .fill import _device, empty
 from .join import chunk, flip, meshgrid, split, stack, tensor_split, vstack
 from .view import _dim, as_strided, reshape
 
@@ -267,7 +267,7 @@ def logspace(
     if not (dtype.is_floating_point or dtype.is_complex):
         values = np.trunc(values)
     made = _C.to_dtype(_C.from_numpy(values), dtype)
-    made = made if device is None else made.to(device)
+    made = made.to(_device(device))
     if out is not None:
         return put_out(out, made)
     return made.requires_grad_() if requires_grad else made
@@ -319,7 +319,7 @@ def scalar_tensor(
     """A number as a 0-dimensional tensor of the default dtype, or of ``dtype``. TypeError for what
     is not a number."""
     dtype = _C.get_default_dtype() if dtype is None else dtype
-    made = _C.full((), s, dtype, _C.device("cpu" if device is None else device))
+    made = _C.full((), s, dtype, _device(device))
     return made.requires_grad_() if requires_grad else made
 
 

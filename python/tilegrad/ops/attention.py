@@ -10,8 +10,8 @@ from typing import Any
 
 from .. import _C, _autocast
 from ..autograd.graph import needs_grad, record
+from ._generator import _source
 from ._register import takes_tensors
-from .random import randint
 from .softmax import softmax
 from .where import masked_fill
 
@@ -43,7 +43,7 @@ def scaled_dot_product_attention(
         attn_mask: broadcast to (*, heads, L, S). Of booleans, True lets a query see a key; floats
             of the dtype of ``query`` are added to the scores. A query that sees no key gives zeros.
         dropout_p: the probability with which a weight is dropped, in training or not; the draw
-            comes from the default generator (:func:`tilegrad.manual_seed`).
+            comes from the default generator of the device (:func:`tilegrad.manual_seed`).
         is_causal: query i sees the keys 0 to i; excludes ``attn_mask``.
         scale: 1 / sqrt(E) unless given.
         enable_gqa: key and value have fewer heads; each serves as many neighbouring heads of query
@@ -71,7 +71,7 @@ def scaled_dot_product_attention(
     if scale is None:
         features = query.shape[-1] if query.ndim else 1
         scale = 1 / math.sqrt(features) if features else 1.0
-    seed = int(randint(0, 2**62, ()).item()) if dropout_p > 0 else 0
+    seed = _C.random_key(_source(None, query), query.device) if dropout_p > 0 else 0
     options = (float(dropout_p), bool(is_causal), float(scale), bool(enable_gqa), seed)
     recorded = needs_grad(query, key, value, attn_mask)
     output, normalizer = _C.attention(query, key, value, attn_mask, *options, recorded)
@@ -119,7 +119,7 @@ def _composed_backward(node: Any, grad: Any) -> tuple:
     dropped = weights
     if dropout_p > 0:
         shape = (*grad.shape[:-1], key.shape[-2])
-        factors = _C.attention_dropout(shape, query.dtype, dropout_p, seed)
+        factors = _C.attention_dropout(shape, query.dtype, query.device, dropout_p, seed)
         dropped, grad_weights = weights * factors, grad_weights * factors
     grad_scores = weights * (grad_weights - (weights * grad_weights).sum(-1, keepdim=True))
     grad_key = grad_scores.transpose(-2, -1) @ (query * scale)

@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import _C
 from ..autograd.graph import needs_grad, record
+from ._deprecated import factor_first
 from ._register import expect_tensors, in_place_method, method, operator, put_out
 
 __all__ = [
@@ -40,8 +41,10 @@ __all__ = [
 
 
 @method()
-def add(input: Any, other: Any, *, alpha: Any = 1, out: Any = None) -> Any:
+def add(input: Any, other: Any, *scaled: Any, alpha: Any = 1, out: Any = None) -> Any:
     """``input + alpha * other``."""
+    if scaled:
+        other, alpha = factor_first("add", other, scaled, alpha)
     if alpha == 1:
         output = _C.add(input, other)
     else:
@@ -58,8 +61,10 @@ def add_backward(node: Any, grad: Any) -> tuple:
 
 
 @method()
-def sub(input: Any, other: Any, *, alpha: Any = 1, out: Any = None) -> Any:
+def sub(input: Any, other: Any, *scaled: Any, alpha: Any = 1, out: Any = None) -> Any:
     """``input - alpha * other``. Raises RuntimeError for bool operands."""
+    if scaled:
+        other, alpha = factor_first("sub", other, scaled, alpha)
     output = _C.sub(input, other) if alpha == 1 else _sub_scaled(_C.add_scaled, input, other, alpha)
     if needs_grad(input, other):
         record(output, sub_backward, (input, other), (alpha,))
@@ -331,14 +336,18 @@ divide = method("divide")(div)
 true_divide = method("true_divide")(div)
 
 
-def _add_raw(tensor: Any, other: Any, *, alpha: Any = 1) -> None:
+def _add_raw(tensor: Any, other: Any, *scaled: Any, alpha: Any = 1) -> None:
+    if scaled:
+        other, alpha = factor_first("add_", other, scaled, alpha)
     if alpha == 1:
         _C.add_(tensor, other)
     else:
         _C.add_scaled_(tensor, other, _number(alpha))
 
 
-def _sub_raw(tensor: Any, other: Any, *, alpha: Any = 1) -> None:
+def _sub_raw(tensor: Any, other: Any, *scaled: Any, alpha: Any = 1) -> None:
+    if scaled:
+        other, alpha = factor_first("sub_", other, scaled, alpha)
     if alpha == 1:
         _C.sub_(tensor, other)
     else:

@@ -18,11 +18,11 @@ _PYTHON_TYPES = {float: _C.float64, int: _C.int64, bool: _C.boolean, complex: _C
 
 @method()
 def clone(input: Any, *, memory_format: Any = None) -> Any:
-    """A copy with its own memory, through which gradients flow; row-major unless
-    ``memory_format`` is ``channels_last`` or ``channels_last_3d``."""
-    if memory_format is not None and memory_format not in (contiguous_format, preserve_format):
+    """A copy with its own memory, through which gradients flow; in the order of the original unless
+    another ``memory_format`` is given."""
+    if memory_format is not None and memory_format is not preserve_format:
         copied = in_format(input, memory_format)
-        return clone(input.movedim(1, -1)).movedim(-1, 1) if copied is input else copied
+        return copied if copied is not input else clone(input)
     output = _C.clone(input)
     if needs_grad(input):
         record(output, clone_backward, (input,))
@@ -42,7 +42,12 @@ def contiguous(input: Any, *, memory_format: Any = None) -> Any:
     """
     if memory_format is not None and memory_format is not contiguous_format:
         return in_format(input, memory_format)
-    return input if _C.is_contiguous(input) else clone(input)
+    if _C.is_contiguous(input):
+        return input
+    output = _C.contiguous(input)
+    if needs_grad(input):
+        record(output, clone_backward, (input,))
+    return output
 
 
 @method()
@@ -57,6 +62,8 @@ def to(input: Any, *args: Any, **kwargs: Any) -> Any:
     if format is not None and format is not preserve_format:
         moved = to(input, *args, **{**kwargs, "memory_format": preserve_format})
         return contiguous(moved, memory_format=format)
+    if not args and not kwargs:
+        raise TypeError("to: expected a dtype, a device or a tensor, got no arguments")
     dtype, device, copy, non_blocking = _parse_to(*args, **kwargs)
     dtype = input.dtype if dtype is None else dtype
     device = input.device if device is None else device
@@ -89,9 +96,6 @@ def _parse_to(
     memory_format: Any = None,
 ) -> tuple:
     flags = []
-    given = args or any(x is not None for x in (dtype, device)) or copy or non_blocking
-    if not given and memory_format is None:
-        raise TypeError("to: expected a dtype, a device or a tensor, got no arguments")
     for arg in args:
         if isinstance(arg, bool):
             flags.append(arg)

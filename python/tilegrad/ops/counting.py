@@ -21,9 +21,10 @@ from .random import randint
 __all__ = ["binomial", "poisson"]
 
 
-def _numpy_generator(generator: Any) -> np.random.Generator:
+def _numpy_generator(generator: Any, device: Any) -> np.random.Generator:
     """NumPy's generator at a place that 128 bits of ours choose."""
-    words = randint(0, 2**32, (4,), generator=_source_on(generator, _C.device("cpu"))).tolist()
+    source = _source_on(generator, device)
+    words = randint(0, 2**32, (4,), generator=source, device=device).tolist()
     return np.random.Generator(np.random.PCG64(words))
 
 
@@ -45,7 +46,7 @@ def poisson(input: Any, generator: Any = None) -> Any:
         raise RuntimeError(
             "invalid Poisson rate, expected rate to be non-negative and at most 2**62"
         )
-    output = _finish(_numpy_generator(generator).poisson(rates), input)
+    output = _finish(_numpy_generator(generator, input.device).poisson(rates), input)
     if needs_grad(input):
         record(output, zero_backward, (input,))
     return output
@@ -73,7 +74,7 @@ def binomial(count: Any, prob: Any, generator: Any = None) -> Any:
     if not ((probs >= 0) & (probs <= 1)).all():
         raise RuntimeError("binomial: expected probabilities in [0, 1]")
     try:
-        drawn = _numpy_generator(generator).binomial(counts.astype(np.int64), probs)
+        drawn = _numpy_generator(generator, count.device).binomial(counts.astype(np.int64), probs)
     except ValueError as error:  # shapes that do not broadcast
         raise RuntimeError(f"binomial: {error}") from None
     output = _finish(drawn, prob)

@@ -13,6 +13,7 @@ import numpy as np
 from .. import _C
 from ..autograd.graph import needs_grad, record
 from ._register import method, put_out, takes_tensors
+from .fill import _device
 from .view import _dim, as_strided, diagonal, reshape
 
 __all__ = [
@@ -161,7 +162,7 @@ def _triangle(op: str, places: tuple[np.ndarray, ...], dtype: Any, device: Any) 
     if not isinstance(dtype, _C.dtype):
         raise TypeError(f"{op}(): argument 'dtype': expected a dtype, got {type(dtype).__name__}")
     made = _C.from_numpy(np.stack(places).astype(np.int64)).to(dtype)
-    return made if device is None else made.to(device)
+    return made.to(_device(device))
 
 
 def _check_triangle(op: str, row: Any, col: Any, offset: Any, layout: Any) -> None:

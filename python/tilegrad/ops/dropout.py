@@ -37,7 +37,7 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = F
     _check(input, p)
     if not training or p == 0.0:
         return input
-    key = _C.dropout_key(_source(None, input))
+    key = _C.random_key(_source(None, input), input.device)
     if not inplace:
         return _dropout(input, p, key)
     if needs_grad(input):
@@ -46,7 +46,7 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = F
     return input
 
 
-def _dropout(input: Any, p: float, key: int) -> Any:
+def _dropout(input: Any, p: float, key: Any) -> Any:
     output = _C.dropout(input, p, key)
     if needs_grad(input):
         record(output, dropout_backward, (input,), (p, key))
@@ -82,7 +82,7 @@ def feature_dropout(
         return input
     shape = (*input.shape[:2], *(1 for _ in input.shape[2:]))
     ones = _C.full(shape, 1, input.dtype, input.device)
-    mask = _C.dropout(ones, p, _C.dropout_key(_source(None, input)))
+    mask = _C.dropout(ones, p, _C.random_key(_source(None, input), input.device))
     return input.mul_(mask) if inplace else input * mask
 
 

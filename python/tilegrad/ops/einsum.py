@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..tensor import Tensor
+from ._deprecated import factors_first
 from ._register import composed_in_place, method, put_out, takes_tensors
 from .matmul import addmm, baddbmm, bmm, dot, matmul, mv, outer
 from .view import _dim, broadcast_tensors, diagonal, permute, reshape
@@ -381,6 +382,7 @@ def _check_expands(op: str, input: Any, shape: Any) -> None:
 
 
 @method()
+@factors_first("beta", "alpha")
 @takes_tensors
 def addmv(input: Any, mat: Any, vec: Any, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Any:
     """``beta * input + alpha * (mat @ vec)``: (n, m), (m) -> (n). RuntimeError for sizes that do
@@ -393,6 +395,7 @@ def addmv(input: Any, mat: Any, vec: Any, *, beta: Any = 1, alpha: Any = 1, out:
 
 
 @method()
+@factors_first("beta", "alpha")
 @takes_tensors
 def addr(
     input: Any, vec1: Any, vec2: Any, *, beta: Any = 1, alpha: Any = 1, out: Any = None
@@ -406,6 +409,7 @@ def addr(
 
 
 @method()
+@factors_first("beta", "alpha")
 @takes_tensors
 def addbmm(
     input: Any, batch1: Any, batch2: Any, *, beta: Any = 1, alpha: Any = 1, out: Any = None

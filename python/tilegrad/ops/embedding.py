@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import _C
 from ..autograd.graph import needs_grad, record
+from ..tensor import as_array
 from ._register import takes_tensors
 from .index import index_select
 from .view import reshape, unsqueeze
@@ -76,9 +77,9 @@ def sum_by_entry_backward(node: Any, grad: Any) -> Any:
     flat = reshape(input, (-1,))
     factors = grad.new_ones((entries, 1))
     if by_frequency:
-        index = _C.to_numpy(_C.contiguous(flat))
-        counts = np.maximum(np.bincount(index, minlength=entries), 1).reshape(-1, 1)
-        factors = factors / _C.from_numpy(counts).to(grad.dtype)
+        counts = np.bincount(as_array(flat), minlength=entries).reshape(-1, 1)
+        made = _C.from_numpy(np.maximum(counts, 1)).to(device=grad.device, dtype=grad.dtype)
+        factors = factors / made
     if padding >= 0:
         _C.fill_(_C.select(factors, 0, padding), 0)
     return embedding(flat, grad * factors)
@@ -100,10 +101,10 @@ def _padding_row(padding_idx: int | None, entries: int) -> int:
 
 def _renormalize(weight: Any, input: Any, max_norm: float, norm_type: float) -> None:
     """Scales the rows that ``input`` names down to the norm ``max_norm``, in place."""
-    used = np.unique(_C.to_numpy(_C.contiguous(input.detach())).astype(np.int64))
+    used = np.unique(as_array(input).astype(np.int64))
     if used.size and not 0 <= used[0] <= used[-1] < weight.shape[0]:
         raise IndexError(f"embedding: index out of range: expected 0 to {weight.shape[0] - 1}")
-    index = _C.from_numpy(used)
+    index = _C.to_device(_C.from_numpy(used), weight.device)
     table = weight.detach()
     rows = _C.index_select(table, 0, index)
     norms = (rows.abs() ** norm_type).sum(1, keepdim=True) ** (1 / norm_type)
@@ -189,7 +190,7 @@ def _as_bags(input: Any, weight: Any, offsets: Any, factors: Any) -> tuple:
                 f"of fixed length sequences. However, found offsets of type {type(offsets)}"
             )
         bags, length = input.shape
-        offsets = _C.from_numpy(np.arange(bags, dtype=np.int64) * length)
+        offsets = _C.from_numpy(np.arange(bags, dtype=np.int64) * length).to(input.device)
         return reshape(input, (-1,)), offsets, None if factors is None else reshape(factors, (-1,))
     if input.ndim != 1:
         raise ValueError(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import _C
+from .._memory_format import in_format, preserve_format
 from ..autograd.graph import needs_grad, record
 from ..autograd.views import in_place
 from ..tensor import Tensor
@@ -228,10 +229,17 @@ def full(
 
 def _like(input: Any, dtype: Any, device: Any) -> tuple:
     return (
-        input.shape,
         input.dtype if dtype is None else dtype,
         input.device if device is None else _device(device),
     )
+
+
+def memory_like(input: Any, dtype: Any, device: Any, memory_format: Any) -> Any:
+    """Memory in the shape of ``input`` and in its order, or in ``memory_format``."""
+    dtype, device = _like(input, dtype, device)
+    if memory_format is None or memory_format is preserve_format:
+        return _C.empty_like(input, dtype, device)
+    return in_format(_C.empty(input.shape, dtype, device), memory_format)
 
 
 @takes_tensors
@@ -245,10 +253,11 @@ def empty_like(
 ) -> Tensor:
     """Undefined content in the shape of ``input``.
 
-    Any shape; ``dtype`` and ``device`` replace those of ``input``. Raises TypeError if ``input`` is
+    Any shape; ``dtype`` and ``device`` replace those of ``input``, ``memory_format`` the order of
+    its elements. Raises TypeError if ``input`` is
     not a tensor, RuntimeError for an unknown device.
     """
-    return _finish(_C.empty(*_like(input, dtype, device)), requires_grad)
+    return _finish(memory_like(input, dtype, device, memory_format), requires_grad)
 
 
 @takes_tensors
@@ -263,12 +272,17 @@ def full_like(
 ) -> Tensor:
     """One number in the shape, dtype and device of ``input``.
 
-    Any shape; ``dtype`` and ``device`` replace those of ``input``. Raises TypeError if ``input`` is
+    Any shape; ``dtype`` and ``device`` replace those of ``input``, ``memory_format`` the order of
+    its elements. Raises TypeError if ``input`` is
     not a tensor, RuntimeError for an unknown device. RuntimeError for a number that the dtype
     cannot hold.
     """
-    shape, dtype, device = _like(input, dtype, device)
-    return _finish(_C.full(shape, fill_value, dtype, device), requires_grad)
+    if memory_format is None or memory_format is preserve_format:
+        output = _C.full_like(input, fill_value, *_like(input, dtype, device))
+    else:
+        output = memory_like(input, dtype, device, memory_format)
+        _C.fill_(output, fill_value)
+    return _finish(output, requires_grad)
 
 
 def zeros_like(
@@ -281,10 +295,14 @@ def zeros_like(
 ) -> Tensor:
     """Zeros in the shape, dtype and device of ``input``.
 
-    Any shape; ``dtype`` and ``device`` replace those of ``input``. Raises TypeError if ``input`` is
+    Any shape; ``dtype`` and ``device`` replace those of ``input``, ``memory_format`` the order of
+    its elements. Raises TypeError if ``input`` is
     not a tensor, RuntimeError for an unknown device.
     """
-    return full_like(input, 0, dtype=dtype, device=device, requires_grad=requires_grad)
+    return full_like(
+        input, 0, dtype=dtype, device=device, requires_grad=requires_grad,
+        memory_format=memory_format,
+    )  # fmt: skip
 
 
 @takes_tensors
@@ -298,10 +316,14 @@ def ones_like(
 ) -> Tensor:
     """Ones in the shape, dtype and device of ``input``.
 
-    Any shape; ``dtype`` and ``device`` replace those of ``input``. Raises TypeError if ``input`` is
+    Any shape; ``dtype`` and ``device`` replace those of ``input``, ``memory_format`` the order of
+    its elements. Raises TypeError if ``input`` is
     not a tensor, RuntimeError for an unknown device.
     """
-    return full_like(input, 1, dtype=dtype, device=device, requires_grad=requires_grad)
+    return full_like(
+        input, 1, dtype=dtype, device=device, requires_grad=requires_grad,
+        memory_format=memory_format,
+    )  # fmt: skip
 
 
 def arange(
@@ -412,19 +434,21 @@ def zero_(input: Any) -> Any:
 
 @method()
 def new_zeros(
-    input: Any, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
-) -> Tensor:
+    input: Any, *sizes: Any, size: Any = None, dtype: Any = None, device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:  # fmt: skip
     """Zeros of another shape, of this tensor's dtype and device."""
-    output = new_full(input, _shape("new_zeros", size), 0, dtype=dtype, device=device)
+    output = new_full(input, _shape("new_zeros", sizes, size), 0, dtype=dtype, device=device)
     return _finish(output, requires_grad)
 
 
 @method()
 def new_ones(
-    input: Any, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
-) -> Tensor:
+    input: Any, *sizes: Any, size: Any = None, dtype: Any = None, device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:  # fmt: skip
     """Ones of another shape, of this tensor's dtype and device."""
-    output = new_full(input, _shape("new_ones", size), 1, dtype=dtype, device=device)
+    output = new_full(input, _shape("new_ones", sizes, size), 1, dtype=dtype, device=device)
     return _finish(output, requires_grad)
 
 
@@ -439,17 +463,20 @@ def new_full(
     requires_grad: bool = False,
 ) -> Tensor:
     """One number in another shape, of this tensor's dtype and device."""
-    _, dtype, device = _like(input, dtype, device)
+    dtype, device = _like(input, dtype, device)
     return _finish(_C.full(size, fill_value, dtype, device), requires_grad)
 
 
 @method()
 def new_empty(
-    input: Any, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
-) -> Tensor:
+    input: Any, *sizes: Any, size: Any = None, dtype: Any = None, device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:  # fmt: skip
     """Undefined content in another shape, of this tensor's dtype and device."""
-    _, dtype, device = _like(input, dtype, device)
-    return _finish(_C.empty(_shape("new_empty", size), dtype, device, "new_empty"), requires_grad)
+    dtype, device = _like(input, dtype, device)
+    return _finish(
+        _C.empty(_shape("new_empty", sizes, size), dtype, device, "new_empty"), requires_grad
+    )
 
 
 @method()
@@ -457,5 +484,5 @@ def new_tensor(
     input: Any, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """A copy of ``data`` with this tensor's dtype and device."""
-    _, dtype, device = _like(input, dtype, device)
+    dtype, device = _like(input, dtype, device)
     return tensor(data, dtype=dtype, device=device, requires_grad=requires_grad)

@@ -29,8 +29,8 @@ _OPPOSITE = {"backward": "forward", "forward": "backward", "ortho": "ortho"}
 # --- the three transforms -------------------------------------------------------------------------
 
 
-def _made(array: np.ndarray, dtype: Any) -> Any:
-    return _C.to_dtype(_C.from_numpy(np.ascontiguousarray(array)), dtype)
+def _made(array: np.ndarray, dtype: Any, device: Any) -> Any:
+    return _C.to_device(_C.to_dtype(_C.from_numpy(np.ascontiguousarray(array)), dtype), device)
 
 
 def complex_to_complex(x: Any, dims: list[int], norm: str, forward: bool) -> Any:
@@ -38,7 +38,7 @@ def complex_to_complex(x: Any, dims: list[int], norm: str, forward: bool) -> Any
     if not dims:
         return x
     transform = np.fft.fftn if forward else np.fft.ifftn
-    output = _made(transform(as_array(x), axes=dims, norm=norm), x.dtype)
+    output = _made(transform(as_array(x), axes=dims, norm=norm), x.dtype, x.device)
     if needs_grad(x):
         record(output, fft_c2c_backward, (x,), (dims, norm, forward))
     return output
@@ -54,7 +54,7 @@ def real_to_complex(x: Any, dim: int, norm: str) -> Any:
     """The transform of real numbers; of n frequencies the first n // 2 + 1, the others being their
     conjugates."""
     dtype = _C.promote_types(x.dtype, _C.complex64)
-    output = _made(np.fft.rfft(as_array(x), axis=dim, norm=norm), dtype)
+    output = _made(np.fft.rfft(as_array(x), axis=dim, norm=norm), dtype, x.device)
     if needs_grad(x):
         record(output, fft_r2c_backward, (x,), (x.shape[dim], dim, norm))
     return output
@@ -70,7 +70,7 @@ def fft_r2c_backward(node: Any, grad: Any) -> Any:
 def complex_to_real(x: Any, dim: int, norm: str, size: int) -> Any:
     """The inverse of :func:`real_to_complex`, to ``size`` real numbers."""
     dtype = _C.float64 if x.dtype is _C.complex128 else _C.float32
-    output = _made(np.fft.irfft(as_array(x), size, axis=dim, norm=norm), dtype)
+    output = _made(np.fft.irfft(as_array(x), size, axis=dim, norm=norm), dtype, x.device)
     if needs_grad(x):
         record(output, fft_c2r_backward, (x,), (x.shape[dim], dim, norm))
     return output

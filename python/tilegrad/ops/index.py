@@ -194,7 +194,7 @@ def index_select(input: Any, dim: int, index: Any, *, out: Any = None) -> Any:
 
 def index_select_backward(node: Any, grad: Any) -> Any:
     shape, dim, index = node.saved
-    return grad.new_zeros(shape).index_add(dim, index, grad)
+    return grad.new_zeros(shape).index_add_(dim, index, grad)
 
 
 @method()

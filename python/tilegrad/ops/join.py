@@ -17,7 +17,7 @@ from .. import _C
 from ..autograd.graph import needs_grad, record
 from ..tensor import Tensor
 from ._register import method, put_out, takes_tensors
-from .view import _dim, _sizes, expand, flatten, narrow, reshape, unsqueeze
+from .view import _dim, _named, _sizes, expand, flatten, narrow, reshape, unsqueeze
 
 __all__ = [
     "atleast_1d",
@@ -287,9 +287,10 @@ def tensor_split(input: Any, indices_or_sections: Any, dim: int = 0) -> tuple:
 
 
 @method("repeat")
-def repeat(input: Any, *repeats: Any) -> Any:
+def repeat(input: Any, *counts: Any, repeats: Any = None) -> Any:
     """Copies side by side, ``repeats[d]`` times along dimension d; new dimensions come first."""
-    counts = [int(n) for n in _sizes(repeats)]
+    given = counts if repeats is None else _named("repeat", counts, repeats)
+    counts = [int(n) for n in _sizes(given)]
     if len(counts) < input.ndim:
         raise RuntimeError(
             "repeat: Number of dimensions of repeat dims can not be smaller than number of "
@@ -312,9 +313,9 @@ def tile(input: Any, dims: Sequence[int]) -> Any:
 
 
 @method("tile")
-def _tile_method(input: Any, *dims: Any) -> Any:
+def _tile_method(input: Any, *counts: Any, dims: Any = None) -> Any:
     """See :func:`tilegrad.tile`."""
-    return tile(input, _sizes(dims))
+    return tile(input, _sizes(counts if dims is None else _named("tile", counts, dims)))
 
 
 @method()
@@ -327,7 +328,7 @@ def repeat_interleave(
     Without ``dim`` the input is flattened. With one argument: the positions 0, 1, ... so repeated.
     """
     if repeats is None:
-        return _C.from_numpy(_repeated_positions(input, input.numel()))
+        return _C.from_numpy(_repeated_positions(input, input.numel())).to(input.device)
     if dim is None:
         input, dim = flatten(input), 0
     size = input.shape[_dim(dim, input.ndim, "repeat_interleave")]

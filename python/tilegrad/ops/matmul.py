@@ -8,6 +8,7 @@ from typing import Any
 from .. import _C, _autocast
 from ..autograd.graph import needs_grad, record
 from ..tensor import Tensor
+from ._deprecated import factors_first
 from ._register import method, operator, put_out, takes_tensors
 from .activation import _relu_grad
 
@@ -262,6 +263,7 @@ def _add_product_backward(node: Any, grad: Any) -> tuple:
 
 
 @method()
+@factors_first("beta", "alpha")
 def addmm(input: Any, mat1: Any, mat2: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
     """``beta * input + alpha * (mat1 @ mat2)``; input broadcasts to (n, m)."""
     if _autocast.enabled and _autocast.is_on():
@@ -275,6 +277,7 @@ def addmm(input: Any, mat1: Any, mat2: Any, *, beta: Any = 1, alpha: Any = 1) ->
 
 
 @method()
+@factors_first("beta", "alpha")
 def baddbmm(input: Any, batch1: Any, batch2: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
     """``beta * input + alpha * (batch1 @ batch2)``; input broadcasts to (b, n, m)."""
     if _autocast.enabled and _autocast.is_on():

@@ -3,8 +3,10 @@
 The generator is the Mersenne Twister (Matsumoto and Nishimura, 1998). With one seed, ``rand``,
 ``randn``, ``randint``, ``randperm``, ``uniform_`` and ``normal_`` give the numbers of PyTorch's CPU
 generator (normal numbers up to rounding). One thread draws, in the order of the elements in
-memory, so the numbers do not depend on the number of threads. ``generator=None`` stands for the
-default one of the tensor's device, which :func:`manual_seed` seeds.
+memory, so the numbers do not depend on the number of threads. On a CUDA device the generator only
+supplies a key for each call, and the card draws from the stream of that key; the numbers are not
+those of the CPU. ``generator=None`` stands for the default one of the tensor's device, which
+:func:`manual_seed` seeds.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from ..tensor import Tensor
 from ._generator import Generator, _source, _source_on, default_generator, seed_devices
 from ._register import method, put_out, takes_tensors
 from .binary import zero_backward
-from .fill import _device, _dtype, _finish, _like, _shape, empty
+from .fill import _device, _dtype, _finish, _shape, empty, memory_like
 
 __all__ = [
     "Generator",
@@ -163,10 +165,11 @@ def randperm(
 
     (n). Raises RuntimeError for a negative ``n``, TypeError for one that is not an integer.
     """
-    output = _C.randperm(n, _source_on(generator, _device(device)))
+    where = _device(device)
+    output = _C.randperm(n, _source_on(generator, where), where)
     if dtype is not None:
         output = _C.to_dtype(output, dtype)
-    return _finish(_C.to_device(output, _device(device)), requires_grad)
+    return _finish(output, requires_grad)
 
 
 @takes_tensors
@@ -177,14 +180,16 @@ def rand_like(
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    memory_format: Any = None,
 ) -> Tensor:
     """Uniform numbers in [0, 1) in the shape, dtype and device of ``input``.
 
     Raises TypeError if ``input`` is not a tensor, NotImplementedError for a dtype that is not
     floating.
     """
-    shape, dtype, device = _like(input, dtype, device)
-    return rand(shape, generator=generator, dtype=dtype, device=device, requires_grad=requires_grad)
+    output = memory_like(input, dtype, device, memory_format)
+    _C.uniform_(output, 0, 1, _source(generator, output))
+    return _finish(output, requires_grad)
 
 
 @takes_tensors
@@ -195,16 +200,16 @@ def randn_like(
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    memory_format: Any = None,
 ) -> Tensor:
     """Normal numbers in the shape, dtype and device of ``input``.
 
     Raises TypeError if ``input`` is not a tensor, NotImplementedError for a dtype that is not
     floating.
     """
-    shape, dtype, device = _like(input, dtype, device)
-    return randn(
-        shape, generator=generator, dtype=dtype, device=device, requires_grad=requires_grad
-    )
+    output = memory_like(input, dtype, device, memory_format)
+    _C.normal_(output, 0, 1, _source(generator, output))
+    return _finish(output, requires_grad)
 
 
 @takes_tensors
@@ -215,6 +220,7 @@ def randint_like(
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    memory_format: Any = None,
     **kwargs: Any,
 ) -> Tensor:
     """Integers from ``low`` (0) below ``high`` in the shape, dtype and device of ``input``.
@@ -222,12 +228,11 @@ def randint_like(
     Raises TypeError if ``input`` is not a tensor, RuntimeError for an empty range and for bounds
     that the dtype cannot hold.
     """
-    shape, dtype, device = _like(input, dtype, device)
     if len(args) == 1 and "high" not in kwargs:
         kwargs["high"] = args[0]
         args = ()
-    low, high, _ = _randint_arguments(*args, size=shape, **kwargs)
-    output = _C.empty(shape, dtype, device)
+    low, high, _ = _randint_arguments(*args, size=input.shape, **kwargs)
+    output = memory_like(input, dtype, device, memory_format)
     _C.random_integers_(output, low, high, _source(generator, output))
     return _finish(output, requires_grad)
 
@@ -251,7 +256,8 @@ def normal(
         return output
     if not isinstance(mean, Tensor) and not isinstance(std, Tensor):
         raise TypeError("normal: expected a tensor 'mean' or 'std', or the argument 'size'")
-    lowest = std.min().item() if isinstance(std, Tensor) and std.numel() else std
+    checked = isinstance(std, Tensor) and std.numel() and not _is_captured(std)
+    lowest = std.min().item() if checked else std
     if not isinstance(lowest, Tensor) and lowest < 0:
         raise RuntimeError(f"normal expects std >= 0.0, but found std {lowest}")
     given, (mean, std) = (
@@ -265,6 +271,11 @@ def normal(
     if needs_grad(*given):
         record(output, zero_backward, given)
     return output
+
+
+def _is_captured(x: Any) -> bool:
+    """Whether nothing may wait for what the tensor holds: a CUDA graph is being captured."""
+    return x.is_cuda and _C.cuda_is_capturing()
 
 
 @method()

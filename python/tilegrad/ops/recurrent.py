@@ -173,13 +173,14 @@ def _step(cell: str, gates: Any, state: list, product: Any, weight_hr: Any) -> l
 
 
 def _in_autocast(cell: str, hx: Any, function: Any, *args: Any) -> Any:
-    """In mixed precision the plain cells compute in the small dtype; the gated ones, whose states
-    are sums over all steps, in float32, with results of the states' dtype. Those are PyTorch's
-    dtypes on the CPU."""
-    if cell.startswith("rnn"):
+    """In mixed precision all cells compute in the small dtype on CUDA devices. On the CPU the plain
+    ones do; the gated ones, whose states are sums over all steps, compute in float32, with results
+    of the states' dtype. Those are PyTorch's dtypes."""
+    state = hx if isinstance(hx, Tensor) else hx[0]
+    if cell.startswith("rnn") or state.is_cuda:
         return _autocast.lower(function, *args)
     result = _autocast.raised(function, *args)
-    dtype = (hx if isinstance(hx, Tensor) else hx[0]).dtype
+    dtype = state.dtype
     return tuple(x.to(dtype) for x in result) if isinstance(result, tuple) else result.to(dtype)
 
 

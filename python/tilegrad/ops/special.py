@@ -262,8 +262,8 @@ def frexp(input: Any, *, out: Any = None) -> MantissaExponent:
     if not input.dtype.is_floating_point:
         raise RuntimeError(f"torch.frexp() only supports floating-point dtypes, got {input.dtype}")
     mantissas, exponents = np.frexp(as_array(input))
-    mantissa = from_values(mantissas).to(input.dtype)
-    exponent = from_values(np.asarray(exponents, np.int32))
+    mantissa = from_values(mantissas).to(device=input.device, dtype=input.dtype)
+    exponent = from_values(np.asarray(exponents, np.int32)).to(input.device)
     if needs_grad(input):
         record(mantissa, frexp_backward, (input,), (exponent,))
     if out is not None:

@@ -51,13 +51,22 @@ def _sizes(sizes: tuple) -> Any:
     return sizes
 
 
+def _named(op: str, sizes: tuple, named: Any) -> tuple:
+    """The sizes of a call that gives them by name, and so not by position too."""
+    if sizes:
+        raise TypeError(f"{op}: got sizes both by position and by name")
+    return (named,)
+
+
 @method()
-def view(input: Any, *shape: Any) -> Any:
-    """The same elements in ``shape``; one size may be -1 (inferred).
+def view(input: Any, *shape: Any, size: Any = None, dtype: Any = None) -> Any:
+    """The same elements in ``shape``, also given as ``size``; one size may be -1 (inferred).
 
     A dtype as the only argument reinterprets the bytes. Raises RuntimeError if the strides do not
     allow a view.
     """
+    if size is not None or dtype is not None:
+        shape = _named("view", shape, size if dtype is None else dtype)
     if len(shape) == 1 and isinstance(shape[0], _C.dtype):
         return view(input, input.shape) if shape[0] is input.dtype else view_dtype(input, shape[0])
     output = _C.view(input, _sizes(shape))
@@ -93,9 +102,9 @@ def reshape(input: Any, shape: Any) -> Any:
 
 
 @method("reshape")
-def _reshape_method(input: Any, *shape: Any) -> Any:
+def _reshape_method(input: Any, *sizes: Any, shape: Any = None) -> Any:
     """See :func:`tilegrad.reshape`."""
-    return reshape(input, _sizes(shape))
+    return reshape(input, _sizes(sizes if shape is None else _named("reshape", sizes, shape)))
 
 
 @method()
@@ -192,9 +201,9 @@ def permute(input: Any, dims: Sequence[int]) -> Any:
 
 
 @method("permute")
-def _permute_method(input: Any, *dims: Any) -> Any:
+def _permute_method(input: Any, *order: Any, dims: Any = None) -> Any:
     """See :func:`tilegrad.permute`."""
-    return permute(input, _sizes(dims))
+    return permute(input, _sizes(order if dims is None else _named("permute", order, dims)))
 
 
 def permute_backward(node: Any, grad: Any) -> Any:
@@ -245,9 +254,9 @@ def expand_backward(node: Any, grad: Any) -> Any:
 
 
 @method("expand")
-def _expand_method(input: Any, *size: Any) -> Any:
+def _expand_method(input: Any, *sizes: Any, size: Any = None) -> Any:
     """See :func:`tilegrad.expand`."""
-    return expand(input, _sizes(size))
+    return expand(input, _sizes(sizes if size is None else _named("expand", sizes, size)))
 
 
 @method()

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import _C
+from .fill import _device
 
 __all__ = [
     "bartlett_window",
@@ -46,7 +47,7 @@ def window(op: str, window_length: Any, periodic: bool, shape: Any, options: dic
         last = window_length - (not periodic)
         values = shape(np.arange(window_length) / last)
     made = _C.to_dtype(_C.from_numpy(np.ascontiguousarray(values)), dtype)
-    made = made if device is None else made.to(device)
+    made = made.to(_device(device))
     return made.requires_grad_() if requires_grad else made
 
 

@@ -15,8 +15,9 @@ class Adadelta(Optimizer):
     """Steps ``lr * g * rms(updates) / rms(gradients)``, with running means of decay ``rho``.
 
     ``eps`` is added to both means (Zeiler, "ADADELTA: An Adaptive Learning Rate Method", 2012).
-    ``weight_decay * p`` is added to the gradient, ``maximize`` reverses it. ``foreach`` and
-    ``capturable`` change nothing: one native call updates a group in any case.
+    ``weight_decay * p`` is added to the gradient, ``maximize`` reverses it. With ``capturable`` the
+    steps of parameters on a CUDA device are counted there, so that a CUDA graph can repeat them;
+    ``foreach`` changes nothing: one native call updates a group in any case.
 
     Raises ValueError for negative options and for rho above 1.
     """

@@ -18,8 +18,10 @@ class Adam(Optimizer):
     Both averages, of decays ``betas``, are corrected for starting at zero; ``eps`` is added to the
     root (Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015). ``weight_decay`` is
     added to the gradient, or with ``decoupled_weight_decay`` taken off the parameter itself.
-    ``amsgrad`` divides by the largest mean square so far (Reddi et al., 2018). ``foreach``,
-    ``capturable`` and ``fused`` change nothing: one native call updates a group in any case.
+    ``amsgrad`` divides by the largest mean square so far (Reddi et al., 2018). With ``capturable``
+    the steps of parameters on a CUDA device are counted there, so that a CUDA graph can repeat
+    them, and ``lr`` may be a tensor there. ``foreach`` and ``fused`` change nothing: one native
+    call updates a group in any case.
 
     Raises ValueError for negative options and for betas outside [0, 1).
     """

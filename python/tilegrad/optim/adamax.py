@@ -16,7 +16,8 @@ class Adamax(Optimizer):
 
     ``eps`` is added to each magnitude (Kingma and Ba, "Adam: A Method for Stochastic Optimization",
     2015, section 7.1). ``weight_decay * p`` is added to the gradient, ``maximize`` reverses it.
-    ``foreach`` and ``capturable`` change nothing: one native call updates a group in any case.
+    ``capturable`` is as in :class:`Adam`; ``foreach`` changes nothing: one native call updates a
+    group in any case.
 
     Raises ValueError for negative options and for betas outside [0, 1).
     """

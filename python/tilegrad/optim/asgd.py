@@ -18,12 +18,13 @@ class ASGD(Optimizer):
     ``lambd`` times that rate, and the mean starts after ``t0`` steps (Polyak and Juditsky,
     "Acceleration of Stochastic Approximation by Averaging", 1992). ``weight_decay * p`` is added to
     the gradient, ``maximize`` reverses it. ``foreach`` and ``capturable`` change nothing: one
-    native call updates a group in any case.
+    native call updates a group in any case, and a CUDA graph cannot repeat a step.
 
     Raises ValueError for a negative rate or weight decay.
     """
 
     _scalar_states = ("step", "eta", "mu")
+    _counts_on_card = False
 
     def __init__(
         self,

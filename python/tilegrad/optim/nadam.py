@@ -18,12 +18,13 @@ class NAdam(Optimizer):
     "Incorporating Nesterov Momentum into Adam", 2016). ``weight_decay`` is added to the gradient,
     or with ``decoupled_weight_decay`` taken off the parameter itself; ``maximize`` reverses the
     gradient. ``foreach`` and ``capturable`` change nothing: one native call updates a group in any
-    case.
+    case, and a CUDA graph cannot repeat a step.
 
     Raises ValueError for negative options and for betas outside [0, 1).
     """
 
     _scalar_states = ("step", "mu_product")
+    _counts_on_card = False
 
     def __init__(
         self,

@@ -87,6 +87,8 @@ def _with_hooks(step: Callable) -> Callable:
     def hooked(self: Any, *args: Any, **kwargs: Any) -> Any:
         hooks = self._step_hooks
         self._opt_called = True  # schedulers look for it
+        if "capturable" in self.defaults and _C.cuda_is_capturing():
+            _check_captured(self)
         if hooks is None:
             return step(self, *args, **kwargs)
         for hook in list(hooks.pre.values()):
@@ -107,6 +109,18 @@ def _with_hooks(step: Callable) -> Callable:
     return hooked
 
 
+def _check_captured(optimizer: Any) -> None:
+    """Refuses to capture a step whose number the host counts: a replay would not count on."""
+    name = type(optimizer).__name__
+    if not all(group["capturable"] for group in optimizer.param_groups):
+        raise RuntimeError(
+            f"Attempting CUDA graph capture of step() for an instance of {name} but param_groups' "
+            "capturable is False."
+        )
+    if not optimizer._counts_on_card:
+        raise NotImplementedError(f"{name}: a step cannot be captured in a CUDA graph")
+
+
 class Optimizer:
     """The base class. A subclass passes its options' defaults and defines ``step``.
 
@@ -120,6 +134,7 @@ class Optimizer:
     _step_hooks: _StepHooks | None = None
     _state_hooks: _StateHooks | None = None
     _scalar_states: tuple[str, ...] = ("step",)  # kept as tensors; numbers in old checkpoints
+    _counts_on_card = True  # with capturable, ``step`` is where the parameter is
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -248,12 +263,25 @@ class Optimizer:
             if p.grad is None:
                 continue
             state = self.state[p]
+            if p.is_cuda and _C.cuda_is_capturing():
+                raise RuntimeError(
+                    f"{type(self).__name__}: the first step makes the state of the parameters; "
+                    "take it before the capture of a CUDA graph"
+                )
             for name, value in scalars.items():
                 if state.get(name) is None:
-                    state[name] = scalar_state(value)
+                    state[name] = self._placed(scalar_state(value), p, group)
             for name, value in values.items():
                 if state.get(name) is None:
                     state[name] = _C.full(p.shape, value, p.dtype, p.device)
+
+    def _is_ours(self) -> bool:
+        return type(self).__module__.partition(".")[0] == __name__.partition(".")[0]
+
+    def _placed(self, number: Any, parameter: Any, group: dict[str, Any]) -> Any:
+        """A number of the state where the step looks for it."""
+        moves = group.get("capturable") and self._counts_on_card and parameter.is_cuda
+        return _C.to_device(number, parameter.device) if moves else number
 
     def _native_step(
         self,
@@ -350,6 +378,7 @@ class Optimizer:
         if len(saved_groups) != len(self.param_groups):
             raise ValueError("loaded state dict has a different number of parameter groups")
         by_index: dict[Any, Any] = {}
+        groups: dict[Any, dict[str, Any]] = {}
         for group, saved in zip(self.param_groups, saved_groups, strict=True):
             if len(group["params"]) != len(saved["params"]):
                 raise ValueError(
@@ -357,6 +386,7 @@ class Optimizer:
                     "optimizer's group"
                 )
             by_index.update(zip(saved["params"], group["params"], strict=True))
+            groups.update(dict.fromkeys(group["params"], saved))
         state: defaultdict[Any, Any] = defaultdict(dict)
         with no_grad():
             for key, value in state_dict["state"].items():
@@ -365,6 +395,10 @@ class Optimizer:
                     state[key] = value
                 else:
                     state[p] = {name: _fitted(p, name, x) for name, x in value.items()}
+                    for name in self._scalar_states if self._is_ours() else ():
+                        if isinstance(number := state[p].get(name), Tensor):
+                            number = _C.to_device(number, _C.device("cpu"))
+                            state[p][name] = self._placed(number, p, groups[p])
         for group, saved in zip(self.param_groups, saved_groups, strict=True):
             saved["params"] = group["params"]
             if "param_names" in group:
@@ -382,7 +416,7 @@ class Optimizer:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        if type(self).__module__.partition(".")[0] != __name__.partition(".")[0]:
+        if not self._is_ours():
             return  # what the options and states of a user's optimizer are is the user's affair
         for group in self.param_groups:  # of an older version, with fewer options
             for name, default in self.defaults.items():

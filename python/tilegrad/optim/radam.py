@@ -17,8 +17,8 @@ class RAdam(Optimizer):
     As long as the variance is not finite, the step is that of momentum alone (Liu et al., "On the
     Variance of the Adaptive Learning Rate and Beyond", 2020). ``weight_decay`` is added to the
     gradient, or with ``decoupled_weight_decay`` taken off the parameter itself; ``maximize``
-    reverses the gradient. ``foreach`` and ``capturable`` change nothing: one native call updates a
-    group in any case.
+    reverses the gradient. ``capturable`` is as in :class:`Adam`; ``foreach`` changes nothing: one
+    native call updates a group in any case.
 
     Raises ValueError for negative options and for betas outside [0, 1).
     """

@@ -16,7 +16,8 @@ class RMSprop(Optimizer):
 
     ``alpha`` is the decay of that mean, ``eps`` is added to the root. ``centered`` takes the
     squared running mean off first, so that the root is a standard deviation (Graves, 2013). With
-    ``momentum`` the steps accumulate. ``capturable`` and ``foreach`` change nothing.
+    ``momentum`` the steps accumulate. With ``capturable`` the steps of parameters on a CUDA device
+    are counted there, so that a CUDA graph can repeat them; ``foreach`` changes nothing.
 
     Raises ValueError for negative options.
     """

@@ -17,8 +17,9 @@ class Rprop(Optimizer):
     It starts at ``lr``, grows by ``etas[1]`` while the sign stays and shrinks by ``etas[0]`` when
     it turns, within ``step_sizes``; an element that turned rests for a step (Riedmiller and Braun,
     "A Direct Adaptive Method for Faster Backpropagation Learning", 1993). It is meant for full
-    batches. ``maximize`` reverses the gradient. ``foreach`` and ``capturable`` change nothing: one
-    native call updates a group in any case.
+    batches. ``maximize`` reverses the gradient. With ``capturable`` the steps of parameters on a
+    CUDA device are counted there, so that a CUDA graph can repeat them; ``foreach`` changes
+    nothing: one native call updates a group in any case.
 
     Raises ValueError for a negative rate and unless ``0 < etas[0] < 1 < etas[1]``.
     """

@@ -15,7 +15,7 @@ from ..ops.random import get_rng_state, set_rng_state
 from ..random import fork_rng
 from ..tensor import Tensor
 
-__all__ = ["checkpoint", "checkpoint_sequential"]
+__all__ = ["checkpoint", "checkpoint_sequential", "get_device_states", "set_device_states"]
 
 
 class _Checkpoint(Function):
@@ -51,6 +51,23 @@ class _Checkpoint(Function):
             backward([y for y, _ in pairs], [grad for _, grad in pairs])
         found = (x.grad if isinstance(x, Tensor) else None for x in inputs)
         return None, None, None, *found
+
+
+def get_device_states(*args: Any) -> tuple[list[int], list[Any]]:
+    """The cards on which the tensors among ``args`` lie, and the state of each one's generator."""
+    from .. import cuda
+
+    devices = sorted({x.get_device() for x in args if isinstance(x, Tensor) and x.is_cuda})
+    return devices, [cuda.get_rng_state(device) for device in devices]
+
+
+def set_device_states(devices: Any, states: Any, *, device_type: str | None = None) -> None:
+    """Gives the generators of these cards their states back. Raises RuntimeError for a card that is
+    not there."""
+    from .. import cuda
+
+    for device, state in zip(devices, states, strict=False):
+        cuda.set_rng_state(state, device)
 
 
 def checkpoint(

@@ -11,11 +11,13 @@
 #define __launch_bounds__(...)
 #define __shared__ static
 #define __constant__ static const
+#define __grid_constant__
 #define __align__(bytes) alignas(bytes)
 
 #include "arithmetic.h"
 #include "atomics.h"
 #include "cooperation.h"
+#include "hopper.h"
 #include "runtime_api.h"
 #include "tensor_cores.h"
 #include "vectors.h"

@@ -30,6 +30,7 @@ constexpr bool kGuarded = true;
 #endif
 
 constexpr std::size_t kAlignment = 512;
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
 constexpr std::size_t kNoise = std::size_t{64} << 20;
 
 std::atomic<std::uintptr_t> host_fault{0};  // the address
@@ -76,10 +77,13 @@ Memory& memory() {
   static Memory* instance = [] {
     auto* created = new Memory;  // outlives static destruction, as a card does
     if (!kGuarded) return created;
-    void* base =
-        mmap(nullptr, kMemory, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (base == MAP_FAILED) std::abort();
-    created->base = static_cast<char*>(base);
+    void* mapped = mmap(nullptr, kMemory + kHugePage, PROT_NONE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (mapped == MAP_FAILED) std::abort();
+    // Permissions change twice for each kernel, and cost by the page: huge ones, where there are.
+    const auto base = (reinterpret_cast<std::uintptr_t>(mapped) + kHugePage - 1) & ~(kHugePage - 1);
+    created->base = reinterpret_cast<char*>(base);
+    madvise(created->base, kMemory, MADV_HUGEPAGE);
     created->free_blocks.emplace(0, kMemory);
     void* frame;
     backtrace(&frame, 1);  // loads what it needs, which a signal handler must not
@@ -111,8 +115,7 @@ void* cut_block(std::size_t bytes) {
     if (size < bytes) continue;
     all.free_blocks.erase(block);
     if (size > bytes) all.free_blocks.emplace(offset + bytes, size - bytes);
-    const std::size_t page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-    const std::size_t end = (offset + bytes + page - 1) / page * page;
+    const std::size_t end = (offset + bytes + kHugePage - 1) / kHugePage * kHugePage;
     if (end > all.reached) {
       all.reached = end;
       permit(all.users > 0);

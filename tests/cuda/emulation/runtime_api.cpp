@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "cuda.h"
 #include "device_memory.h"
 #include "scheduler.h"
 #include "streams.h"
@@ -22,6 +23,7 @@ constexpr unsigned kMostThreads = 1024;
 struct Device {
   std::mutex mutex;
   std::map<const void*, std::size_t> dynamic_shared_limits;  // by kernel
+  int major = 9, minor = 0;
 };
 Device& device() {
   static Device* instance = new Device;  // outlives static destruction, as a card does
@@ -55,6 +57,12 @@ std::size_t dynamic_limit_of(const void* kernel) {
 }
 
 }  // namespace
+
+void set_compute_capability(int major, int minor) {
+  const std::lock_guard<std::mutex> lock(device().mutex);
+  device().major = major;
+  device().minor = minor;
+}
 
 cudaError_t outcome(cudaError_t error) {
   if (error != cudaSuccess) last_error = error;
@@ -136,8 +144,8 @@ cudaError_t cudaSetDevice(int index) {
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int index) {
   if (index != 0) return outcome(cudaErrorInvalidDevice);
   *properties = {.name = "CUDA emulated on the host",
-                 .major = 9,
-                 .minor = 0,
+                 .major = device().major,
+                 .minor = device().minor,
                  .multiProcessorCount = 132,
                  .totalGlobalMem = emulation::kMemory,
                  .sharedMemPerBlock = emulation::kSharedPerBlock,
@@ -149,6 +157,22 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int index) {
                  .sharedMemPerMultiprocessor = 228 << 10};
   return cudaSuccess;
 }
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int index) {
+  if (index != 0) return outcome(cudaErrorInvalidDevice);
+  const std::lock_guard<std::mutex> lock(device().mutex);
+  *value = attribute == cudaDevAttrComputeCapabilityMajor ? device().major : device().minor;
+  return cudaSuccess;
+}
+
+cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** function, unsigned,
+                                             unsigned long long,
+                                             cudaDriverEntryPointQueryResult* result) {
+  const bool known = std::strcmp(symbol, "cuTensorMapEncodeTiled") == 0;
+  *function = known ? reinterpret_cast<void*>(&cuTensorMapEncodeTiled) : nullptr;
+  *result = known ? cudaDriverEntryPointSuccess : cudaDriverEntryPointSymbolNotFound;
+  return cudaSuccess;
+}
+
 cudaError_t cudaDeviceSynchronize() {
   if (const cudaError_t refused = emulation::refuse_while_capturing()) return refused;
   emulation::finish_all_streams();

@@ -11,6 +11,8 @@
 
 #include "vectors.h"
 
+#define CUDART_VERSION 13000
+
 enum cudaError_t {
   cudaSuccess = 0,
   cudaErrorInvalidValue = 1,
@@ -43,7 +45,21 @@ cudaError_t cudaDriverGetVersion(int* version);
 cudaError_t cudaGetDevice(int* device);
 cudaError_t cudaSetDevice(int device);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device);
+enum cudaDeviceAttr {
+  cudaDevAttrComputeCapabilityMajor = 75,
+  cudaDevAttrComputeCapabilityMinor = 76
+};
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);
 cudaError_t cudaDeviceSynchronize();
+
+enum cudaDriverEntryPointQueryResult {
+  cudaDriverEntryPointSuccess = 0,
+  cudaDriverEntryPointSymbolNotFound = 1
+};
+inline constexpr unsigned long long cudaEnableDefault = 0;
+cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** function, unsigned version,
+                                             unsigned long long flags,
+                                             cudaDriverEntryPointQueryResult* outcome);
 
 enum cudaMemcpyKind {
   cudaMemcpyHostToHost,
@@ -128,6 +144,9 @@ struct cudaLaunchConfig_t {
 };
 
 namespace emulation {
+
+// The card that the device plays: 9.0 unless a test has chosen another one.
+void set_compute_capability(int major, int minor);
 
 // Runs body() as each thread of the grid, if the configuration is one that a card accepts, or
 // leaves it to the stream.

@@ -2,6 +2,7 @@
 #include "scheduler.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <memory>
 #include <mutex>
 #include <numeric>
@@ -11,11 +12,14 @@
 #include <vector>
 
 #include "fiber.h"
+#include "hopper.h"
 #include "shared_memory.h"
 #include "tensor_cores.h"
 
 #if defined(EMULATION_THREAD_SANITIZER)
 #include <sanitizer/tsan_interface.h>
+extern "C" void __tsan_ignore_thread_begin();
+extern "C" void __tsan_ignore_thread_end();
 #endif
 
 dim3 gridDim, blockDim;
@@ -39,7 +43,7 @@ void acquire([[maybe_unused]] char& tag) {
 #endif
 }
 
-enum class State : std::uint8_t { ready, at_barrier, at_meeting, ended };
+enum class State : std::uint8_t { ready, at_barrier, at_meeting, waiting, failed, ended };
 
 struct Thread {
   Fiber fiber{Fiber::Kind::cuda_thread};
@@ -52,7 +56,10 @@ struct Thread {
   bool flag = false;        // of a barrier
   unsigned mask = 0;        // of a meeting
   std::uint64_t value = 0;  // of a meeting
-  Gathered gathered;        // what the last meeting brought
+  Condition condition = nullptr;
+  const void* object = nullptr;  // of the condition, and its value
+  unsigned object_value = 0;
+  Gathered gathered;  // what the last meeting brought
   unsigned synchronizations = 0;
   char tags[2];
 };
@@ -76,6 +83,7 @@ struct Block {
   Thread* running = nullptr;
   const std::function<void()>* body = nullptr;
   std::vector<char> dynamic_shared;
+  std::string complaint;  // of fail_block
 };
 Block block;
 
@@ -191,6 +199,25 @@ bool end_barrier() {
   return true;
 }
 
+bool all_have_ended() {
+  for (unsigned i = 0; i < block.size; ++i)
+    if (block.threads[i]->state != State::ended) return false;
+  return true;
+}
+
+// Wakes the threads whose condition holds; false if there are none.
+bool end_waits() {
+  bool any = false;
+  for (unsigned i = 0; i < block.size; ++i) {
+    Thread& thread = *block.threads[i];
+    if (thread.state != State::waiting) continue;
+    if (!thread.condition(thread.object, thread.object_value)) continue;
+    thread.state = State::ready;
+    any = true;
+  }
+  return any;
+}
+
 // "  threads 0..31 wait in __syncthreads at kernel.cu:17", neighbours in one line.
 std::string waiting_threads() {
   std::ostringstream text;
@@ -232,7 +259,9 @@ void begin_block(const Grid& grid) {
   prepare_order(block.lane_order, kWarp);
   poison_shared_memory(grid.kernel, block.waited);
   block.waited = false;
+  block.complaint.clear();
   forget_copies();
+  begin_async_block();
   poison(block.dynamic_shared.data(), block.dynamic_shared.size());
   release(block.start_tag);
 }
@@ -262,14 +291,20 @@ std::string run_block(const Grid& grid) {
       }
     }
     progress |= end_barrier();
+    progress |= end_waits();
+    if (!copies_are_under_way() || all_have_ended()) continue;
+    if (!progress || (order == Order::shuffled && generator() % 2 == 0)) progress |= land_a_copy();
   }
   std::string waiting = waiting_threads();
   if (!waiting.empty()) abandon_threads();
   acquire(block.end_tag);
-  if (waiting.empty()) return {};
+  if (block.complaint.empty() && copies_are_under_way())
+    block.complaint = "it has ended, and copies to its shared memory are under way";
+  if (waiting.empty() && block.complaint.empty()) return {};
   std::ostringstream text;
-  text << "deadlock in block (" << blockIdx.x << ", " << blockIdx.y << ", " << blockIdx.z << "):";
-  return text.str() + waiting;
+  text << (block.complaint.empty() ? "deadlock" : "error") << " in block (" << blockIdx.x << ", "
+       << blockIdx.y << ", " << blockIdx.z << "):";
+  return text.str() + (block.complaint.empty() ? waiting : ' ' + block.complaint);
 }
 
 }  // namespace
@@ -279,6 +314,9 @@ void set_order(Order chosen, unsigned seed) {
   order = chosen;
   generator.seed(seed);
 }
+
+Order chosen_order() { return order; }
+unsigned random_number() { return static_cast<unsigned>(generator()); }
 
 std::string run_grid(const Grid& grid, const std::function<void()>& body) {
   const std::lock_guard<std::mutex> lock(launches);
@@ -318,6 +356,47 @@ const Gathered& wait_for_lanes(const char* what, unsigned mask, std::uint64_t va
   return self.gathered;
 }
 
+void wait_until(const char* what, Condition condition, const void* object, unsigned value,
+                const std::source_location& where) {
+  block.waited = true;
+  if (condition(object, value)) return;
+  Thread& self = *block.running;
+  self.condition = condition;
+  self.object = object;
+  self.object_value = value;
+  wait(State::waiting, what, where);
+}
+
+void fail_block(const char* complaint, const std::source_location& where) {
+  if (block.complaint.empty()) {
+    std::ostringstream text;
+    text << complaint << " (thread " << block.running->number << " at " << where.file_name() << ':'
+         << where.line() << ')';
+    block.complaint = text.str();
+  }
+  wait(State::failed, "fail_block", where);  // does not return
+  std::abort();
+}
+
+#if defined(EMULATION_THREAD_SANITIZER)
+Unseen::Unseen() { __tsan_ignore_thread_begin(); }
+Unseen::~Unseen() { __tsan_ignore_thread_end(); }
+#else
+Unseen::Unseen() = default;
+Unseen::~Unseen() = default;
+#endif
+
+void happens_before([[maybe_unused]] const void* tag) {
+#if defined(EMULATION_THREAD_SANITIZER)
+  __tsan_release(const_cast<void*>(tag));
+#endif
+}
+void happens_after([[maybe_unused]] const void* tag) {
+#if defined(EMULATION_THREAD_SANITIZER)
+  __tsan_acquire(const_cast<void*>(tag));
+#endif
+}
+
 void synchronize_lanes(const char* what, unsigned mask, const std::source_location& where) {
   Thread& self = *block.running;
   const unsigned turn = self.synchronizations++ % 2;
@@ -339,5 +418,6 @@ unsigned active_lanes() {
 }
 
 void* dynamic_shared() { return block.dynamic_shared.data(); }
+std::size_t dynamic_shared_bytes() { return block.dynamic_shared.size(); }
 
 }  // namespace emulation

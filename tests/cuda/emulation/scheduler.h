@@ -1,8 +1,8 @@
 // Runs a grid of CUDA threads on one thread of the host, block after block: who runs, who waits.
 //
 // Every CUDA thread of a block is a fiber. It runs until it waits for others, at a barrier of the
-// block or at a meeting of its warp, and the scheduler turns to the next. So a kernel that spins
-// until another thread writes something does not end here.
+// block, at a meeting of its warp or for a condition, and the scheduler turns to the next. So a
+// kernel that spins until another thread writes something does not end here.
 #pragma once
 
 #include <array>
@@ -24,6 +24,8 @@ enum class Order {
   shuffled,  // a new permutation in every round
 };
 void set_order(Order order, unsigned seed = 1);
+Order chosen_order();
+unsigned random_number();  // for what the chosen order leaves to chance
 
 struct Grid {
   dim3 blocks, threads;
@@ -49,12 +51,36 @@ struct Gathered {
 const Gathered& wait_for_lanes(const char* what, unsigned mask, std::uint64_t value,
                                const std::source_location& where);
 
-// The same without values, and what the lanes did before it comes before what they do after it.
+// Waits until condition(object, value) holds, which what other threads do, or what arrives from
+// elsewhere, must bring about.
+using Condition = bool (*)(const void* object, unsigned value);
+void wait_until(const char* what, Condition condition, const void* object, unsigned value,
+                const std::source_location& where);
+
+// What this thread has done so far happens before what follows the second call with the same tag.
+void happens_before(const void* tag);
+void happens_after(const void* tag);
+
+// While it lives, the thread sanitizer looks away: what follows is done by no thread of the kernel.
+class Unseen {
+ public:
+  Unseen();
+  ~Unseen();
+  Unseen(const Unseen&) = delete;
+  Unseen& operator=(const Unseen&) = delete;
+};
+
+// The thread has done what a card leaves undefined: the grid ends with this complaint.
+[[noreturn]] void fail_block(const char* complaint, const std::source_location& where);
+
+// The same as wait_for_lanes without values, and what the lanes did before it comes before what
+// they do after it.
 void synchronize_lanes(const char* what, unsigned mask, const std::source_location& where);
 
 unsigned lane();          // of the running thread
 unsigned active_lanes();  // the lanes of its warp that have not ended
 void* dynamic_shared();   // of the running block
+std::size_t dynamic_shared_bytes();
 
 }  // namespace emulation
 

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstring>
 #include <deque>
+#include <utility>
 #include <vector>
 
 namespace emulation {
@@ -29,23 +30,36 @@ Groups& own_groups() {
 }  // namespace
 
 void copy_async(void* shared, const void* global, int bytes) {
+  const Unseen unseen;
   own_groups().back().push_back({shared, global, bytes});
 }
 
-void commit_copies() { own_groups().emplace_back(); }
+void commit_copies() {
+  const Unseen unseen;
+  own_groups().emplace_back();
+}
 
 void wait_for_copies(int pending) {
-  Groups& own = own_groups();
-  while (own.size() > static_cast<std::size_t>(pending) + 1) {
-    for (const Copy& copy : own.front()) {
+  for (;;) {
+    std::vector<Copy> group;
+    {
+      const Unseen unseen;
+      Groups& own = own_groups();
+      if (own.size() <= static_cast<std::size_t>(pending) + 1) return;
+      group = std::move(own.front());
+      own.pop_front();
+    }
+    for (const Copy& copy : group) {
       std::memset(copy.to, 0, 16);
       std::memcpy(copy.to, copy.from, static_cast<std::size_t>(copy.bytes));
     }
-    own.pop_front();
   }
 }
 
-void forget_copies() { of_threads.clear(); }
+void forget_copies() {
+  const Unseen unseen;
+  of_threads.clear();
+}
 
 void load_matrices(unsigned (&to)[4], const void* row, bool transposed,
                    const std::source_location& where) {

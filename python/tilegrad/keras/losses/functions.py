@@ -249,10 +249,8 @@ def sparse_categorical_crossentropy(
     if ignore_class is not None:
         valid = y_true != ignore_class
         y_true = tg.where(valid, y_true, tg.zeros_like(y_true))
-    if from_logits and y_pred.ndim == 2 and axis == 1 and valid is None:
-        return F.cross_entropy(y_pred, y_true, reduction="none")
-    if not from_logits and y_pred.ndim == 2 and axis == 1 and valid is None:
-        return sparse_log_loss(y_true, y_pred, settings.epsilon)
+    if y_pred.ndim == 2 and axis == 1 and valid is None:
+        return _sparse_rows(y_true, y_pred, from_logits, "none")
     logs = _logarithms(y_pred, from_logits, axis)
     if axis == 1 or axis == y_pred.ndim - 1 == 1:
         loss = F.nll_loss(logs, y_true, reduction="none")
@@ -263,6 +261,30 @@ def sparse_categorical_crossentropy(
     loss = tg.where(valid, loss, tg.zeros_like(loss))
     loss._keras_mask = valid
     return loss
+
+
+def _sparse_rows(y_true: Any, y_pred: Any, from_logits: bool, reduction: str) -> Any:
+    if from_logits:
+        return F.cross_entropy(y_pred, y_true, reduction=reduction)
+    return sparse_log_loss(y_true, y_pred, settings.epsilon, reduction)
+
+
+def _sparse_mean(
+    y_true: Any,
+    y_pred: Any,
+    from_logits: bool = False,
+    ignore_class: int | None = None,
+    axis: int = -1,
+) -> Any:
+    """The mean of :func:`sparse_categorical_crossentropy`; None where it is not one operation."""
+    rows = y_pred.ndim == 2 and axis in (1, -1) and ignore_class is None and y_pred.numel() > 0
+    if not (rows and y_true.dtype is tg.int64 and y_true.shape == y_pred.shape[:1]):
+        return None
+    return _sparse_rows(y_true, y_pred, from_logits, "mean")
+
+
+# Losses whose mean over all samples can be one operation: how, given targets, predictions, options.
+MEANS = {sparse_categorical_crossentropy: _sparse_mean}
 
 
 @op

@@ -10,10 +10,11 @@ from .. import tree
 from ..dtypes import convert_to_tensor, dtype_of, standardize_dtype
 from ..naming import auto_name
 from ..symbolic import context
-from .functions import same_rank
+from .functions import MEANS, same_rank
 
 __all__ = ["Loss", "LossFunctionWrapper", "reduce_weighted"]
 
+_MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")  # the same without weights
 _REDUCTIONS = ("sum_over_batch_size", "sum", "mean", "mean_with_sample_weight", "none", None)
 
 
@@ -55,11 +56,19 @@ class Loss:
             y_pred = tree.map_structure(lambda x: convert_to_tensor(x, dtype), y_pred)
         if not isinstance(y_true, tg.Tensor):
             y_true = tree.map_structure(convert_to_tensor, y_true)
+        if sample_weight is None and mask is None and self.reduction in _MEANS:
+            mean = self._mean(y_true, y_pred)
+            if mean is not None:
+                return mean
         losses = self.call(y_true, y_pred)
         own = getattr(losses, "_keras_mask", None) if not isinstance(losses, float) else None
         if own is not None:
             mask = own if mask is None else mask & own
         return reduce_weighted(losses, sample_weight, mask, self.reduction)
+
+    def _mean(self, y_true: Any, y_pred: Any) -> Any:
+        """The mean over all samples, where a loss can have it in one operation; else None."""
+        return None
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an equal loss."""
@@ -128,6 +137,12 @@ class LossFunctionWrapper(Loss):
         self.fn = fn
         self._plain = getattr(fn, "__wrapped__", fn)  # without the look for tensors to come
         self._fn_kwargs = kwargs
+        self._mean_of = MEANS.get(fn) if type(self).call is LossFunctionWrapper.call else None
+
+    def _mean(self, y_true: Any, y_pred: Any) -> Any:
+        if self._mean_of is None or type(y_true) is not tg.Tensor:
+            return None
+        return self._mean_of(y_true, y_pred, **self._fn_kwargs)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         return self._plain(y_true, y_pred, **self._fn_kwargs)

@@ -10,28 +10,43 @@ from typing import Any
 
 import tilegrad as tg
 
+from ... import _C
 from ...autograd.graph import needs_grad, record
-from ...ops.cross_entropy import nll_loss
 
 __all__ = ["sparse_log_loss"]
 
 
-def sparse_log_loss(y_true: Any, y_pred: Any, epsilon: float) -> Any:
+def sparse_log_loss(y_true: Any, y_pred: Any, epsilon: float, reduction: str = "none") -> Any:
     """``-log(p)`` for each row, p being the class's share of the row, kept ``epsilon`` off 0 and 1.
 
-    ``y_true``: (rows), int64; ``y_pred``: (rows, classes); the result: (rows). Raises IndexError
-    for a class number outside of the row.
+    ``y_true``: (rows), int64; ``y_pred``: (rows, classes), floating; the result: (rows), or with
+    ``reduction="mean"`` one number. Raises IndexError for a class number outside of the row.
     """
-    given = y_pred.detach()
-    share = nll_loss(given, y_true, reduction="none") / -tg.sum(given, 1)
-    output = -tg.log(share.clamp(epsilon, 1 - epsilon))
-    if needs_grad(y_pred):
-        record(output, sparse_log_loss_backward, (y_pred,), (y_true, y_pred, epsilon))
+    wants_grad = needs_grad(y_pred)
+    output, slope = _C.cross_entropy_shares(y_pred, y_true, epsilon, reduction, wants_grad)
+    if wants_grad:
+        # In a list, from which backward takes it: it must not be changed and used again.
+        saved = ([slope], y_true, y_pred, epsilon, reduction)
+        record(output, sparse_log_loss_backward, (y_pred,), saved)
     return output
 
 
 def sparse_log_loss_backward(node: Any, grad: Any) -> Any:
-    y_true, y_pred, epsilon = node.saved
+    ready, y_true, y_pred, epsilon, reduction = node.saved
+    if ready and not needs_grad(grad, y_pred):
+        slope = ready.pop()
+        if reduction == "none":
+            _C.mul_(slope, grad.unsqueeze(1))
+        elif grad.is_cuda or grad.item() != 1:  # to read the number would make the host wait
+            _C.mul_(slope, grad)
+        return slope
+    if reduction == "mean":
+        grad = (grad / y_pred.shape[0]).expand(y_pred.shape[0])
+    return _composed_backward(grad, y_true, y_pred, epsilon)
+
+
+def _composed_backward(grad: Any, y_true: Any, y_pred: Any, epsilon: float) -> Any:
+    """The formula of the kernel (csrc/ops/cross_entropy.cpp), in ops that can be differentiated."""
     rows, total = y_true.unsqueeze(1), tg.sum(y_pred, 1, keepdim=True)
     chosen = y_pred.gather(1, rows)
     share = chosen / total

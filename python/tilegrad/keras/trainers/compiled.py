@@ -9,8 +9,84 @@ import tilegrad as tg
 from .. import losses as losses_module
 from .. import metrics as metrics_module
 from .. import tree
+from ..symbolic import context
 
-__all__ = ["CompiledLoss", "CompiledMetrics"]
+__all__ = ["CompiledLoss", "CompiledMetrics", "LossMean"]
+
+# So many batches are counted together, and only if each has at most so many numbers.
+_MOST_PENDING, _SMALL_BATCH = 32, 1 << 13
+
+
+class LossMean(metrics_module.Mean):
+    """The mean loss. In training it gathers in plain numbers, which costs a step the least; whoever
+    looks finds the variables up to date."""
+
+    def __init__(self, name: str) -> None:
+        self._sum, self._weight = 0.0, 0
+        super().__init__(name)
+
+    def add(self, loss: Any, count: int) -> None:
+        """Takes in the mean loss of ``count`` samples."""
+        if loss.is_cuda or loss.ndim:  # to read the number would make the host wait
+            self.update_state(loss, count)
+        else:
+            self._sum += loss.item() * count
+            self._weight += count
+
+    def _settle(self) -> None:
+        if self._weight:
+            with tg.no_grad():
+                self.total.add_(self._sum)
+                self.count.add_(self._weight)
+            self._sum, self._weight = 0.0, 0
+
+    @property
+    def variables(self) -> list[Any]:
+        self._settle()
+        return super().variables
+
+    def result(self) -> Any:
+        self._settle()
+        return super().result()
+
+
+class _Pending:
+    """Batches that metrics have not counted yet: one call for many costs hardly more than for one.
+
+    They are copies, since a generator may give the same memory again.
+    """
+
+    def __init__(self) -> None:
+        self.targets: list[Any] = []
+        self.outputs: list[Any] = []
+        self._kind: tuple | None = None
+
+    def add(self, y_true: Any, y_pred: Any) -> bool:
+        """Keeps a batch of small tensors like those before, if there is room; says whether."""
+        if not (type(y_true) is type(y_pred) is tg.Tensor):
+            return False
+        kind = (y_true.shape, y_pred.shape, y_true.dtype, y_pred.dtype)
+        if kind != self._kind:
+            if self.targets or not _is_small(y_true, y_pred):
+                return False
+            self._kind = kind
+        if len(self.targets) == _MOST_PENDING:
+            return False
+        self.targets.append(y_true.clone())
+        self.outputs.append(y_pred.detach().clone())
+        return True
+
+    def taken(self) -> tuple[Any, Any]:
+        """All of them, joined; afterwards there are none."""
+        joined = tg.cat(self.targets), tg.cat(self.outputs)
+        self.targets, self.outputs, self._kind = [], [], None
+        return joined
+
+
+def _is_small(y_true: Any, y_pred: Any) -> bool:
+    if y_true.is_cuda or y_pred.is_cuda or not y_true.ndim or not y_pred.ndim:
+        return False
+    return y_true.numel() + y_pred.numel() <= _SMALL_BATCH
 
 
 def _by_output(given: Any, names: list[str], what: str) -> list[Any]:
@@ -131,10 +207,17 @@ class CompiledMetrics:
             if item not in ("accuracy", "acc", "crossentropy", "ce"):
                 metrics_module.as_metric(item)  # complain at once about what is no metric
         self.entries: list[tuple[int, str, Any, bool]] | None = None
+        self._pending = _Pending()
+        # Only we hold metrics that were named, and only the means of samples can be counted
+        # together.
+        self._can_wait = weighted is None and all(
+            isinstance(item, str) for item in tree.flatten(metrics or [])
+        )
 
     @property
     def metrics(self) -> list[Any]:
         """The metrics, once they are made."""
+        self._settle()
         return [metric for _, _, metric, _ in self.entries or []]
 
     def _prepare(self, targets: list[Any], outputs: list[Any], names: list[str]) -> None:
@@ -152,6 +235,9 @@ class CompiledMetrics:
                     label = metric.name
                     name = f"{names[index]}_{label}" if len(names) > 1 else label
                     self.entries.append((index, name, metric, weighted))
+        self._can_wait &= len(names) == 1 and all(
+            isinstance(metric, metrics_module.MeanMetricWrapper) for _, _, metric, _ in self.entries
+        )
 
     @staticmethod
     def _per_output(given: Any, names: list[str]) -> list[Any]:
@@ -166,6 +252,20 @@ class CompiledMetrics:
 
     def update(self, y_true: Any, y_pred: Any, sample_weight: Any, names: list[str]) -> None:
         """Takes in a batch."""
+        if self.entries is not None and self._can_wait and not context.masks:
+            if self._pending.add(y_true, y_pred):
+                return
+            self._settle()
+        self._count(y_true, y_pred, sample_weight, names)
+
+    def _settle(self) -> None:
+        """Counts the batches that wait."""
+        if self._pending.targets:
+            y_true, y_pred = self._pending.taken()
+            with tg.no_grad():
+                self._count(y_true, y_pred, None, ["output"])
+
+    def _count(self, y_true: Any, y_pred: Any, sample_weight: Any, names: list[str]) -> None:
         outputs = [y_pred]
         if not isinstance(y_pred, tg.Tensor):
             outputs = list(y_pred.values()) if isinstance(y_pred, dict) else tree.flatten(y_pred)
@@ -183,6 +283,7 @@ class CompiledMetrics:
 
     def results(self) -> dict[str, Any]:
         """The numbers so far, by their names in logs."""
+        self._settle()
         made: dict[str, Any] = {}
         for _, name, metric, _ in self.entries or []:
             result = metric.result()

@@ -16,7 +16,7 @@ from ..callbacks.base import CallbackList
 from ..config import settings
 from ..layers.layer import Layer
 from ..registry import deserialize_keras_object, serialize_keras_object
-from .compiled import CompiledLoss, CompiledMetrics
+from .compiled import CompiledLoss, CompiledMetrics, LossMean
 from .data import source_of, split_off, unpack
 from .evaluation import Evaluator
 from .feed import (
@@ -86,7 +86,7 @@ class Trainer(Evaluator):
             state["optimizer"] = optimizers.LossScaleOptimizer(made, name="loss_scale_optimizer")
         state["_compile_loss"] = None if loss is None else CompiledLoss(loss, loss_weights)
         state["_compile_metrics"] = CompiledMetrics(metrics, weighted_metrics)
-        state["_loss_tracker"] = metrics_module.Mean(name="loss")
+        state["_loss_tracker"] = LossMean("loss")
         state["_compile_arguments"] = {
             "optimizer": state["optimizer"],
             "loss": loss,
@@ -253,7 +253,7 @@ class Trainer(Evaluator):
         y_pred = call(x, training=True) if info.takes_training else call(x)
         loss = self.compute_loss(x, y, y_pred, weight, training=True)
         batch = batch_size_of(x)
-        self._loss_tracker.update_state(loss, batch)
+        self._loss_tracker.add(loss, batch)
         trained = self.__dict__["_trained"]
         if trained is None:
             trained = self.trainable_weights
@@ -283,14 +283,14 @@ class Trainer(Evaluator):
         x, y, weight = unpack(data)
         y_pred = self._forward(x)
         loss = self.compute_loss(x, y, y_pred, weight, training=False)
-        self._loss_tracker.update_state(loss, batch_size_of(x))
+        self._loss_tracker.add(loss, batch_size_of(x))
         return self.compute_metrics(x, y, y_pred, sample_weight=weight)
 
     def _assess(self, data: Any) -> None:
         x, y, weight = unpack(data)
         y_pred = self._forward(x)
         loss = self.compute_loss(x, y, y_pred, weight, training=False)
-        self._loss_tracker.update_state(loss, batch_size_of(x))
+        self._loss_tracker.add(loss, batch_size_of(x))
         self.compute_metrics_or_update(x, y, y_pred, weight)
 
     def predict_step(self, data: Any) -> Any:

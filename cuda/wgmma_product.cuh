@@ -1,0 +1,334 @@
+// Matrix products by warpgroups (wgmma, sm_90a): bfloat16 and float16 in all orders of dimensions,
+// and float32 rounded to TF32 where both operands lie along the inner dimension; summed in float32.
+//
+// A block of nine warps computes a tile of y of 128 rows and kColumns columns, 128 or 256. The last
+// warp, of which one lane works, has the copy engine bring 128 bytes of the inner dimension of both
+// operands at a time to a ring of stages; the engine fills with zeros what lies outside. The other
+// eight warps are two warpgroups, each of which multiplies 64 rows from there. Per stage, a barrier
+// `full` counts the bytes that have come, and a barrier `empty` the eight warps that have read it;
+// one step stays in flight while the next is issued. The sums then go through the same shared
+// memory, so that y is written 16 bytes per thread in order of addresses.
+//
+// Where an operand lies along the inner dimension, a stage holds a row of 128 bytes for each of its
+// rows or columns; otherwise boxes of 64 rows or columns, and in each a row for every element of
+// the inner dimension. Descriptors tell wgmma which.
+//
+//   128 x 128  3 stages of 32 KiB, 97 KiB of shared memory; 90 registers, 64 of them sums; 2
+//              blocks, 18 warps per multiprocessor. 32 pairs are multiplied per byte that is read.
+//   128 x 256  4 stages of 48 KiB, 193 KiB of shared memory; 154 registers, 128 of them sums; 1
+//              block, 9 warps. 43 pairs per byte.
+#pragma once
+
+#include "hopper.cuh"
+#include "mma_product.cuh"
+#include "tensor_map.cuh"
+
+namespace tilegrad::cuda {
+
+inline constexpr int kMultiplyingWarps = 8;
+inline constexpr int kWgmmaThreads = (kMultiplyingWarps + 1) * kWarp;
+inline constexpr int kWgmmaRows = 128;
+inline constexpr int kBoxBytes = 64 * kSwizzleBytes;  // 64 rows
+inline constexpr int kWarpRows = kWgmmaRows / kMultiplyingWarps;
+
+// What lies in shared memory.
+template <int kColumns>
+struct WgmmaLayout {
+  static constexpr int kStages = kColumns == 256 ? 4 : 3;
+  static constexpr int kXBytes = kWgmmaRows * kSwizzleBytes;
+  static constexpr int kStageBytes = kXBytes + kColumns * kSwizzleBytes;
+  static constexpr int kSharedBytes = kStages * kStageBytes + kSwizzleGroupBytes;
+  static constexpr int kSumStride = kColumns + 8;  // of a row: four rows lie in different banks
+  static_assert(kWgmmaRows * kSumStride * 4 <= kStages * kStageBytes);
+};
+template <int kColumns>
+struct WgmmaBarriers {
+  Barrier full[WgmmaLayout<kColumns>::kStages], empty[WgmmaLayout<kColumns>::kStages], drained;
+};
+
+// The maps of both operands, and how far the indices of two batch dimensions move their boxes.
+struct WgmmaBatch {
+  std::int64_t size[2];  // innermost first
+  bool moves_x[2], moves_other[2];
+};
+struct WgmmaMaps {
+  CUtensorMap x, other;
+  WgmmaBatch batch;
+};
+
+#if defined(TILEGRAD_HAS_WARPGROUPS)
+
+// Brings kOuter rows or columns of an operand to a stage.
+template <bool kAlongInner, int kOuter>
+static __device__ void load_boxes(char* to, const CUtensorMap& map, int outer, int inner,
+                                  const int (&batch)[2], Barrier& full) {
+  if constexpr (kAlongInner) {
+    const int at[4] = {inner, outer, batch[0], batch[1]};
+    copy_box(to, map, at, full);
+  } else {
+#pragma unroll
+    for (int part = 0; part < kOuter / 64; ++part) {
+      const int at[4] = {outer + 64 * part, inner, batch[0], batch[1]};
+      copy_box(to + part * kBoxBytes, map, at, full);
+    }
+  }
+}
+
+// What one lane of the last warp does.
+template <class T, int kColumns, bool kXAlongInner, bool kOtherAlongInner>
+static __device__ void load_all(char* stages, WgmmaBarriers<kColumns>& barriers,
+                                const CUtensorMap& x, const CUtensorMap& other,
+                                const WgmmaBatch& batch, const TilePlace& place, int steps) {
+  using Layout = WgmmaLayout<kColumns>;
+  const int index[2] = {static_cast<int>(place.batch % batch.size[0]),
+                        static_cast<int>(place.batch / batch.size[0])};
+  int x_batch[2], other_batch[2];
+  for (int d = 0; d < 2; ++d) {
+    x_batch[d] = batch.moves_x[d] ? index[d] : 0;
+    other_batch[d] = batch.moves_other[d] ? index[d] : 0;
+  }
+  int stage = 0;
+  unsigned parity = 1;  // nobody reads a stage before its first bytes
+#pragma unroll 1
+  for (int step = 0; step < steps; ++step) {
+    const int inner = step * (kSwizzleBytes / static_cast<int>(sizeof(T)));
+    char* to = stages + stage * Layout::kStageBytes;
+    Barrier& full = barriers.full[stage];
+    wait_for_phase(barriers.empty[stage], parity);
+    arrive_expecting(full, Layout::kStageBytes);
+    load_boxes<kXAlongInner, kWgmmaRows>(to, x, static_cast<int>(place.row), inner, x_batch, full);
+    load_boxes<kOtherAlongInner, kColumns>(
+        to + Layout::kXBytes, other, static_cast<int>(place.column), inner, other_batch, full);
+    if (++stage == Layout::kStages) {
+      stage = 0;
+      parity ^= 1;
+    }
+  }
+}
+
+// Sums the 64 rows of a warpgroup, whose part of a stage begins at x_rows bytes.
+template <class T, int kColumns, bool kXAlongInner, bool kOtherAlongInner>
+static __device__ void multiply_all(float (&sum)[kColumns / 2], const char* stages,
+                                    WgmmaBarriers<kColumns>& barriers, int x_rows, int steps) {
+  using Layout = WgmmaLayout<kColumns>;
+  constexpr int kXMove = kXAlongInner ? 32 : 16 * kSwizzleBytes;  // from product to product
+  constexpr int kOtherMove = kOtherAlongInner ? 32 : 16 * kSwizzleBytes;
+  const bool first_lane = threadIdx.x % kWarp == 0;
+  const std::uint64_t x_first = tile_descriptor(stages + x_rows, kBoxBytes, kSwizzleGroupBytes);
+  const std::uint64_t other_first =
+      tile_descriptor(stages + Layout::kXBytes, kBoxBytes, kSwizzleGroupBytes);
+  int stage = 0, stage_before = 0;
+  unsigned parity = 0;
+#pragma unroll 1
+  for (int step = 0; step < steps; ++step) {
+    const std::uint64_t x = moved(x_first, stage * Layout::kStageBytes);
+    const std::uint64_t other = moved(other_first, stage * Layout::kStageBytes);
+    wait_for_phase(barriers.full[stage], parity);
+    fence_products();
+#pragma unroll
+    for (int k = 0; k < kSwizzleBytes / 32; ++k)
+      multiply_tiles<T, kColumns, !kXAlongInner, !kOtherAlongInner>(sum, moved(x, k * kXMove),
+                                                                    moved(other, k * kOtherMove));
+    commit_products();
+    wait_for_products<1>(sum);  // those of the step before
+    if (step > 0 && first_lane) arrive(barriers.empty[stage_before]);
+    stage_before = stage;
+    if (++stage == Layout::kStages) {
+      stage = 0;
+      parity ^= 1;
+    }
+  }
+  wait_for_products<0>(sum);
+}
+
+// Finishes the 16 rows of a warp, whose sums lie in shared memory.
+template <class T, int kColumns>
+static __device__ void finish_rows(const Matmul& args, const Operands<T>& m, const float* sums,
+                                   std::int64_t first_row, std::int64_t first_column) {
+  struct alignas(kChunkBytes) Chunk {
+    T at[kChunk<T>];
+  };
+  constexpr int kOfRow = kColumns / kChunk<T>;
+  const bool whole =
+      args.columns % kChunk<T> == 0 && reinterpret_cast<std::uintptr_t>(args.y) % kChunkBytes == 0;
+#pragma unroll 1
+  for (int n = threadIdx.x % kWarp; n < kWarpRows * kOfRow; n += kWarp) {
+    const std::int64_t row = first_row + n / kOfRow;
+    const std::int64_t column = first_column + n % kOfRow * kChunk<T>;
+    if (row >= args.rows || column >= args.columns) continue;
+    const float* from =
+        sums + n / kOfRow * WgmmaLayout<kColumns>::kSumStride + n % kOfRow * kChunk<T>;
+    T* to = m.y + row * args.columns + column;
+    Chunk chunk = {};
+#pragma unroll
+    for (int e = 0; e < kChunk<T>; ++e) {
+      if (column + e >= args.columns) continue;
+      chunk.at[e] = finished(args, m, row, column + e, from[e]);
+      if (!whole) to[e] = chunk.at[e];
+    }
+    if (whole) *reinterpret_cast<Chunk*>(to) = chunk;
+  }
+}
+
+// Writes the sums of a warp to shared memory, in rows.
+template <int kColumns>
+static __device__ void spread_sums(const float (&sum)[kColumns / 2], float* to) {
+  const int lane = threadIdx.x % kWarp;
+  to += lane / 4 * WgmmaLayout<kColumns>::kSumStride + lane % 4 * 2;
+#pragma unroll
+  for (int j = 0; j < kColumns / 8; ++j)
+#pragma unroll
+    for (int half = 0; half < 2; ++half)
+      *reinterpret_cast<float2*>(to + half * 8 * WgmmaLayout<kColumns>::kSumStride + 8 * j) =
+          make_float2(sum[4 * j + 2 * half], sum[4 * j + 2 * half + 1]);
+}
+
+#endif  // TILEGRAD_HAS_WARPGROUPS
+
+template <class T, int kColumns, bool kXAlongInner, bool kOtherAlongInner>
+static __global__ void __launch_bounds__(kWgmmaThreads, kColumns == 256 ? 1 : 2)
+    wgmma_kernel(const Matmul args, const __grid_constant__ WgmmaMaps maps) {
+#if defined(TILEGRAD_HAS_WARPGROUPS)
+  using Layout = WgmmaLayout<kColumns>;
+  __shared__ WgmmaBarriers<kColumns> barriers;
+  char* stages = swizzle_aligned(dynamic_shared<char>());
+  const TilePlace place =
+      tile_place((args.rows + kWgmmaRows - 1) / kWgmmaRows,
+                 (args.columns + kColumns - 1) / kColumns, kWgmmaRows, kColumns);
+  if (threadIdx.x == 0) {
+    for (int stage = 0; stage < Layout::kStages; ++stage) {
+      init_barrier(barriers.full[stage], 1);
+      init_barrier(barriers.empty[stage], kMultiplyingWarps);
+    }
+    init_barrier(barriers.drained, kMultiplyingWarps);
+    fence_async_proxy();
+  }
+  __syncthreads();
+  constexpr int kInnerStep = kSwizzleBytes / static_cast<int>(sizeof(T));
+  const int steps = static_cast<int>((args.inner + kInnerStep - 1) / kInnerStep);
+  const int warp = __shfl_sync(kAllLanes, static_cast<int>(threadIdx.x) / kWarp, 0);
+  const int lane = threadIdx.x % kWarp;
+  if (warp == kMultiplyingWarps) {
+    if (lane == 0)
+      load_all<T, kColumns, kXAlongInner, kOtherAlongInner>(stages, barriers, maps.x, maps.other,
+                                                            maps.batch, place, steps);
+    return;
+  }
+  float sum[kColumns / 2] = {};
+  multiply_all<T, kColumns, kXAlongInner, kOtherAlongInner>(sum, stages, barriers,
+                                                            warp / 4 * kBoxBytes, steps);
+  if (lane == 0) arrive(barriers.drained);
+  wait_for_phase(barriers.drained, 0);  // the other warpgroup still reads until then
+  float* sums = reinterpret_cast<float*>(stages) + warp * kWarpRows * Layout::kSumStride;
+  spread_sums<kColumns>(sum, sums);
+  __syncwarp();
+  finish_rows<T, kColumns>(args, operands_of<T>(args, place.batch), sums,
+                           place.row + warp * kWarpRows, place.column);
+#endif
+}
+
+// --- launches ---
+
+// Batch dimensions in which both operands step evenly become one; at most two may be left.
+struct EvenBatch {
+  int ndim = 0;
+  std::int64_t size[2] = {1, 1}, x_strides[2] = {}, other_strides[2] = {};
+};
+static inline bool merge_batch(const Matmul& args, EvenBatch& batch) {
+  for (int d = 0; d < args.batch_ndim; ++d) {
+    const std::int64_t size = args.batch_shape[d], x = args.x_batch_strides[d],
+                       other = args.other_batch_strides[d];
+    if (size == 1) continue;
+    const int last = batch.ndim - 1;
+    if (last >= 0 && x == batch.x_strides[last] * batch.size[last] &&
+        other == batch.other_strides[last] * batch.size[last]) {
+      batch.size[last] *= size;
+      continue;
+    }
+    if (batch.ndim == 2) return false;
+    batch.size[batch.ndim] = size;
+    batch.x_strides[batch.ndim] = x;
+    batch.other_strides[batch.ndim++] = other;
+  }
+  return true;
+}
+
+// An operand with so many rows or columns.
+template <class T>
+static bool map_operand(CUtensorMap& map, const void* data, bool along_inner, std::int64_t outer,
+                        std::int64_t inner, std::int64_t outer_stride, std::int64_t inner_stride,
+                        const std::int64_t (&batch)[2], const std::int64_t (&batch_strides)[2],
+                        int tile) {
+  constexpr std::int64_t bytes = sizeof(T);
+  if ((along_inner ? inner_stride : outer_stride) != 1) return false;
+  const MapSource source = {data,
+                            along_inner ? inner : outer,
+                            along_inner ? outer : inner,
+                            (along_inner ? outer_stride : inner_stride) * bytes,
+                            {batch[0], batch[1]},
+                            {batch_strides[0] * bytes, batch_strides[1] * bytes}};
+  // Of halves the bits are copied; floats are rounded to TF32 on the way.
+  const auto type =
+      sizeof(T) == 2 ? CU_TENSOR_MAP_DATA_TYPE_UINT16 : CU_TENSOR_MAP_DATA_TYPE_TFLOAT32;
+  return encode_map(map, source, type, sizeof(T), along_inner ? tile : 64);
+}
+
+template <class T, int kColumns, bool kXAlongInner, bool kOtherAlongInner>
+static void launch_wgmma(const Matmul& args, const WgmmaMaps& maps) {
+  constexpr int kSharedBytes = WgmmaLayout<kColumns>::kSharedBytes;
+  const auto kernel = wgmma_kernel<T, kColumns, kXAlongInner, kOtherAlongInner>;
+  TILEGRAD_CUDA_CHECK(
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes));
+  const std::int64_t tiles =
+      tiles_along(args.rows, kWgmmaRows) * tiles_along(args.columns, kColumns);
+  launch(kernel, {blocks_of(tiles * args.batch(), 1), kWgmmaThreads, kSharedBytes}, args, maps);
+}
+
+// Multiplies in tiles of kColumns columns; false if the operands do not lie as it takes.
+template <class T, int kColumns>
+static bool multiply_in_wide_tiles(const Matmul& args) {
+  const bool x_along_inner = is_along_inner(args.x_column_stride, args.x_row_stride);
+  const bool other_along_inner = args.other_column_stride != 1;
+  if (sizeof(T) == 4 && !(x_along_inner && other_along_inner)) return false;  // only halves turn
+  EvenBatch batch;
+  WgmmaMaps maps;
+  if (args.inner <= 0 || !merge_batch(args, batch) ||
+      !map_operand<T>(maps.x, args.x, x_along_inner, args.rows, args.inner, args.x_row_stride,
+                      args.x_column_stride, batch.size, batch.x_strides, kWgmmaRows) ||
+      !map_operand<T>(maps.other, args.other, other_along_inner, args.columns, args.inner,
+                      args.other_column_stride, args.other_row_stride, batch.size,
+                      batch.other_strides, kColumns))
+    return false;
+  for (int d = 0; d < 2; ++d) {
+    maps.batch.size[d] = batch.size[d];
+    maps.batch.moves_x[d] = batch.x_strides[d] != 0;
+    maps.batch.moves_other[d] = batch.other_strides[d] != 0;
+  }
+  if constexpr (sizeof(T) == 4) {
+    launch_wgmma<T, kColumns, true, true>(args, maps);
+  } else {
+    if (x_along_inner && other_along_inner) launch_wgmma<T, kColumns, true, true>(args, maps);
+    else if (x_along_inner) launch_wgmma<T, kColumns, true, false>(args, maps);
+    else if (other_along_inner) launch_wgmma<T, kColumns, false, true>(args, maps);
+    else launch_wgmma<T, kColumns, false, false>(args, maps);
+  }
+  return true;
+}
+
+// Multiplies by warpgroups if the card has them, this build has code for them, the operands can be
+// mapped, and there is enough to do; else returns false. T: BFloat16, Half, or float for TF32.
+template <class T>
+static bool multiply_by_warpgroups(const Matmul& args) {
+#if defined(TILEGRAD_CUDA_SM_90A) || defined(TILEGRAD_EMULATED_CUDA)
+  if (args.rows <= 64 || args.columns <= 64 || compute_capability() != 90) return false;
+  const std::int64_t tiles_down = tiles_along(args.rows, kWgmmaRows) * args.batch();
+  if (tiles_down * tiles_along(args.columns, 256) >= 128)  // about one for each multiprocessor
+    return multiply_in_wide_tiles<T, 256>(args);
+  return tiles_down * tiles_along(args.columns, 128) >= 64 && multiply_in_wide_tiles<T, 128>(args);
+#else
+  (void)args;
+  return false;
+#endif
+}
+
+}  // namespace tilegrad::cuda
