@@ -26,8 +26,8 @@ def markdown(found: dict[str, list[Result]], conditions: str) -> str:
     lines = [
         "# Other shapes beside PyTorch",
         "",
-        "Written by `make bench`, like [kernels-avx2.md](kernels-avx2.md), with shorter runs: small, odd,",
-        "uneven and deep shapes of the same kinds. The ratio is the better PyTorch time (default",
+        "Written by `make bench`, like [kernels-avx2.md](kernels-avx2.md), with shorter runs:",
+        "small, odd, uneven and deep shapes of the same kinds. The ratio is the better PyTorch time (default",
         "layout or channels-last) divided by ours: below 1 we are slower, and what stops us there",
         "is in [limits.md](limits.md).",
         "",

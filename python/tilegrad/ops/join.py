@@ -290,18 +290,18 @@ def tensor_split(input: Any, indices_or_sections: Any, dim: int = 0) -> tuple:
 def repeat(input: Any, *counts: Any, repeats: Any = None) -> Any:
     """Copies side by side, ``repeats[d]`` times along dimension d; new dimensions come first."""
     given = counts if repeats is None else _named("repeat", counts, repeats)
-    counts = [int(n) for n in _sizes(given)]
-    if len(counts) < input.ndim:
+    sizes = [int(n) for n in _sizes(given)]
+    if len(sizes) < input.ndim:
         raise RuntimeError(
             "repeat: Number of dimensions of repeat dims can not be smaller than number of "
-            f"dimensions of tensor, got {counts} for shape {list(input.shape)}"
+            f"dimensions of tensor, got {sizes} for shape {list(input.shape)}"
         )
-    if any(n < 0 for n in counts):
-        raise RuntimeError(f"repeat: Trying to create tensor with negative dimension, got {counts}")
-    shape = [1] * (len(counts) - input.ndim) + list(input.shape)
+    if any(n < 0 for n in sizes):
+        raise RuntimeError(f"repeat: Trying to create tensor with negative dimension, got {sizes}")
+    shape = [1] * (len(sizes) - input.ndim) + list(input.shape)
     paired = [size for n in shape for size in (1, n)]
-    wide = [size for n, m in zip(counts, shape, strict=True) for size in (n, m)]
-    total = [n * m for n, m in zip(counts, shape, strict=True)]
+    wide = [size for n, m in zip(sizes, shape, strict=True) for size in (n, m)]
+    total = [n * m for n, m in zip(sizes, shape, strict=True)]
     return reshape(expand(reshape(input, paired), wide).contiguous().clone(), total)
 
 
