@@ -3,6 +3,7 @@
 PYTHON ?= python3
 CXX ?= c++
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+PROCESSORS := $(shell getconf _NPROCESSORS_ONLN)
 
 # What a build needs in an environment that builds without isolation, so that the second build of
 # the same tree compiles only what has changed.
@@ -71,7 +72,7 @@ install-for-tests: .venv-test/made googletest
 	.venv-test/bin/python -m pip install -q "$$(echo dist/tested/*.whl)[test]"
 
 test: install-for-tests
-	.venv-test/bin/ctest --test-dir build/test --output-on-failure
+	.venv-test/bin/ctest --test-dir build/test --output-on-failure --parallel $(PROCESSORS)
 	PYTHONHASHSEED=0 .venv-test/bin/python -m pytest -n auto
 
 bench: install-for-tests
