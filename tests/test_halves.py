@@ -310,7 +310,8 @@ def functions(mine: Any, theirs: Any) -> list[tuple[str, Any, Any]]:
 
 @pytest.mark.filterwarnings("ignore")  # of arguments that fit by chance
 @pytest.mark.parametrize("room", ["tg", "Tensor", "F"])
-def test_every_function_gives_what_pytorch_gives(room):
+def test_every_function_gives_what_pytorch_gives(room, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # `save` is among them
     mine, theirs = {
         "tg": (tg, torch), "Tensor": (tg.Tensor, torch.Tensor), "F": (F, torch.nn.functional)
     }[room]  # fmt: skip
