@@ -430,3 +430,30 @@ def test_whoever_looks_at_metrics_finds_them_up_to_date():
     before = [m.result() for m in model.metrics]
     model.reset_metrics()
     assert [float(m.result()) for m in model.metrics] == [0, 0] != before
+
+
+def test_a_model_compiled_without_a_loss_reports_what_its_layers_add():
+    class Penalty(ours.layers.Layer):
+        def call(self, x):
+            self.add_loss((x**2).mean())
+            return x
+
+    model = ours.Sequential([ours.layers.Dense(3), Penalty()])
+    model.compile("sgd")
+    losses = model.fit(array(32, 4), epochs=2, verbose=0).history["loss"]
+    assert 0 < losses[1] < losses[0]
+    assert model.evaluate(array(32, 4), verbose=0) < losses[1]
+
+
+def test_a_loss_of_ones_own_may_be_a_number_in_evaluation():
+    class Regression(ours.Sequential):
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+            loss = ((y - y_pred) ** 2).mean()
+            return loss if training else float(loss)
+
+    model = Regression([ours.layers.Dense(1)])
+    model.compile("sgd")
+    images, targets = array(32, 4), array(32, 1)
+    model.fit(images, targets, verbose=0)
+    expected = np.mean((targets - model.predict(images, verbose=0)) ** 2)
+    np.testing.assert_allclose(model.evaluate(images, targets, verbose=0), expected, rtol=1e-5)

@@ -27,7 +27,8 @@ class LossMean(metrics_module.Mean):
 
     def add(self, loss: Any, count: int) -> None:
         """Takes in the mean loss of ``count`` samples."""
-        if loss.is_cuda or loss.ndim:  # to read the number would make the host wait
+        # To read a number on a card would make the host wait; a model's own loss may be no tensor.
+        if type(loss) is not tg.Tensor or loss.is_cuda or loss.ndim:
             self.update_state(loss, count)
         else:
             self._sum += loss.item() * count
@@ -48,6 +49,11 @@ class LossMean(metrics_module.Mean):
     def result(self) -> Any:
         self._settle()
         return super().result()
+
+    def is_used(self) -> bool:
+        """Whether it has taken in anything since it was reset."""
+        self._settle()
+        return float(self.count) > 0
 
 
 class _Pending:

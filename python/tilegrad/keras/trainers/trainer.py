@@ -164,7 +164,7 @@ class Trainer(Evaluator):
         return made
 
     def _uses_loss_tracker(self) -> bool:
-        return self.__dict__.get("_compile_loss") is not None or float(self._loss_tracker.count) > 0
+        return self.__dict__.get("_compile_loss") is not None or self._loss_tracker.is_used()
 
     def _has_own(self, method: str) -> bool:
         """Whether a subclass overrides a method of the trainer."""
