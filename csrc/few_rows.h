@@ -150,37 +150,6 @@ static void multiply_in_place(const Product<T>& m) {
   });
 }
 
-// The rows of a tile that reads x in place: the address of each occupies a register.
-static constexpr int kRowsInPlace = kTileRows >= 8 ? 8 : 4;
-
-// One tile of x, as it lies, times a packed panel of `other`.
-template <int kVectors, class T>
-[[gnu::noinline]] static void multiply_rows_in_place(const Product<T>& m, Int row,
-                                                     const T* other_panel, T* y_tile) {
-  const T* x[kRowsInPlace];
-#pragma GCC unroll 8
-  for (int i = 0; i < kRowsInPlace; ++i) x[i] = m.x + std::min(row + i, m.rows - 1) * m.x_row;
-  Vec<T> sum[kRowsInPlace][kVectors];
-#pragma GCC unroll 8
-  for (int i = 0; i < kRowsInPlace; ++i)
-#pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) sum[i][v] = Vec<T>{};
-  for (Int p = 0; p < m.inner; ++p, other_panel += kTileColumns<T>) {
-    Vec<T> other[kVectors];
-#pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) other[v] = load(other_panel + v * kLanes<T>);
-#pragma GCC unroll 8
-    for (int i = 0; i < kRowsInPlace; ++i)
-#pragma GCC unroll 2
-      for (int v = 0; v < kVectors; ++v) sum[i][v] += x[i][p] * other[v];
-  }
-#pragma GCC unroll 8
-  for (int i = 0; i < kRowsInPlace; ++i)
-#pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v)
-      store(y_tile + i * kTileColumns<T> + v * kLanes<T>, sum[i][v]);
-}
-
 // Many rows and no more columns than a tile has: each row of x is used once, so that packing it
 // would cost more than it saves.
 template <class T>
@@ -192,8 +161,9 @@ static void multiply_narrow(const Product<T>& m) {
   parallel_for(m.rows, columns_per_task(width, m.inner, kRowsInPlace), [&](Int begin, Int end) {
     alignas(64) T tile[kRowsInPlace * width];
     for (Int row = begin; row < end; row += kRowsInPlace) {
-      if (m.columns <= kLanes<T>) multiply_rows_in_place<1>(m, row, panel, tile);
-      else multiply_rows_in_place<2>(m, row, panel, tile);
+      const auto multiply =
+          m.columns > kLanes<T> ? multiply_rows_in_place<2, T> : multiply_rows_in_place<1, T>;
+      multiply(m.rows - row, m.inner, m.x + row * m.x_row, m.x_row, panel, tile, width, false);
       for (Int i = 0; i < std::min<Int>(kRowsInPlace, end - row); ++i)
         for (Int j = 0; j < m.columns; ++j)
           m.y[(row + i) * m.y_row + j * m.y_column] = tile[i * width + j];

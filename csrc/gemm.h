@@ -47,11 +47,12 @@ template <int kRows, int kVectors, class T>
                                             Int y_stride, bool accumulate) {
   Vec<T> sum[kRows][kVectors];
 #pragma GCC unroll 16
-  for (int i = 0; i < kRows; ++i) {
-    __builtin_prefetch(y_tile + i * y_stride, 1);
+  for (int i = 0; i < kRows; ++i)
 #pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) sum[i][v] = Vec<T>{};
-  }
+    for (int v = 0; v < kVectors; ++v) {
+      __builtin_prefetch(y_tile + i * y_stride + v * kLanes<T>, 1);
+      sum[i][v] = Vec<T>{};
+    }
   for (Int p = 0; p < inner; ++p) {
     Vec<T> other[kVectors];
 #pragma GCC unroll 2
@@ -88,6 +89,20 @@ static void multiply_rows(Int rows, Int inner, const T* x_panel, const T* other_
                                      y_stride, accumulate);
 }
 
+// y (+)= the first rows and columns of a tile in scratch memory.
+template <class T>
+static void move_tile(const T* tile, Int rows, Int columns, T* y_tile, Int y_stride,
+                      bool accumulate) {
+  for (Int i = 0; i < rows; ++i, tile += kTileColumns<T>, y_tile += y_stride)
+    for (Int j = 0; j < columns; j += kLanes<T>) {
+      T* y = y_tile + j;
+      const Vec<T> sum = load(tile + j);
+      if (const Int count = columns - j; count >= kLanes<T>)
+        store(y, accumulate ? load(y) + sum : sum);
+      else store_part(y, accumulate ? load_part(y, count) + sum : sum, count);
+    }
+}
+
 // A tile of which `rows` x `columns` are wanted. x_panel is packed, (inner, kTileRows); the steps
 // of other_panel are `other_step` apart. At an edge the tile is computed in scratch memory, as far
 // as that is needed, and the valid part is moved.
@@ -103,28 +118,62 @@ static void multiply_panels(Int rows, Int columns, Int inner, const T* x_panel,
   if (columns <= kLanes<T>)
     multiply_rows<1>(rows, inner, x_panel, other_panel, other_step, scratch, width, false);
   else multiply_rows<2>(rows, inner, x_panel, other_panel, other_step, scratch, width, false);
-  for (Int i = 0; i < rows; ++i) {
-    T* y = y_tile + i * y_stride;
-    const T* tile = scratch + i * width;
-    if (accumulate)
-      for (Int j = 0; j < columns; ++j) y[j] += tile[j];
-    else
-      for (Int j = 0; j < columns; ++j) y[j] = tile[j];
-  }
+  move_tile(scratch, rows, columns, y_tile, y_stride, accumulate);
 }
 
-// panel[p * kWidth + i] = from[i * stride + p] for i < valid and p < inner, 0 for other i: squares
-// of kLanes vectors are transposed in registers. Where kWidth is no multiple of kLanes, the last
-// square of a step spills into what later squares overwrite, and at the end past the panel.
+// The rows of a tile that reads x in place: the address of each occupies a register.
+static constexpr int kRowsInPlace = kTileRows >= 8 ? 8 : 4;
+
+// kRowsInPlace rows of x as they lie, `x_row` apart and no more than `rows`, times a packed panel
+// of `other`; rows beyond the last are that one again. While they are multiplied, the rows behind
+// them are fetched: each is too short for the processor to fetch ahead in it.
+template <int kVectors, class T>
+[[gnu::noinline]] static void multiply_rows_in_place(Int rows, Int inner, const T* first, Int x_row,
+                                                     const T* other_panel, T* y_tile, Int y_stride,
+                                                     bool accumulate) {
+  const T* x[kRowsInPlace];
+#pragma GCC unroll 8
+  for (int i = 0; i < kRowsInPlace; ++i) x[i] = first + std::min<Int>(i, rows - 1) * x_row;
+  Vec<T> sum[kRowsInPlace][kVectors];
+#pragma GCC unroll 8
+  for (int i = 0; i < kRowsInPlace; ++i)
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) sum[i][v] = Vec<T>{};
+  constexpr Int line = 64 / sizeof(T);
+  for (Int p = 0; p < inner;) {
+#pragma GCC unroll 8
+    for (int i = 0; i < kRowsInPlace; ++i) __builtin_prefetch(x[i] + kRowsInPlace * x_row + p);
+    for (const Int end = std::min(p + line, inner); p < end; ++p, other_panel += kTileColumns<T>) {
+      Vec<T> other[kVectors];
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) other[v] = load(other_panel + v * kLanes<T>);
+#pragma GCC unroll 8
+      for (int i = 0; i < kRowsInPlace; ++i)
+#pragma GCC unroll 2
+        for (int v = 0; v < kVectors; ++v) sum[i][v] += x[i][p] * other[v];
+    }
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < kRowsInPlace; ++i)
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) {
+      T* y = y_tile + i * y_stride + v * kLanes<T>;
+      store(y, accumulate ? load(y) + sum[i][v] : sum[i][v]);
+    }
+}
+
+// panel[p * kWidth + i] = from[i * stride + p] for i < valid and p < inner, 0 for other i. Where kWidth
+// is no multiple of a piece's rows, the last piece begins within the one before.
 template <int kWidth, class T>
 static void pack_transposed(T* panel, const T* from, Int valid, Int inner, Int stride) {
-  constexpr int lanes = kLanes<T>, squares = (kWidth + lanes - 1) / lanes;
+  constexpr int lanes = kLanes<T>, size = kPieceRows<T>;
   Int p = 0;
   for (; p + lanes <= inner; p += lanes)
-    for (int square = squares - 1; square >= 0; --square) {
-      const Int first = square * lanes;
-      transpose_square(from + first * stride + p, stride, panel + p * kWidth + first, kWidth,
-                       static_cast<int>(std::clamp<Int>(valid - first, 0, lanes)));
+#pragma GCC unroll 1
+    for (int piece = 0; piece < kWidth; piece += size) {
+      const Int first = std::min(piece, kWidth - size);
+      transpose_pieces(from + first * stride + p, stride, panel + p * kWidth + first, kWidth,
+                       valid - first);
     }
   for (; p < inner; ++p)
     for (int i = 0; i < kWidth; ++i)
@@ -162,6 +211,11 @@ static void pack_panels(T* panel, const T* source, Int count, Int inner, Int acr
     const T* from = source + first * across;
     if (across == 1 && valid == kWidth) {
       pack_neighbours<kWidth, 1>(panel, from, inner, along);
+    } else if (across == 1 && kWidth % kLanes<T> == 0) {
+      for (Int p = 0; p < inner; ++p)
+        for (int i = 0; i < kWidth; i += kLanes<T>)
+          store(panel + p * kWidth + i,
+                load_part(from + p * along + i, std::clamp<Int>(valid - i, 0, kLanes<T>)));
     } else if (along == 1) {
       pack_transposed<kWidth>(panel, from, valid, inner, across);
     } else {
@@ -182,25 +236,61 @@ static void pack(T* panel, const T* source, Int count, Int inner, Int across, In
 
 static inline Int round_up(Int size, Int step) { return (size + step - 1) / step * step; }
 
+// Steps that are packed at once where `inner` is more than a block: equally many each time.
+template <class T>
+static Int even_depth(Int inner) {
+  const Int blocks = std::max<Int>(1, (inner + kBlockInner<T> - 1) / kBlockInner<T>);
+  return std::min(round_up((inner + blocks - 1) / blocks, kLanes<T>), inner);
+}
+
 // Elements of scratch that multiply_packed needs.
 template <class T>
 static Int packed_size(Int rows, Int columns, Int inner) {
-  return std::min(kBlockInner<T>, inner) *
+  return even_depth<T>(inner) *
              (round_up(rows, kTileRows) + round_up(columns, kTileColumns<T>)) +
          kPackSpill<T>;
 }
 
+// Columns of `other` whose panels stay in L2 while all rows pass by.
+static constexpr Int kGroupColumns = 256;
+
 // y (+)= x @ other of packed blocks: all tiles of (rows, columns), `depth` steps. A panel of x
-// stays in L1 while the wider panels of `other` pass by: the other way round measured 3 % slower.
+// stays in L1 while a group of panels of `other` passes by in L2, and y is written along its rows,
+// which the processor fetches ahead.
 template <class T>
 static void multiply_tiles(Int rows, Int columns, Int depth, const T* x_packed,
                            const T* other_packed, T* y, Int y_stride, bool accumulate) {
-  for (Int i = 0; i < rows; i += kTileRows)
-    for (Int j = 0; j < columns; j += kTileColumns<T>)
-      multiply_panels(std::min<Int>(rows - i, kTileRows),
-                      std::min<Int>(columns - j, kTileColumns<T>), depth, x_packed + i * depth,
-                      other_packed + j * depth, kTileColumns<T>, y + i * y_stride + j, y_stride,
-                      accumulate);
+  for (Int group = 0; group < columns; group += kGroupColumns)
+    for (Int i = 0; i < rows; i += kTileRows)
+      for (Int j = group; j < std::min(group + kGroupColumns, columns); j += kTileColumns<T>)
+        multiply_panels(std::min<Int>(rows - i, kTileRows),
+                        std::min<Int>(columns - j, kTileColumns<T>), depth, x_packed + i * depth,
+                        other_packed + j * depth, kTileColumns<T>, y + i * y_stride + j, y_stride,
+                        accumulate);
+}
+
+// As multiply_tiles, for x that is not packed.
+template <class T>
+static void multiply_tiles_in_place(Int rows, Int columns, Int depth, const T* x, Int x_row,
+                                    const T* other_packed, T* y, Int y_stride, bool accumulate) {
+  constexpr int width = kTileColumns<T>;
+  alignas(64) T scratch[kRowsInPlace * width];
+  for (Int i = 0; i < rows; i += kRowsInPlace)
+    for (Int j = 0; j < columns; j += width) {
+      const Int tile_rows = std::min<Int>(rows - i, kRowsInPlace);
+      const Int tile_columns = std::min<Int>(columns - j, width);
+      const T *x_tile = x + i * x_row, *panel = other_packed + j * depth;
+      T* y_tile = y + i * y_stride + j;
+      if (tile_rows == kRowsInPlace && tile_columns == width) {
+        multiply_rows_in_place<2>(tile_rows, depth, x_tile, x_row, panel, y_tile, y_stride,
+                                  accumulate);
+        continue;
+      }
+      const auto multiply =
+          tile_columns > kLanes<T> ? multiply_rows_in_place<2, T> : multiply_rows_in_place<1, T>;
+      multiply(tile_rows, depth, x_tile, x_row, panel, scratch, width, false);
+      move_tile(scratch, tile_rows, tile_columns, y_tile, y_stride, accumulate);
+    }
 }
 
 // y (+)= x @ other for one block that a single thread computes; y is (rows, columns) with rows
@@ -212,11 +302,12 @@ static void multiply_packed(Int rows, Int columns, Int inner, const PackX& pack_
                             const PackOther& pack_other, T* y, Int y_stride, bool accumulate,
                             T* scratch) {
   T* other_packed = scratch;
-  T* x_packed = scratch + std::min(kBlockInner<T>, inner) * round_up(columns, kTileColumns<T>);
+  const Int block = even_depth<T>(inner);
+  T* x_packed = scratch + block * round_up(columns, kTileColumns<T>);
   if (inner == 0 && !accumulate)  // an empty sum
     for (Int i = 0; i < rows; ++i) std::fill_n(y + i * y_stride, columns, T{0});
-  for (Int k = 0; k < inner; k += kBlockInner<T>) {
-    const Int depth = std::min(kBlockInner<T>, inner - k);
+  for (Int k = 0; k < inner; k += block) {
+    const Int depth = std::min(block, inner - k);
     pack_x(x_packed, k, depth);
     pack_other(other_packed, k, depth);
     multiply_tiles(rows, columns, depth, x_packed, other_packed, y, y_stride, accumulate || k > 0);

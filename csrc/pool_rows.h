@@ -104,12 +104,6 @@ template <class T, MaxRule kRule, int kKernel>
   }
 }
 
-// The first `count` lanes.
-template <class T>
-static void store_part(T* address, Vec<T> value, std::int64_t count) {
-  for (int k = 0; k < count; ++k) address[k] = value[k];
-}
-
 // One row of `out` outputs. Up to `room` elements may be written: what is too much is overwritten
 // later. kCount 0: any number of rows.
 template <class T, MaxRule kRule, int kCount>
@@ -145,7 +139,7 @@ TILEGRAD_INLINE void max_of_rows(const MaxStrip<T>& strip, const WindowRows& row
   }
   if (o >= out) return;
   find(o);
-  store_part<T>(y + o, best, room - o);
+  store_part(y + o, best, room - o);
   if constexpr (kRule.places)
     for (int k = 0; k < room - o; ++k) taps[o + k] = static_cast<std::uint8_t>(tap[k]);
 }

@@ -66,33 +66,6 @@ TILEGRAD_INLINE Vec<T> exponential_below(Vec<T> x) {
   return keep<T>(~tiny, y * std::bit_cast<Vec<T>>(power));
 }
 
-// The first `count` < kLanes elements; zeros beyond.
-#if defined(__AVX512F__)
-TILEGRAD_INLINE Vec<float> load_part(const float* row, std::int64_t count) {
-  return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), row);
-}
-TILEGRAD_INLINE Vec<double> load_part(const double* row, std::int64_t count) {
-  return _mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << count) - 1), row);
-}
-TILEGRAD_INLINE void store_part(float* row, Vec<float> value, std::int64_t count) {
-  _mm512_mask_storeu_ps(row, static_cast<__mmask16>((1u << count) - 1), value);
-}
-TILEGRAD_INLINE void store_part(double* row, Vec<double> value, std::int64_t count) {
-  _mm512_mask_storeu_pd(row, static_cast<__mmask8>((1u << count) - 1), value);
-}
-#else
-template <class T>
-TILEGRAD_INLINE Vec<T> load_part(const T* row, std::int64_t count) {
-  Vec<T> value{};
-  for (std::int64_t k = 0; k < count; ++k) value[k] = row[k];
-  return value;
-}
-template <class T>
-TILEGRAD_INLINE void store_part(T* row, Vec<T> value, std::int64_t count) {
-  for (std::int64_t k = 0; k < count; ++k) row[k] = value[k];
-}
-#endif
-
 // Writes an aligned register to memory without reading the line into the caches first.
 template <class T>
 TILEGRAD_INLINE void store_past_caches(T* to, Vec<T> value) {

@@ -42,6 +42,62 @@ static inline void transpose_square(const T* from, std::int64_t from_stride, T* 
   for (int i = 0; i < lanes; ++i) store(to + i * to_stride, rows[i]);
 }
 
+// Rows whose elements fill 16 bytes, the part of a register in which shuffles cost the least.
+template <class T>
+static constexpr int kPieceRows = 16 / static_cast<int>(sizeof(T));
+
+// `interleave` in each part of 16 bytes.
+template <class T, int kHalf, int... kLane>
+static inline Vec<T> interleave_pieces(Vec<T> a, Vec<T> b, std::integer_sequence<int, kLane...>) {
+  constexpr int size = kPieceRows<T>;
+  return __builtin_shufflevector(
+      a, b,
+      (kLane / size * size + kHalf * size / 2 + kLane % size / 2 + kLane % 2 * kLanes<T>)...);
+}
+
+// Part `kPart` of 16 bytes of a register. (GCC shuffles it to the front first, unless told not to.)
+template <int kPart, class T>
+static inline void store_piece(T* to, Vec<T> row) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4) _mm_storeu_ps(to, _mm512_extractf32x4_ps(row, kPart));
+  else _mm_storeu_pd(to, _mm512_extractf64x2_pd(row, kPart));
+#else
+  std::memcpy(to, reinterpret_cast<const char*>(&row) + 16 * kPart, 16);
+#endif
+}
+
+template <class T, int... kPart>
+static inline void store_pieces(Vec<T> row, T* to, std::int64_t to_stride,
+                                std::integer_sequence<int, kPart...>) {
+  (store_piece<kPart>(to + kPart * kPieceRows<T> * to_stride, row), ...);
+}
+
+// to[j * to_stride + i] = from[i * from_stride + j] for i < kPieceRows and j < kLanes; the rows from
+// `valid` on are not read: they count as zeros. Fewer shuffles than in transpose_square, more stores.
+template <class T>
+static inline void transpose_pieces(const T* from, std::int64_t from_stride, T* to,
+                                    std::int64_t to_stride, std::int64_t valid) {
+  constexpr int size = kPieceRows<T>;
+  using Lanes = std::make_integer_sequence<int, kLanes<T>>;
+  Vec<T> rows[size], mixed[size];
+#pragma GCC unroll 4
+  for (int i = 0; i < size; ++i) rows[i] = i < valid ? load(from + i * from_stride) : Vec<T>{};
+#pragma GCC unroll 2
+  for (int round = 1; round < size; round *= 2) {
+#pragma GCC unroll 2
+    for (int i = 0; i < size / 2; ++i) {
+      mixed[2 * i] = interleave_pieces<T, 0>(rows[i], rows[i + size / 2], Lanes{});
+      mixed[2 * i + 1] = interleave_pieces<T, 1>(rows[i], rows[i + size / 2], Lanes{});
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < size; ++i) rows[i] = mixed[i];
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < size; ++i)
+    store_pieces(rows[i], to + i * to_stride, to_stride,
+                 std::make_integer_sequence<int, kLanes<T> / size>{});
+}
+
 // to[j * to_stride + i] = from[i * from_stride + j] for i < rows and j < columns.
 template <class T>
 static void transpose(const T* from, std::int64_t from_stride, std::int64_t rows,

@@ -6,6 +6,8 @@
 #include <cstring>
 
 #if defined(__AVX512F__)
+#include <immintrin.h>
+
 #define TILEGRAD_VECTOR_BYTES 64
 #elif defined(__AVX2__)
 #define TILEGRAD_VECTOR_BYTES 32
@@ -44,5 +46,32 @@ template <class T>
 static inline void store(T* address, Vec<T> value) {
   std::memcpy(address, &value, sizeof(value));
 }
+
+// The first `count` elements, zeros beyond; memory behind them is not touched.
+#if defined(__AVX512F__)
+static inline Vec<float> load_part(const float* row, std::int64_t count) {
+  return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), row);
+}
+static inline Vec<double> load_part(const double* row, std::int64_t count) {
+  return _mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << count) - 1), row);
+}
+static inline void store_part(float* row, Vec<float> value, std::int64_t count) {
+  _mm512_mask_storeu_ps(row, static_cast<__mmask16>((1u << count) - 1), value);
+}
+static inline void store_part(double* row, Vec<double> value, std::int64_t count) {
+  _mm512_mask_storeu_pd(row, static_cast<__mmask8>((1u << count) - 1), value);
+}
+#else
+template <class T>
+static inline Vec<T> load_part(const T* row, std::int64_t count) {
+  Vec<T> value{};
+  for (std::int64_t k = 0; k < count; ++k) value[k] = row[k];
+  return value;
+}
+template <class T>
+static inline void store_part(T* row, Vec<T> value, std::int64_t count) {
+  for (std::int64_t k = 0; k < count; ++k) row[k] = value[k];
+}
+#endif
 
 }  // namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE

@@ -21,8 +21,6 @@
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
 // The large product: the packed block of x stays in L2, that of `other` in L3.
-template <class T>
-static constexpr Int kLargeInner = 2 * kBlockInner<T>;
 static constexpr Int kBlockTiles = 8;  // of kTileRows rows
 static constexpr Int kBlockColumns = 2048;
 static constexpr Int kSmallWork = 1 << 21;  // multiplications below which nothing is shared
@@ -93,10 +91,38 @@ static void add_row_sums(const T* packed, Int rows, Int depth, T* sums, bool acc
   }
 }
 
+// Columns up to which packing x costs more than its rows, one by one in memory, cost a tile.
+static constexpr Int kFewColumns = 256;
+
+// Whether rows of x are multiplied where they lie.
+template <class T>
+static bool stays_in_rows(const Product<T>& m) {
+  return m.x_step == 1 && (m.columns <= kFewColumns || m.rows * m.columns * m.inner <= kSmallWork);
+}
+
+// multiply_block without packing x.
+template <class T>
+static void multiply_block_in_place(const Product<T>& m, Int row, Int rows) {
+  const Int block = even_depth<T>(m.inner);
+  T* packed = static_cast<T*>(thread_scratch(
+      static_cast<std::size_t>(packed_size<T>(0, m.columns, m.inner)) * sizeof(T)));
+  for (Int k = 0; k < m.inner; k += block) {
+    const Int depth = std::min(block, m.inner - k);
+    pack_panels<kTileColumns<T>>(packed, m.other + k * m.other_step, m.columns, depth,
+                                 m.other_column, m.other_step);
+    multiply_tiles_in_place(rows, m.columns, depth, m.x + row * m.x_row + k, m.x_row, packed,
+                            m.y + row * m.y_row, m.y_row, k > 0);
+  }
+}
+
 // Rows [row, row + rows) by a thread that shares nothing with others.
 template <class T>
 static void multiply_block(const Matmul& args, const Product<T>& m, Int row, Int rows) {
   T* sums = static_cast<T*>(args.x_sums);
+  if (!sums && stays_in_rows(m)) {
+    multiply_block_in_place(m, row, rows);
+    return finish(args, m, row, rows, 0, m.columns);
+  }
   T* scratch = static_cast<T*>(thread_scratch(
       static_cast<std::size_t>(packed_size<T>(rows, m.columns, m.inner)) * sizeof(T)));
   const auto pack_x = [&](T* panel, Int k, Int depth) {
@@ -176,7 +202,7 @@ struct Tasks {
 template <class T>
 static void multiply_large(const Matmul& args, const Product<T>& m) {
   constexpr int width = kTileColumns<T>;
-  const Int depth = std::min(kLargeInner<T>, m.inner);
+  const Int depth = even_depth<T>(m.inner);
   const Int shared_size = depth * round_up(std::min(kBlockColumns, m.columns), width);
   const std::size_t bytes =
       static_cast<std::size_t>(shared_size + depth * kBlockTiles * kTileRows + kPackSpill<T>) *
@@ -185,11 +211,12 @@ static void multiply_large(const Matmul& args, const Product<T>& m) {
   // on a task of its own; a task's rows lie behind it.
   T* shared = static_cast<T*>(thread_scratch(bytes));
   T* sums = static_cast<T*>(args.x_sums);
+  const bool in_place = !sums && stays_in_rows(m);
   for (Int column = 0; column < m.columns; column += kBlockColumns) {
     const Int columns = std::min(kBlockColumns, m.columns - column);
     const Tasks tasks(m.rows, columns, width);
-    for (Int k = 0; k < m.inner; k += kLargeInner<T>) {
-      const Step step{column, columns, k, std::min(kLargeInner<T>, m.inner - k)};
+    for (Int k = 0; k < m.inner; k += depth) {
+      const Step step{column, columns, k, std::min(depth, m.inner - k)};
       pack_shared(m, step, shared);
       parallel_for(tasks.rows.parts * tasks.columns.parts, 1, [&](Int begin, Int end) {
         T* packed = static_cast<T*>(thread_scratch(bytes)) + shared_size;
@@ -197,12 +224,17 @@ static void multiply_large(const Matmul& args, const Product<T>& m) {
           const Int block = task / tasks.columns.parts, group = task % tasks.columns.parts;
           const Int row = tasks.rows.begin(block), rows = tasks.rows.count(block);
           const Int first = tasks.columns.begin(group), count = tasks.columns.count(group);
-          pack_panels<kTileRows>(packed, m.x + row * m.x_row + k * m.x_step, rows, step.depth,
-                                 m.x_row, m.x_step);
-          if (sums && column == 0 && first == 0)
-            add_row_sums(packed, rows, step.depth, sums + row, k > 0);
-          multiply_tiles(rows, count, step.depth, packed, shared + first * step.depth,
-                         m.y + row * m.y_row + column + first, m.y_row, k > 0);
+          const T* x = m.x + row * m.x_row + k * m.x_step;
+          const T* other = shared + first * step.depth;
+          T* y = m.y + row * m.y_row + column + first;
+          if (in_place) {
+            multiply_tiles_in_place(rows, count, step.depth, x, m.x_row, other, y, m.y_row, k > 0);
+          } else {
+            pack_panels<kTileRows>(packed, x, rows, step.depth, m.x_row, m.x_step);
+            if (sums && column == 0 && first == 0)
+              add_row_sums(packed, rows, step.depth, sums + row, k > 0);
+            multiply_tiles(rows, count, step.depth, packed, other, y, m.y_row, k > 0);
+          }
           if (k + step.depth == m.inner) finish(args, m, row, rows, column + first, count);
         }
       });
