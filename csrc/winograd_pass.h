@@ -9,6 +9,7 @@
 
 #include <cstdlib>
 
+#include "cache_size.h"
 #include "conv_epilogue.h"
 #include "host_memory.h"
 #include "parallel.h"
@@ -61,9 +62,16 @@ struct Tiles {
   }
 };
 
-// Tiles for one chunk, for so many channels at 36 points: few enough that they stay in L2, enough
-// to use each filter often. (Tile rows of the micro-kernel divide these numbers.)
+// Tiles for one chunk, for so many channels at 36 points: few enough that they stay in an L2 of 1 MB,
+// enough to use each filter often. (Tile rows of the micro-kernel divide these numbers.)
 static inline Int chunk_tiles(Int channels) { return std::clamp<Int>(192 / channels, 2, 12) * 12; }
+
+// The same where results do not depend on it: a larger L2 holds more of them.
+static inline Int chunk_tiles_here(Int channels) {
+  constexpr Int bytes_of_tile = kSquare * sizeof(float);
+  const Int most = second_cache_bytes() * 2 / 3 / (bytes_of_tile * channels) / 12 * 12;
+  return std::max(chunk_tiles(channels), std::min<Int>(most, 48));
+}
 
 // Room for the pixels of kLanes channels that a chunk reads or writes.
 static inline Int chunk_pixels(const Tiles& tiles, const Scheme& scheme) {
@@ -127,9 +135,11 @@ static void transform_chunk(const Images<const float>& x, const Tiles& tiles, co
 
 // y, (kRowCount, kVectors * kLanes), (+)= x @ panel for rows of x that lie `stride` apart. Four
 // pointers and two multiples of the stride reach twelve rows: more would not fit the registers.
+// Meanwhile the panel of the next matrix is fetched into L2, `next_step` elements in each step.
 template <int kRowCount, int kVectors>
 [[gnu::noinline]] static void multiply_strided(Int inner, const float* x, Int stride,
-                                               const float* panel, float* y, bool accumulate) {
+                                               const float* panel, float* y, bool accumulate,
+                                               const float* next, Int next_step) {
   Vec<float> sum[kRowCount][kVectors];
 #pragma GCC unroll 16
   for (int i = 0; i < kRowCount; ++i)
@@ -138,7 +148,8 @@ template <int kRowCount, int kVectors>
   const float* rows[(kRowCount + 2) / 3];
 #pragma GCC unroll 4
   for (int i = 0; i < (kRowCount + 2) / 3; ++i) rows[i] = x + 3 * i * stride;
-  for (Int k = 0; k < inner; ++k, panel += kVectors * kLaneCount) {
+  for (Int k = 0; k < inner; ++k, panel += kVectors * kLaneCount, next += next_step) {
+    __builtin_prefetch(next, 0, 2);
     Vec<float> right[kVectors];
 #pragma GCC unroll 2
     for (int v = 0; v < kVectors; ++v) right[v] = load(panel + v * kLaneCount);
@@ -266,16 +277,21 @@ struct WinogradForward {
   void multiply(const Chunk& chunk, Int vectors, const float* inputs, const float* filter,
                 float* outputs) const {
     const Int width = vectors * kLaneCount, channels = p.in_channels;
+    const Int row_tiles = (chunk.tiles() + kTileRows - 1) / kTileRows;
+    const Int next_step = (width + row_tiles - 1) / row_tiles;
     for (int u = 0; u < scheme.inputs(); ++u) {
       const float* from = inputs + u * input_matrix();
       const float* right = filter + scheme.filter(u) * (channels * width + kGap);
+      const bool last = u + 1 == scheme.inputs();
+      const float* next = last ? filter + panel_size(p)
+                               : filter + scheme.filter(u + 1) * (channels * width + kGap);
       float* to = outputs + scheme.output(u) * output_matrix();
       const bool accumulate = !scheme.first_part(u);
       for_each_row_tile(chunk.tiles(), [&](auto rows, Int i) {
         const auto multiply_tile_rows =
             vectors == 2 ? multiply_strided<rows(), 2> : multiply_strided<rows(), 1>;
         multiply_tile_rows(channels, from + i * channels, channels, right, to + i * width,
-                           accumulate);
+                           accumulate, next + i / kTileRows * channels * next_step, next_step);
       });
     }
   }
@@ -361,7 +377,7 @@ static bool winograd_forward(const Pass& p, const Scheme& scheme, const Images<c
                              const Images<float>& y, const float* weight, Int across, Int along,
                              Int group_stride, const float* bias, const ConvEpilogue<float>& after,
                              float* workspace) {
-  const Tiles tiles(p, scheme, chunk_tiles(p.in_channels * scheme.inputs() / kSquare));
+  const Tiles tiles(p, scheme, chunk_tiles_here(p.in_channels * scheme.inputs() / kSquare));
   const Int blocks = (p.out_channels + kLaneCount - 1) / kLaneCount, panels = (blocks + 1) / 2;
   const Filters filters{weight, across, along, group_stride};
   // A single chunk uses each filter once: while it still is in cache.
