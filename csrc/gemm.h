@@ -269,17 +269,18 @@ static void multiply_tiles(Int rows, Int columns, Int depth, const T* x_packed,
                         accumulate);
 }
 
-// As multiply_tiles, for x that is not packed.
+// As multiply_tiles, for x that is not packed and panels of `other` that begin `panel_stride` apart.
 template <class T>
 static void multiply_tiles_in_place(Int rows, Int columns, Int depth, const T* x, Int x_row,
-                                    const T* other_packed, T* y, Int y_stride, bool accumulate) {
+                                    const T* other_packed, Int panel_stride, T* y, Int y_stride,
+                                    bool accumulate) {
   constexpr int width = kTileColumns<T>;
   alignas(64) T scratch[kRowsInPlace * width];
   for (Int i = 0; i < rows; i += kRowsInPlace)
     for (Int j = 0; j < columns; j += width) {
       const Int tile_rows = std::min<Int>(rows - i, kRowsInPlace);
       const Int tile_columns = std::min<Int>(columns - j, width);
-      const T *x_tile = x + i * x_row, *panel = other_packed + j * depth;
+      const T *x_tile = x + i * x_row, *panel = other_packed + j / width * panel_stride;
       T* y_tile = y + i * y_stride + j;
       if (tile_rows == kRowsInPlace && tile_columns == width) {
         multiply_rows_in_place<2>(tile_rows, depth, x_tile, x_row, panel, y_tile, y_stride,

@@ -168,9 +168,10 @@ static void for_each_run(const Pass& p, const Band& band, Int group, const Visit
 template <class T>
 struct DirectPass {
   Pass p;
-  const T *filters, *bias;  // filters as pack_filters leaves them
+  const T *filters, *bias;  // filters as pack_filters leaves them, or (`in_rows`) as they lie
   T* target;
   ConvEpilogue<T> after;
+  bool in_rows;
 
   Int kernel() const { return p.y.taps * p.x.taps; }
   Int padded_filters() const { return round_up(p.out_channels, kTileRows); }
@@ -208,9 +209,15 @@ struct DirectPass {
       block.in_channels = std::min(channels, p.in_channels - c);
       Window<T> window(block, band);
       window.show(block, band, group * p.in_channels + c, packed + patches + sums);
-      multiply(filters + (group * p.in_channels + c) * kernel() * padded_filters(), first, end,
-               block.taps(), window, packed, y, y_stride, c == 0 ? start : nullptr, c > 0, direct,
-               direct && c + channels >= p.in_channels ? group * p.out_channels : -1);
+      const Int finish = direct && c + channels >= p.in_channels ? group * p.out_channels : -1;
+      const T* own_start = c == 0 ? start : nullptr;
+      if (in_rows)
+        multiply_rows_of_filters(filters + group * p.out_channels * p.taps() + c * kernel(), first,
+                                 end, block.taps(), window, packed, y, y_stride, own_start, c > 0,
+                                 finish);
+      else
+        multiply(filters + (group * p.in_channels + c) * kernel() * padded_filters(), first, end,
+                 block.taps(), window, packed, y, y_stride, own_start, c > 0, direct, finish);
     }
     if (!direct) write(band, group, first, end, y, row);
   }
@@ -260,6 +267,21 @@ struct DirectPass {
       for (Int i = k; i < std::min(k + kTileRows, end) && after && finish >= 0; ++i)
         after.apply(finish + i, y + (i - first) * y_stride, window.pixels);
     }
+  }
+
+  // The same for filters that are not packed.
+  void multiply_rows_of_filters(const T* filter, Int first, Int end, Int depth,
+                                const Window<T>& window, T* panels, T* y, Int y_stride,
+                                const T* start, bool accumulate, Int finish) const {
+    constexpr Int width = kTileColumns<T>;
+    for (Int j = 0; j < window.pixels; j += width)
+      pack_patches(window, depth, j, std::min(width, window.pixels - j),
+                   panels + j / width * panel_stride<T>(depth));
+    if (start) fill(y, y_stride, end - first, window.pixels, start + first);
+    multiply_tiles_in_place(end - first, window.pixels, depth, filter + first * p.taps(), p.taps(),
+                            panels, panel_stride<T>(depth), y, y_stride, accumulate || start);
+    for (Int k = first; k < end && after && finish >= 0; ++k)
+      after.apply(finish + k, y + (k - first) * y_stride, window.pixels);
   }
 
   // Writes the sums of a band that does not lie in one piece.
@@ -330,16 +352,22 @@ static void pack_filters(const Pass& p, const T* weight, Int across, Int along, 
   });
 }
 
+// Outputs up to which packing a filter costs more than it saves.
+static constexpr Int kFewPixels = 256;
+
 // y of a pass; `workspace` takes the packed filters.
 template <class T>
 static void direct_forward(const Pass& p, const T* weight, Int across, Int along, Int row,
                            Int group_stride, const T* bias, const ConvEpilogue<T>& after, T* target,
                            T* workspace) {
-  pack_filters(p, weight, across, along, row, group_stride, workspace);
-  const DirectPass<T> pass{p, workspace, bias, target, after};
+  const Int all_pixels = p.batch * p.y.out * p.x.out;
+  const bool in_order = along == p.y.taps * p.x.taps && across == p.taps() && p.x.tap_step > 0;
+  const bool in_rows = in_order && all_pixels <= kFewPixels;
+  if (!in_rows) pack_filters(p, weight, across, along, row, group_stride, workspace);
+  const DirectPass<T> pass{p, in_rows ? weight : workspace, bias, target, after, in_rows};
   // Bands of up to 256 outputs, fewer if there would be less than eight.
-  const Int pixels = p.batch * p.y.out * p.x.out / 8;
-  const Bands bands(p, 0, p.batch, std::clamp<Int>(pixels, 2 * kTileColumns<T>, kBandPixels));
+  const Bands bands(p, 0, p.batch,
+                    std::clamp<Int>(all_pixels / 8, 2 * kTileColumns<T>, kBandPixels));
   // With few bands, several tasks share one and each takes some of the filters.
   const Int panels = (p.out_channels + kTileRows - 1) / kTileRows;
   const Int shares = std::clamp<Int>(4 / (bands.count * p.groups), 1, panels);

@@ -111,7 +111,7 @@ static void multiply_block_in_place(const Product<T>& m, Int row, Int rows) {
     pack_panels<kTileColumns<T>>(packed, m.other + k * m.other_step, m.columns, depth,
                                  m.other_column, m.other_step);
     multiply_tiles_in_place(rows, m.columns, depth, m.x + row * m.x_row + k, m.x_row, packed,
-                            m.y + row * m.y_row, m.y_row, k > 0);
+                            kTileColumns<T> * depth, m.y + row * m.y_row, m.y_row, k > 0);
   }
 }
 
@@ -228,7 +228,8 @@ static void multiply_large(const Matmul& args, const Product<T>& m) {
           const T* other = shared + first * step.depth;
           T* y = m.y + row * m.y_row + column + first;
           if (in_place) {
-            multiply_tiles_in_place(rows, count, step.depth, x, m.x_row, other, y, m.y_row, k > 0);
+            multiply_tiles_in_place(rows, count, step.depth, x, m.x_row, other, width * step.depth, y,
+                                    m.y_row, k > 0);
           } else {
             pack_panels<kTileRows>(packed, x, rows, step.depth, m.x_row, m.x_step);
             if (sums && column == 0 && first == 0)
