@@ -46,6 +46,20 @@ template <class T>
   return lane[0];
 }
 
+// Lane i of the result is the sum of the lanes of vector i, for kLanes vectors: half as many after
+// each round, in which two share a register.
+template <class T>
+static inline Vec<T> sums_of_lanes(Vec<T>* vectors) {
+  using Lanes = std::make_integer_sequence<int, kLanes<T>>;
+#pragma GCC unroll 4
+  for (int half = kLanes<T> / 2; half > 0; half /= 2)
+#pragma GCC unroll 8
+    for (int i = 0; i < half; ++i)
+      vectors[i] = interleave<T, 0>(vectors[i], vectors[i + half], Lanes{}) +
+                   interleave<T, 1>(vectors[i], vectors[i + half], Lanes{});
+  return vectors[0];
+}
+
 // A block of inner products shares its loads: rows x columns accumulators that fit the registers.
 static constexpr int kDotRows = 4;
 #if defined(__AVX512F__) || defined(__aarch64__)
@@ -82,10 +96,15 @@ template <int kRows, class T>
     }
   }
   T total[kRows][kDotColumns];
+  constexpr int count = kRows * kDotColumns;
+  if constexpr (count % kLanes<T> == 0) {
 #pragma GCC unroll 4
-  for (int i = 0; i < kRows; ++i)
+    for (int i = 0; i < count; i += kLanes<T>)
+      store(total[0] + i, sums_of_lanes<T>(sum[0] + i));
+  } else {
 #pragma GCC unroll 4
-    for (int j = 0; j < kDotColumns; ++j) total[i][j] = sum_of_lanes<T>(sum[i][j]);
+    for (int j = 0; j < count; ++j) total[0][j] = sum_of_lanes<T>(sum[0][j]);
+  }
   for (int i = 0; i < kRows && row + i < m.rows; ++i)
     for (int j = 0; j < kDotColumns && column + j < m.columns; ++j) {
       for (Int rest = p; rest < m.inner; ++rest) total[i][j] += x[i][rest] * other[j][rest];

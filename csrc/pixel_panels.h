@@ -314,43 +314,87 @@ static void pack_rows(const T* from, Int stride, Int valid, Int count, T* to) {
   }
 }
 
+// All `kernel` taps of kTileRows filters, or of `valid` of them, that lie `across` apart: tap t of
+// filter i goes to square[t * kTileRows + i]. `end` is that of the array.
+template <class T>
+static void pack_taps(const T* from, Int across, Int valid, Int kernel, const T* end, T* square) {
+  constexpr Int lanes = kLanes<T>;
+  if (from + (kTileRows - 1) * across + round_up(kernel, lanes) > end) {  // a load would exceed it
+    for (Int t = 0; t < kernel; ++t)
+      for (int i = 0; i < kTileRows; ++i)
+        square[t * kTileRows + i] = i < valid ? from[i * across + t] : T{0};
+    return;
+  }
+  for (Int t = 0; t < kernel; t += lanes)
+    for (int i = 0; i < kTileRows; i += kPieceRows<T>) {
+      const Int first = std::min(i, kTileRows - kPieceRows<T>);
+      transpose_pieces(from + first * across + t, across, square + t * kTileRows + first, kTileRows,
+                       valid - first);
+    }
+}
+
 // The filters per group and block of channels as panels (taps of the block, kTileRows), padded with
 // zeros. In `weight` the output channels of the pass lie `across` elements apart, its input
-// channels `along`, and a row of taps is `row` long.
+// channels `along`, and a row of taps is `row` long, `kernel` taps in all.
 template <class T>
-static void pack_filters(const Pass& p, const T* weight, Int across, Int along, Int row,
-                         Int group_stride, T* packed) {
-  const Int panels = (p.out_channels + kTileRows - 1) / kTileRows, kernel = p.y.taps * p.x.taps;
-  const Int channels = DirectPass<T>::block_channels(p);
-  const bool whole = p.x.tap_step > 0 && along == kernel;  // the taps of a block lie side by side
-  parallel_for(p.groups * panels, 1, [&](Int begin, Int end) {
-    for (Int task = begin; task < end; ++task) {
-      const Int group = task / panels, first = task % panels * kTileRows;
-      const Int valid = std::min<Int>(kTileRows, p.out_channels - first);
-      const T* from = weight + group * group_stride + first * across;
-      for (Int c = 0; c < p.in_channels; ++c, from += along) {
-        const Int block = c / channels * channels;
-        const Int depth = std::min(channels, p.in_channels - block) * kernel;
-        if (whole) {
-          pack_rows(from, across, valid, depth,
-                    packed + (group * p.in_channels + block) * kernel * panels * kTileRows +
-                        first * depth);
-          from += (depth / kernel - 1) * along;
-          c += depth / kernel - 1;
-          continue;
-        }
-        T* to = packed + (group * p.in_channels + block) * kernel * panels * kTileRows +
-                first * depth + (c - block) * kernel * kTileRows;
+struct PackFilters {
+  Pass p;
+  const T* weight;
+  Int across, along, row, kernel, group_stride;
+  T* packed;
+
+  Int taps() const { return p.y.taps * p.x.taps; }
+  Int panels() const { return (p.out_channels + kTileRows - 1) / kTileRows; }
+  Int valid(Int first) const { return std::min<Int>(kTileRows, p.out_channels - first); }
+  // Where channel c of the filters from `first` on goes, the taps of a block of channels.
+  T* place(Int group, Int first, Int c) const {
+    const Int channels = DirectPass<T>::block_channels(p), block = c / channels * channels;
+    const Int depth = std::min(channels, p.in_channels - block) * taps();
+    return packed + (group * p.in_channels + block) * taps() * panels() * kTileRows +
+           first * depth + (c - block) * taps() * kTileRows;
+  }
+
+  void run() const {
+    constexpr Int together = 8;  // panels of a task
+    const bool whole = p.x.tap_step > 0 && along == taps();  // the taps of a block lie side by side
+    const Int bundles = (panels() + together - 1) / together;
+    parallel_for(p.groups * bundles, 1, [&](Int task, Int end) {
+      for (; task < end; ++task) {
+        const Int group = task / bundles, first = task % bundles * together;
+        const Int last = std::min(first + together, panels());
+        if (whole) pack_blocks(group, first, last);
+        else pack_channels(group, first, last);
+      }
+    });
+  }
+
+  void pack_blocks(Int group, Int begin, Int end) const {
+    const Int channels = DirectPass<T>::block_channels(p);
+    for (Int first = begin * kTileRows; first < end * kTileRows; first += kTileRows)
+      for (Int c = 0; c < p.in_channels; c += channels)
+        pack_rows(weight + group * group_stride + first * across + c * along, across, valid(first),
+                  std::min(channels, p.in_channels - c) * taps(), place(group, first, c));
+  }
+
+  // One channel of many filters lies in one piece: it is read in that order.
+  void pack_channels(Int group, Int begin, Int end) const {
+    const Int size = round_up(kernel, kLanes<T>) * kTileRows;
+    T* square = static_cast<T*>(thread_scratch(static_cast<std::size_t>(size) * sizeof(T)));
+    const T* weight_end = weight + p.groups * group_stride;
+    for (Int c = 0; c < p.in_channels; ++c)
+      for (Int first = begin * kTileRows; first < end * kTileRows; first += kTileRows) {
+        pack_taps(weight + group * group_stride + first * across + c * along, across, valid(first),
+                  kernel, weight_end, square);
+        T* to = place(group, first, c);
         for (Int y = 0; y < p.y.taps; ++y)
           for (Int x = 0; x < p.x.taps; ++x, to += kTileRows) {
             const Int tap =
                 (p.y.tap_first + y * p.y.tap_step) * row + p.x.tap_first + x * p.x.tap_step;
-            for (int i = 0; i < kTileRows; ++i) to[i] = i < valid ? from[i * across + tap] : T{0};
+            std::copy_n(square + tap * kTileRows, kTileRows, to);
           }
       }
-    }
-  });
-}
+  }
+};
 
 // Outputs up to which packing a filter costs more than it saves.
 static constexpr Int kFewPixels = 256;
@@ -358,12 +402,13 @@ static constexpr Int kFewPixels = 256;
 // y of a pass; `workspace` takes the packed filters.
 template <class T>
 static void direct_forward(const Pass& p, const T* weight, Int across, Int along, Int row,
-                           Int group_stride, const T* bias, const ConvEpilogue<T>& after, T* target,
-                           T* workspace) {
+                           Int kernel, Int group_stride, const T* bias,
+                           const ConvEpilogue<T>& after, T* target, T* workspace) {
   const Int all_pixels = p.batch * p.y.out * p.x.out;
   const bool in_order = along == p.y.taps * p.x.taps && across == p.taps() && p.x.tap_step > 0;
   const bool in_rows = in_order && all_pixels <= kFewPixels;
-  if (!in_rows) pack_filters(p, weight, across, along, row, group_stride, workspace);
+  if (!in_rows)
+    PackFilters<T>{p, weight, across, along, row, kernel, group_stride, workspace}.run();
   const DirectPass<T> pass{p, in_rows ? weight : workspace, bias, target, after, in_rows};
   // Bands of up to 256 outputs, fewer if there would be less than eight.
   const Bands bands(p, 0, p.batch,

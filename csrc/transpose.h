@@ -59,8 +59,8 @@ static inline Vec<T> interleave_pieces(Vec<T> a, Vec<T> b, std::integer_sequence
 template <int kPart, class T>
 static inline void store_piece(T* to, Vec<T> row) {
 #if defined(__AVX512F__)
-  if constexpr (sizeof(T) == 4) _mm_storeu_ps(to, _mm512_extractf32x4_ps(row, kPart));
-  else _mm_storeu_pd(to, _mm512_extractf64x2_pd(row, kPart));
+  if constexpr (sizeof(T) == 4) _mm_storeu_ps(to, _mm512_maskz_extractf32x4_ps(15, row, kPart));
+  else _mm_storeu_pd(to, _mm512_maskz_extractf64x2_pd(3, row, kPart));
 #else
   std::memcpy(to, reinterpret_cast<const char*>(&row) + 16 * kPart, 16);
 #endif

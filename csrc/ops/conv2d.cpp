@@ -139,7 +139,8 @@ static void run_pass(const Conv2d& c, const Pass& p, Int across, Int along, cons
   const T* weight = static_cast<const T*>(c.weight);
   const Int group_stride = c.out_channels * c.taps();
   if (!is_narrow(p))
-    return direct_forward(p, weight, across, along, c.kernel_width, group_stride,
+    return direct_forward(p, weight, across, along, c.kernel_width,
+                          c.kernel_height * c.kernel_width, group_stride,
                           static_cast<const T*>(bias), after, static_cast<T*>(target), packed);
   narrow_forward(p, weight, across, along, c.kernel_width, group_stride,
                  static_cast<const T*>(bias), after, static_cast<T*>(target), packed);

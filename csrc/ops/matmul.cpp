@@ -243,10 +243,15 @@ static void multiply_large(const Matmul& args, const Product<T>& m) {
   }
 }
 
+// Inner elements from which on adding the lanes up is a small part of an inner product.
+template <class T>
+static constexpr Int kLongRows = 8 * kLanes<T>;
+
 // True if one of the ways of few_rows.h took it.
 template <class T>
 static bool multiply_few(const Product<T>& m) {
-  if (m.columns <= 4 && m.columns < m.rows && m.x_step == 1) {
+  const bool few_columns = m.columns <= 4 || (m.columns <= kFewRows && m.inner >= kLongRows<T>);
+  if (few_columns && m.columns < m.rows && m.x_step == 1) {
     multiply_dots(m.transposed());
     return true;
   }
