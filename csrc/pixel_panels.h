@@ -38,16 +38,56 @@ static Int find_stretches(const Int* pixel_offset, Int count, Int step, Stretch*
   return n;
 }
 
+// The taps that lie side by side in the window, as many as a vector has lanes, for pixels that lie
+// far apart: squares of both are transposed. Returns the number of taps it took, whole vectors.
+template <class T>
+static Int pack_spread_taps(const T* inputs, const Int* tap_offset, Int taps, Int step,
+                            const Stretch& stretch, T* panel) {
+  constexpr Int lanes = kLanes<T>, size = kPieceRows<T>;
+  if (stretch.length < size || taps < lanes || tap_offset[lanes - 1] - tap_offset[0] != lanes - 1)
+    return 0;
+  for (Int i = 0; i < stretch.length; i += size) {
+    const Int first = std::min(i, stretch.length - size);
+    transpose_pieces(inputs + tap_offset[0] + stretch.offset + first * step, step,
+                     panel + stretch.place + first, kTileColumns<T>, size);
+  }
+  return lanes;
+}
+
+// pack_patches for pixels that lie more than two apart.
+template <class T>
+static void pack_spread_patches(const Window<T>& window, Int taps, const Stretch* begin,
+                                const Stretch* end, T* panel) {
+  constexpr Int width = kTileColumns<T>;
+  const Int step = window.x.out_step;
+  for (const Stretch* s = begin; s < end; ++s)
+    for (Int t = 0; t < taps;) {
+      const Int* offset = window.tap_offset + t;
+      if (const Int done =
+              pack_spread_taps(window.data, offset, taps - t, step, *s, panel + t * width)) {
+        t += done;
+        continue;
+      }
+      const T* from = window.data + offset[0] + s->offset;
+      for (Int i = 0; i < s->length; ++i) panel[t * width + s->place + i] = from[i * step];
+      ++t;
+    }
+}
+
 // Copies the patches of `pixels` pixels from `first` on to a panel: tap t of the panel's pixel i
 // goes to [t * kTileColumns + i]. A stretch is copied in whole vectors; what is too much is
 // overwritten by the next one.
 template <class T>
 static void pack_patches(const Window<T>& window, Int taps, Int first, Int pixels, T* panel) {
   constexpr Int width = kTileColumns<T>, lanes = kLanes<T>;
+  // What was left there may be numbers below the normal ones, which cost some processors more than
+  // a hundred cycles each.
+  if (pixels < width) std::fill_n(panel, taps * width, T{0});
   Stretch stretches[kTileColumns<T>];
   const Int step = window.x.out_step;
   const Stretch* end =
       stretches + find_stretches(window.pixel_offset + first, pixels, step, stretches);
+  if (step > 2) return pack_spread_patches(window, taps, stretches, end, panel);
   for (Int t = 0; t < taps; ++t, panel += width) {
     const T* inputs = window.data + window.tap_offset[t];
     for (const Stretch* s = stretches; s < end; ++s) {
@@ -55,11 +95,9 @@ static void pack_patches(const Window<T>& window, Int taps, Int first, Int pixel
       T* to = panel + s->place;
       if (step == 1)
         for (Int i = 0; i < s->length; i += lanes) store(to + i, load(from + i));
-      else if (step == 2)
+      else
         for (Int i = 0; i < s->length; i += lanes)
           store(to + i, every_other(load(from + 2 * i), load(from + 2 * i + lanes)));
-      else
-        for (Int i = 0; i < s->length; ++i) to[i] = from[i * step];
     }
   }
 }

@@ -257,6 +257,7 @@ struct WinogradForward {
                     [&](const Pixels<const float>& tile, float* to) {
                       scheme.transform_input(tile, to, input_matrix());
                     });
+    clear_behind(chunk.tiles(), inputs);
     bool valid = true;
     for (Int panel = first_panel; panel < end_panel; ++panel) {
       const Int vectors = panel_vectors(panel * 2, blocks);
@@ -272,6 +273,14 @@ struct WinogradForward {
       }
     }
     return valid;
+  }
+
+  // Tiles of the micro-kernel also read the rows behind the last tile of outputs. What was left there
+  // may be numbers below the normal ones, which cost some processors more than a hundred cycles each.
+  void clear_behind(Int count, float* inputs) const {
+    const Int rows = round_up(count, kTileRows) - count;
+    for (int u = 0; u < scheme.inputs(); ++u)
+      std::fill_n(inputs + u * input_matrix() + count * p.in_channels, rows * p.in_channels, 0.0f);
   }
 
   void multiply(const Chunk& chunk, Int vectors, const float* inputs, const float* filter,
