@@ -225,6 +225,30 @@ py::tuple linear_grad_weight(const Tensor& grad, const Tensor& x) {
   return py::make_tuple(weight, sums);
 }
 
+// linear with a kernel (in, out).
+Tensor dense(const Tensor& x, const Tensor& kernel, const std::optional<Tensor>& bias,
+             const std::string& activation) {
+  TILEGRAD_CHECK(kernel.ndim() == 2, runtime,
+                 "linear: argument 'weight': expected 2 dimensions, got shape ",
+                 kernel.shape.str());
+  return linear(x, transpose(kernel, 0, 1), bias, activation, std::nullopt);
+}
+
+// The gradients of x and kernel of `dense` that are wanted, else None: grad @ kernel^T and
+// x^T @ grad, from grad (n, out) and x (n, in) in float32 or float64.
+py::tuple dense_gradients(const Tensor& grad, const Tensor& x, const Tensor& kernel, bool wants_x,
+                          bool wants_kernel) {
+  check_operands("dense_gradients", grad, x);
+  check_operands("dense_gradients", grad, kernel);
+  TILEGRAD_CHECK(grad.ndim() == 2 && x.ndim() == 2 && kernel.ndim() == 2, runtime,
+                 "dense_gradients: expected matrices, got shapes ", grad.shape.str(), ", ",
+                 x.shape.str(), " and ", kernel.shape.str());
+  std::optional<Tensor> of_x, of_kernel;
+  if (wants_x) of_x = multiply_matrices("linear", grad, transpose(kernel, 0, 1));
+  if (wants_kernel) of_kernel = multiply_matrices("linear", transpose(x, 0, 1), grad);
+  return py::make_tuple(of_x, of_kernel);
+}
+
 }  // namespace
 
 void bind_matmul(py::module_& module) {
@@ -234,8 +258,12 @@ void bind_matmul(py::module_& module) {
   module.def("linear", &linear, py::arg("input"), py::arg("weight"), py::arg("bias"),
              py::arg("activation") = "none", py::arg("residual") = std::nullopt);
   module.def("addmm", &add_product, py::arg("input"), py::arg("mat1"), py::arg("mat2"));
+  module.def("dense", &dense, py::arg("input"), py::arg("kernel"), py::arg("bias"),
+             py::arg("activation") = "none");
+  module.def("dense_gradients", &dense_gradients, py::arg("grad"), py::arg("input"),
+             py::arg("kernel"), py::arg("wants_input"), py::arg("wants_kernel"));
   module.def("linear_grad_weight", &linear_grad_weight, py::arg("grad"), py::arg("input"));
-  takes_halves({"matmul", "linear"});
+  takes_halves({"matmul", "linear", "dense"});
 }
 
 }  // namespace tilegrad

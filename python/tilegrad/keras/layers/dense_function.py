@@ -20,7 +20,7 @@ def dense(input: Any, kernel: Any, bias: Any) -> Any:
     """``input @ kernel + bias``: (..., n) by (n, units). Errors are those of ``linear``."""
     if _autocast.enabled and _autocast.is_on():
         return linear(input, kernel.t(), bias)
-    output = _C.linear(input, kernel.detach().t(), bias)
+    output = _C.dense(input, kernel, bias)
     if needs_grad(input, kernel, bias):
         record(output, dense_backward, (input, kernel, bias), (input, kernel))
     return output
@@ -30,23 +30,10 @@ def dense_relu(input: Any, kernel: Any, bias: Any) -> Any:
     """The same, negative results being zero, in one pass."""
     if _autocast.enabled and _autocast.is_on():
         return linear_relu(input, kernel.t(), bias)
-    output = _C.linear(input, kernel.detach().t(), bias, "relu")
+    output = _C.dense(input, kernel, bias, "relu")
     if needs_grad(input, kernel, bias):
         record(output, dense_relu_backward, (input, kernel, bias), (input, kernel, output))
     return output
-
-
-# Up to so many units, the gradient of the transposed kernel and its copy cost less.
-_FEW_UNITS = 16
-
-
-def _grad_kernel_bias(input: Any, grad: Any, biased: bool) -> tuple[Any, Any]:
-    """The gradients of kernel and bias; (rows, n) and (rows, units) to (n, units) and (units)."""
-    fused = not (needs_grad(grad, input) or grad.dtype is _C.bfloat16)
-    if fused and grad.shape[1] <= _FEW_UNITS and grad.numel() and input.numel():
-        grad_kernel, grad_bias = _C.linear_grad_weight(grad, input)
-        return grad_kernel.t().contiguous(), grad_bias
-    return matmul(input.t(), grad), grad.sum(0) if biased else None
 
 
 def dense_backward(node: Any, grad: Any) -> tuple:
@@ -59,16 +46,36 @@ def dense_relu_backward(node: Any, grad: Any) -> tuple:
 
 
 def _gradients(node: Any, grad: Any, input: Any, kernel: Any) -> tuple:
-    shape, grad_input = input.shape, None
+    shape = input.shape
     if grad.ndim != 2:  # the products see one batch of rows
         grad = grad.reshape(-1, kernel.shape[1])
         input = input.reshape(-1, kernel.shape[0])
-    if node.needs(0):
-        grad_input = matmul(grad, kernel.t())
-        grad_input = grad_input if len(shape) == 2 else grad_input.reshape(shape)
-    grad_kernel = grad_bias = None
-    if node.needs(1):
-        grad_kernel, grad_bias = _grad_kernel_bias(input, grad, node.needs(2))
-    elif node.needs(2):
+    grad_input, grad_kernel, grad_bias = _products(node, grad, input, kernel)
+    if grad_input is not None and len(shape) != 2:
+        grad_input = grad_input.reshape(shape)
+    if grad_bias is None and node.needs(2):
         grad_bias = grad.sum(0)
     return grad_input, grad_kernel, grad_bias
+
+
+# Up to so many units, the gradient of the transposed kernel and its copy cost less.
+_FEW_UNITS = 16
+
+
+def _products(node: Any, grad: Any, input: Any, kernel: Any) -> tuple:
+    """The gradients of input, kernel and, where it comes for nothing, bias: (rows, n) and
+    (rows, units) to (rows, n), (n, units) and (units)."""
+    if needs_grad(grad, input, kernel) or grad.dtype not in (_C.float32, _C.float64):
+        return (
+            matmul(grad, kernel.t()) if node.needs(0) else None,
+            matmul(input.t(), grad) if node.needs(1) else None,
+            None,
+        )
+    few = node.needs(1) and grad.shape[1] <= _FEW_UNITS and grad.numel() and input.numel()
+    grad_input, grad_kernel = _C.dense_gradients(
+        grad, input, kernel, node.needs(0), node.needs(1) and not few
+    )
+    if not few:
+        return grad_input, grad_kernel, None
+    grad_kernel, grad_bias = _C.linear_grad_weight(grad, input)
+    return grad_input, grad_kernel.t().contiguous(), grad_bias if node.needs(2) else None

@@ -94,6 +94,7 @@ class Optimizer(StatelessOptimizer):
         self._state: dict[Any, dict[str, Any]] = {}
         self._trainable_variables: list[Any] = []
         self._indices: dict[int, int] = {}
+        self._known: tuple | None = None  # the variables of the last step, all of them known
         self._accumulated: list[Any] | None = None
         self._averages: list[Any] | None = None
         self._not_decayed: tuple[set[int], str | None] = (set(), None)
@@ -263,9 +264,14 @@ class Optimizer(StatelessOptimizer):
                 f"apply: expected one gradient per variable, got {len(grads)} gradients and "
                 f"{len(variables)} variables"
             )
-        self._check_known(variables)
-        if any(g is None for g in grads):
-            grads, variables = _with_gradients(grads, variables)
+        if self._known is None or trainable_variables is not self._known:
+            self._check_known(variables)
+            # Only a tuple stays what it is until the next step.
+            self._known = trainable_variables if type(trainable_variables) is tuple else None
+        for gradient in grads:
+            if gradient is None:
+                grads, variables = _with_gradients(grads, variables)
+                break
         with tg.no_grad():
             self._apply(grads, variables)
         self._steps += 1

@@ -256,7 +256,7 @@ class Trainer(Evaluator):
         self._loss_tracker.add(loss, batch)
         trained = self.__dict__["_trained"]
         if trained is None:
-            trained = self.trainable_weights
+            trained = tuple(self.trainable_weights)
             self.__dict__["_trained"] = trained
         for weight_ in trained:
             weight_._grad = None
