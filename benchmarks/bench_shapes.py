@@ -1,6 +1,7 @@
 """Other shapes than the suite's beside PyTorch, one thread pinned, a short time for each.
 
-Measures like ``suite.py``; writes ``docs/shapes.md``, with the losses named first.
+Measures like ``suite.py``; writes ``docs/shapes-amd-avx2.md``, or the like for another processor,
+with the losses named first.
 """
 
 from __future__ import annotations
@@ -15,18 +16,18 @@ from pathlib import Path
 from report import Result, duration
 
 SECONDS = 0.3  # per case
-PAGE = Path(__file__).parent.parent / "docs" / "shapes.md"
+DOCS = Path(__file__).parent.parent / "docs"
 
 
-def markdown(found: dict[str, list[Result]], conditions: str) -> str:
-    """The page: how often we are ahead, the losses, then a table per kind."""
-    results = [r for kind in found.values() for r in kind if r.ratio is not None]
+def markdown(found: dict[str, list[Result]], kind: str, conditions: str) -> str:
+    """The page: how often we are ahead, the losses, then a table per group."""
+    results = [r for group in found.values() for r in group if r.ratio is not None]
     losses = sorted((r for r in results if r.ratio < 1), key=lambda r: r.ratio)
     mean = math.exp(sum(math.log(r.ratio) for r in results) / max(1, len(results)))
     lines = [
         "# Other shapes beside PyTorch",
         "",
-        "Written by `make bench`, like [kernels-avx2.md](kernels-avx2.md), with shorter runs:",
+        f"Written by `make bench`, like [kernels-{kind}.md](kernels-{kind}.md), with shorter runs:",
         "small, odd, uneven and deep shapes of the same kinds. The ratio is the better PyTorch",
         "time (default layout or channels-last) divided by ours: below 1 we are slower, and what",
         "stops us there is in [limits.md](limits.md).",
@@ -39,8 +40,8 @@ def markdown(found: dict[str, list[Result]], conditions: str) -> str:
     ]
     if losses:
         lines += ["Slower: " + "; ".join(f"{r.name} ({r.ratio:.2f})" for r in losses) + ".", ""]
-    for kind, cases in found.items():
-        lines += [f"## {kind}", "", "| case | tilegrad | PyTorch | channels-last | ratio |"]
+    for group, cases in found.items():
+        lines += [f"## {group}", "", "| case | tilegrad | PyTorch | channels-last | ratio |"]
         lines.append("|---|---|---|---|---|")
         lines += [_row(r) for r in cases]
         lines.append("")
@@ -60,7 +61,7 @@ def main() -> None:
     parser.add_argument("--only", help="cases whose name contains this; writes no file")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="for each case")
     arguments = parser.parse_args()
-    from machine import Machine, pin_to_one, processor
+    from machine import Machine, kind, pin_to_one, processor
 
     pin_to_one()
     import time
@@ -75,20 +76,20 @@ def main() -> None:
     torch.set_num_threads(1)
     machine = Machine(time.process_time)
     found: dict[str, list[Result]] = {}
-    for kind, cases in all_shapes().items():
+    for group, cases in all_shapes().items():
         chosen = [case for case in cases if not arguments.only or arguments.only in case.name]
         for case in chosen:
-            found.setdefault(kind, []).append(measure(case, machine, arguments.seconds))
-            print(found[kind][-1].line(), file=sys.stderr, flush=True)
+            found.setdefault(group, []).append(measure(case, machine, arguments.seconds))
+            print(found[group][-1].line(), file=sys.stderr, flush=True)
     today = datetime.date.today().isoformat()
     conditions = (
         f"{processor()} ({platform.system()}), {tg.config()['isa']}, PyTorch {torch.__version__}, "
         f"Python {platform.python_version()}, one thread, {today}."
     )
-    text = markdown(found, conditions)
+    text = markdown(found, kind(), conditions)
     print(text)
     if not arguments.only:
-        PAGE.write_text(text)
+        (DOCS / f"shapes-{kind()}.md").write_text(text)
 
 
 if __name__ == "__main__":

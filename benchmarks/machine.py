@@ -51,6 +51,15 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def kind() -> str:
+    """The processor's maker and the instruction set in use, as pages are named: ``amd-avx2``."""
+    makers = {"AuthenticAMD": "amd", "GenuineIntel": "intel"}
+    info = Path("/proc/cpuinfo")
+    text = info.read_text() if info.exists() else ""
+    maker = next((name for vendor, name in makers.items() if vendor in text), platform.machine())
+    return f"{maker}-{tg.config()['isa']}"
+
+
 def pin_to_one() -> None:
     """Keeps this process on one of its processors, where the system can."""
     if hasattr(os, "sched_setaffinity"):

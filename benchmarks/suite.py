@@ -3,7 +3,7 @@
 Each run is a process of its own. In it a case's programs (ours, PyTorch's, for images PyTorch's
 with channels-last) take turns in rounds; times are medians over rounds, the ratio is the median
 over rounds of the better PyTorch time divided by ours: above 1 we are faster. Writes
-``docs/kernels-avx2.md`` and ``.png``, named after the instruction set that ran; a case that we
+``docs/kernels-amd-avx2.md`` and ``.png``, named after processor and instruction set; a case that we
 cannot run yet says so.
 """
 
@@ -138,7 +138,9 @@ def main() -> None:
     text = markdown(runs, peak_memory() if whole else None)
     print(text)
     if whole:
-        name = f"kernels-{runs[counts[0]]['isa']}"
+        from machine import kind
+
+        name = f"kernels-{kind()}"
         (DOCS / f"{name}.md").write_text(text)
         plot(runs, DOCS / f"{name}.png")
     return None
