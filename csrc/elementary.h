@@ -6,6 +6,7 @@
 
 #include <bit>
 #include <cmath>
+#include <concepts>
 #include <cstdint>
 
 // A loop is vectorized only if everything that it calls is inlined, which the compiler would give
@@ -22,8 +23,31 @@ TILEGRAD_INLINE T polynomial(T x, T first, Rest... rest) {
   else return polynomial(x, rest...) * x + first;
 }
 
-// 2^n for -126 <= n <= 127, by writing the exponent bits.
-TILEGRAD_INLINE float power_of_two(std::int32_t n) { return std::bit_cast<float>((n + 127) << 23); }
+// y * 2^n, rounded once, given 1.5 * 2^23 + 254 + n (in float64 1.5 * 2^52 + 2046 + n), whose
+// lowest bits are n plus twice the bias of exponents: their two halves are the exponents of two
+// factors, since 2^n itself may lie outside the normal numbers. (The shifts need not keep a sign,
+// which not every instruction set can for 64 bits.)
+TILEGRAD_INLINE float times_power(float y, float shifted) {
+  const std::uint32_t bits = std::bit_cast<std::uint32_t>(shifted);
+  const std::uint32_t half = bits << 22 & 0x7f800000u;
+  return y * std::bit_cast<float>(half) * std::bit_cast<float>((bits << 23) - half);
+}
+TILEGRAD_INLINE double times_power(double y, double shifted) {
+  const std::uint64_t bits = std::bit_cast<std::uint64_t>(shifted);
+  const std::uint64_t half = bits << 51 & 0x7ff0000000000000u;
+  return y * std::bit_cast<double>(half) * std::bit_cast<double>((bits << 52) - half);
+}
+
+// exp(r) = 1 + r + r^2 * tail for |r| <= ln(2) / 2: with fused multiply-adds two of them are exact
+// enough; without, r is kept from being multiplied. V: T, or registers of it.
+template <class T, class V>
+TILEGRAD_INLINE V exponential_from(V r, V tail) {
+#if defined(__FMA__) || defined(__aarch64__)
+  return (tail * r + T{1}) * r + T{1};
+#else
+  return tail * (r * r) + r + T{1};
+#endif
+}
 
 // exp(x) = 2^n * exp(r) with n = round(x / ln 2) and |r| <= ln(2) / 2. Within 1 ulp; overflows to
 // inf, underflows through the denormals to 0, keeps NaN.
@@ -31,45 +55,32 @@ TILEGRAD_INLINE float exponential(float x) {
   constexpr float kLog2E = 1.44269504f;
   constexpr float kLn2High = 0.693359375f;  // few bits: n * kLn2High is exact
   constexpr float kLn2Low = -2.12194440e-4f;
-  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it leaves the integer in the low bits
-  x = x < -104.0f ? -104.0f : x;         // beyond these the result is 0 and inf; NaN passes both
+  constexpr float kRound = 12582912.0f + 254.0f;  // 1.5 * 2^23: adding it leaves an integer
+  x = x < -104.0f ? -104.0f : x;  // beyond these the result is 0 and inf; NaN passes both
   x = x > 89.0f ? 89.0f : x;
   const float shifted = x * kLog2E + kRound;
   const float whole = shifted - kRound;
   const float r = (x - whole * kLn2High) - whole * kLn2Low;
   // The polynomial approximates (exp(r) - 1 - r) / r^2.
-  const float y = polynomial(r, 4.999999345e-01f, 1.666652065e-01f, 4.166838789e-02f,
-                             8.368715219e-03f, 1.381460184e-03f) *
-                      (r * r) +
-                  r + 1.0f;
-  const std::int32_t n = std::bit_cast<std::int32_t>(shifted) - std::bit_cast<std::int32_t>(kRound);
-  const std::int32_t half = n >> 1;  // two steps: 2^n itself may lie outside the normal numbers
-  return y * power_of_two(half) * power_of_two(n - half);
+  const float tail = polynomial(r, 4.999999345e-01f, 1.666652065e-01f, 4.166838789e-02f,
+                                8.368715219e-03f, 1.381460184e-03f);
+  return times_power(exponential_from<float>(r, tail), shifted);
 }
 
-TILEGRAD_INLINE double power_of_two(std::int64_t n) {
-  return std::bit_cast<double>((n + 1023) << 52);
-}
-
-// The same in float64, with the series of exp to 1 / 13!. Within 1 ulp.
+// The same in float64. Within 1 ulp.
 TILEGRAD_INLINE double exponential(double x) {
   constexpr double kLog2E = 1.44269504088896341;
   constexpr double kLn2High = 0x1.62e42feep-1, kLn2Low = 0x1.a39ef35793c76p-33;
-  constexpr double kRound = 0x1.8p52;
+  constexpr double kRound = 0x1.8p52 + 2046;
   x = x < -746.0 ? -746.0 : x;
   x = x > 710.0 ? 710.0 : x;
   const double shifted = x * kLog2E + kRound, whole = shifted - kRound;
   const double r = (x - whole * kLn2High) - whole * kLn2Low;
-  const double y =
-      polynomial(r, 1 / 2.0, 1 / 6.0, 1 / 24.0, 1 / 120.0, 1 / 720.0, 1 / 5040.0, 1 / 40320.0,
-                 1 / 362880.0, 1 / 3628800.0, 1 / 39916800.0, 1 / 479001600.0, 1 / 6227020800.0) *
-          (r * r) +
-      r + 1.0;
-  // Half of n by rounding: not every instruction set shifts 64-bit integers with their sign.
-  constexpr std::int64_t kRoundBits = std::bit_cast<std::int64_t>(kRound);
-  const auto integer = [](double y) { return std::bit_cast<std::int64_t>(y) - kRoundBits; };
-  const std::int64_t n = integer(shifted), half = integer(whole * 0.5 + kRound);
-  return y * power_of_two(half) * power_of_two(n - half);
+  const double tail = polynomial(
+      r, 0.5000000000000001, 0.16666666666666669, 0.04166666666662399, 0.008333333333330051,
+      0.0013888888917281794, 0.00019841269863105968, 2.480152119021773e-05, 2.7557268378684192e-06,
+      2.7620138719733994e-07, 2.5100424157005067e-08);
+  return times_power(exponential_from<double>(r, tail), shifted);
 }
 
 // condition ? x : other, of values that are both computed: written with bits, since for the plain
@@ -80,7 +91,7 @@ TILEGRAD_INLINE float choose(bool condition, float x, float other) {
                               (std::bit_cast<std::int32_t>(other) & ~mask));
 }
 
-template <class T>
+template <std::floating_point T>
 TILEGRAD_INLINE T logistic(T x) {
   return T{1} / (T{1} + exponential(-x));
 }

@@ -4,29 +4,29 @@
 // Hendrycks and Gimpel, "Gaussian Error Linear Units" (2016).
 #pragma once
 
-#include "row_sums.h"
+#include <array>
+
+#include "register_functions.h"
 #include "wide.h"
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
 #if defined(__AVX512F__)
 
-// One instruction each; the second argument where one is NaN. (The plain intrinsics start from an
-// undefined register, of which GCC 12 warns.)
-TILEGRAD_INLINE Vec<float> larger(Vec<float> a, Vec<float> b) {
-  return _mm512_maskz_max_ps(0xffff, a, b);
-}
-TILEGRAD_INLINE Vec<float> smaller(Vec<float> a, Vec<float> b) {
-  return _mm512_maskz_min_ps(0xffff, a, b);
-}
-
 // Where a register holds a table of 16 numbers, short polynomials from tables replace long ones.
 
-alignas(64) static constexpr float kSixteenthPowers[16] = {
-    1.000000000e+00f, 1.044273734e+00f, 1.090507746e+00f, 1.138788581e+00f,
-    1.189207077e+00f, 1.241857767e+00f, 1.296839595e+00f, 1.354255557e+00f,
-    1.414213538e+00f, 1.476826191e+00f, 1.542210817e+00f, 1.610490322e+00f,
-    1.681792855e+00f, 1.756252170e+00f, 1.834008098e+00f, 1.915206552e+00f};  // 2^(k / 16)
+// The bits of 2^(k / 16), less k where k / 16 of the exponent would stand: what adding sixteenths
+// to an exponent leaves in the fraction is taken off.
+alignas(64) static constexpr auto kSixteenthPowers = [] {
+  constexpr float kPowers[16] = {
+      1.000000000e+00f, 1.044273734e+00f, 1.090507746e+00f, 1.138788581e+00f,
+      1.189207077e+00f, 1.241857767e+00f, 1.296839595e+00f, 1.354255557e+00f,
+      1.414213538e+00f, 1.476826191e+00f, 1.542210817e+00f, 1.610490322e+00f,
+      1.681792855e+00f, 1.756252170e+00f, 1.834008098e+00f, 1.915206552e+00f};
+  std::array<std::int32_t, 16> bits{};
+  for (int k = 0; k < 16; ++k) bits[k] = std::bit_cast<std::int32_t>(kPowers[k]) - (k << 19);
+  return bits;
+}();
 
 // P(X > z) / bell(z) between the places z = 0, 1/4, ..., 2, 5/2, ..., 6: the coefficients of one
 // polynomial per interval, in powers of the distance from its left end.
@@ -59,12 +59,12 @@ TILEGRAD_INLINE Vec<float> bell(Vec<float> x) {
   Vec<float> z = x * x * -0.721347520f;
   z = larger(splat(-127.0f), z);
   const Vec<float> shifted = z + kRound, r = z - (shifted - kRound);
-  const VecInt<float> sixteenths =
-      std::bit_cast<VecInt<float>>(shifted) - std::bit_cast<std::int32_t>(kRound);
   const Vec<float> rest = ((r * 0.055505227f + 0.24023215f) * r + 0.6931472f) * r;
-  const auto power = std::bit_cast<VecInt<float>>(
-      __builtin_shuffle(load(kSixteenthPowers), sixteenths));  // by the low four bits
-  const auto scale = std::bit_cast<Vec<float>>(power + ((sixteenths >> 4) << 23));
+  const auto sixteenths = std::bit_cast<VecInt<float>>(shifted);
+  VecInt<float> powers;
+  std::memcpy(&powers, kSixteenthPowers.data(), sizeof(powers));
+  const auto scale = std::bit_cast<Vec<float>>(  // shuffled by the low four bits
+      __builtin_shuffle(powers, sixteenths) + (sixteenths << 19));
   return scale * rest + scale;
 }
 
@@ -84,9 +84,6 @@ TILEGRAD_INLINE Vec<float> normal_tail(Vec<float> z, Vec<float> bell) {
 }
 
 #else
-
-TILEGRAD_INLINE Vec<float> larger(Vec<float> a, Vec<float> b) { return a > b ? a : b; }
-TILEGRAD_INLINE Vec<float> smaller(Vec<float> a, Vec<float> b) { return a < b ? a : b; }
 
 // exp(-x^2 / 2), without what a general exponential spends on overflow and denormals: 0 below
 // 2^-126.
@@ -119,10 +116,6 @@ TILEGRAD_INLINE Vec<float> normal_tail(Vec<float> z, Vec<float> bell) {
 }
 
 #endif
-
-TILEGRAD_INLINE Vec<float> magnitude_of(Vec<float> x) {
-  return std::bit_cast<Vec<float>>(std::bit_cast<VecInt<float>>(x) & 0x7fffffff);
-}
 
 // x * P(X <= x) = max(x, 0) - |x| * P(X > |x|): accurate on the left, too, where the result is
 // small. NaN for minus infinity (its product with 0), as in PyTorch; plus infinity, whose tail

@@ -1,61 +1,89 @@
-// One row of one step of a recurrent layer: loops over the units, which the compiler vectorizes.
-// Included once per instruction set.
+// One row of one step of a recurrent layer: loops over the units, in registers where
+// register_functions.h has the functions for them, else vectorized by the compiler. Included once
+// per instruction set.
 #pragma once
 
-#include "elementary.h"
 #include "gemm.h"
+#include "softmax_row.h"
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
+
+// Places in rows: at(row) reads what stands there, at.put(row, value) writes it.
+template <class T>
+struct OneUnit {
+  Int j;
+  T operator()(const T* row) const { return row[j]; }
+  void put(T* row, T value) const { row[j] = value; }
+};
+template <class T>
+struct WholeUnits : Whole<T> {
+  void put(T* row, Vec<T> value) const { store(row + this->begin, value); }
+};
+template <class T>
+struct PartOfUnits : Part<T> {
+  void put(T* row, Vec<T> value) const { store_part(row + this->begin, value, this->count); }
+};
+
+// compute(at) for all units of a row.
+template <class T, class Compute>
+TILEGRAD_INLINE void for_each_unit(Int hidden, const Compute& compute) {
+  constexpr auto kTanh = [](auto x) TILEGRAD_RETURNS(hyperbolic_tangent(x));
+  if constexpr (std::is_invocable_v<decltype(kTanh), Vec<T>>) {
+    Int j = 0;
+    for (; j + kLanes<T> <= hidden; j += kLanes<T>) compute(WholeUnits<T>{{j}});
+    if (j < hidden) compute(PartOfUnits<T>{{j, hidden - j}});
+  } else {
+#pragma GCC ivdep
+    for (Int j = 0; j < hidden; ++j) compute(OneUnit<T>{j});
+  }
+}
 
 // gates: in the sums, out the activations.
 template <class T>
 [[gnu::noinline]] static void lstm_row(Int hidden, const T* bias, const T* c_previous, T* gates,
                                        T* c, T* h) {
-#pragma GCC ivdep
-  for (Int j = 0; j < hidden; ++j) {
-    const T input = logistic(gates[j] + bias[j]);
-    const T forget = logistic(gates[j + hidden] + bias[j + hidden]);
-    const T cell = hyperbolic_tangent(gates[j + 2 * hidden] + bias[j + 2 * hidden]);
-    const T output = logistic(gates[j + 3 * hidden] + bias[j + 3 * hidden]);
-    const T state = forget * c_previous[j] + input * cell;
-    gates[j] = input;
-    gates[j + hidden] = forget;
-    gates[j + 2 * hidden] = cell;
-    gates[j + 3 * hidden] = output;
-    c[j] = state;
-    h[j] = output * hyperbolic_tangent(state);
-  }
+  for_each_unit<T>(hidden, [=](auto at) {
+    const auto input = logistic(at(gates) + at(bias));
+    const auto forget = logistic(at(gates + hidden) + at(bias + hidden));
+    const auto cell = hyperbolic_tangent(at(gates + 2 * hidden) + at(bias + 2 * hidden));
+    const auto output = logistic(at(gates + 3 * hidden) + at(bias + 3 * hidden));
+    const auto state = forget * at(c_previous) + input * cell;
+    at.put(gates, input);
+    at.put(gates + hidden, forget);
+    at.put(gates + 2 * hidden, cell);
+    at.put(gates + 3 * hidden, output);
+    at.put(c, state);
+    at.put(h, output * hyperbolic_tangent(state));
+  });
 }
 
 // h = output gate * tanh(c), as lstm_row computed it.
 template <class T>
 [[gnu::noinline]] static void lstm_output_row(Int hidden, const T* gates, const T* c, T* h) {
-#pragma GCC ivdep
-  for (Int j = 0; j < hidden; ++j) h[j] = gates[j + 3 * hidden] * hyperbolic_tangent(c[j]);
+  for_each_unit<T>(hidden,
+                   [=](auto at) { at.put(h, at(gates + 3 * hidden) * hyperbolic_tangent(at(c))); });
 }
 
 // candidate: in the recurrent product of the new gate, out the same with its bias.
 template <class T>
 [[gnu::noinline]] static void gru_row(Int hidden, const T* bias, const T* h_previous, T* gates,
                                       T* candidate, T* h) {
-#pragma GCC ivdep
-  for (Int j = 0; j < hidden; ++j) {
-    const T reset = logistic(gates[j] + bias[j]);
-    const T update = logistic(gates[j + hidden] + bias[j + hidden]);
-    const T recurrent = candidate[j] + bias[j + 2 * hidden];
-    const T fresh = hyperbolic_tangent(gates[j + 2 * hidden] + reset * recurrent);
-    gates[j] = reset;
-    gates[j + hidden] = update;
-    gates[j + 2 * hidden] = fresh;
-    candidate[j] = recurrent;
-    h[j] = fresh + update * (h_previous[j] - fresh);
-  }
+  for_each_unit<T>(hidden, [=](auto at) {
+    const auto reset = logistic(at(gates) + at(bias));
+    const auto update = logistic(at(gates + hidden) + at(bias + hidden));
+    const auto recurrent = at(candidate) + at(bias + 2 * hidden);
+    const auto fresh = hyperbolic_tangent(at(gates + 2 * hidden) + reset * recurrent);
+    at.put(gates, reset);
+    at.put(gates + hidden, update);
+    at.put(gates + 2 * hidden, fresh);
+    at.put(candidate, recurrent);
+    at.put(h, fresh + update * (at(h_previous) - fresh));
+  });
 }
 
 template <class T>
 [[gnu::noinline]] static void rnn_tanh_row(Int hidden, const T* bias, T* h) {
-#pragma GCC ivdep
-  for (Int j = 0; j < hidden; ++j) h[j] = hyperbolic_tangent(h[j] + bias[j]);
+  for_each_unit<T>(hidden, [=](auto at) { at.put(h, hyperbolic_tangent(at(h) + at(bias))); });
 }
 
 template <class T>
@@ -72,18 +100,16 @@ template <class T>
 [[gnu::noinline]] static void lstm_backward_row(Int hidden, const T* gates, const T* c,
                                                 const T* c_previous, const T* grad_h, T* grad_c,
                                                 T* grad_gates) {
-#pragma GCC ivdep
-  for (Int j = 0; j < hidden; ++j) {
-    const T input = gates[j], forget = gates[j + hidden], cell = gates[j + 2 * hidden],
-            output = gates[j + 3 * hidden];
-    const T squashed = hyperbolic_tangent(c[j]);
-    const T grad = grad_c[j] + grad_h[j] * output * (T{1} - squashed * squashed);
-    grad_gates[j] = grad * cell * input * (T{1} - input);
-    grad_gates[j + hidden] = grad * c_previous[j] * forget * (T{1} - forget);
-    grad_gates[j + 2 * hidden] = grad * input * (T{1} - cell * cell);
-    grad_gates[j + 3 * hidden] = grad_h[j] * squashed * output * (T{1} - output);
-    grad_c[j] = grad * forget;
-  }
+  for_each_unit<T>(hidden, [=](auto at) {
+    const auto input = at(gates), forget = at(gates + hidden), cell = at(gates + 2 * hidden),
+               output = at(gates + 3 * hidden), squashed = hyperbolic_tangent(at(c));
+    const auto grad = at(grad_c) + at(grad_h) * output * (T{1} - squashed * squashed);
+    at.put(grad_gates, grad * cell * input * (T{1} - input));
+    at.put(grad_gates + hidden, grad * at(c_previous) * forget * (T{1} - forget));
+    at.put(grad_gates + 2 * hidden, grad * input * (T{1} - cell * cell));
+    at.put(grad_gates + 3 * hidden, at(grad_h) * squashed * output * (T{1} - output));
+    at.put(grad_c, grad * forget);
+  });
 }
 
 // grad_h: in the gradient of h, out the part of h_previous's that skips the product.

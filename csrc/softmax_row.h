@@ -7,7 +7,7 @@
 #include <bit>
 #include <limits>
 
-#include "row_sums.h"
+#include "register_functions.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -18,52 +18,13 @@ namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 template <class T>
 static constexpr T kMinusInfinity = -std::numeric_limits<T>::infinity();
 
-// (exp(r) - 1 - r) / r^2 for |r| <= ln(2) / 2.
-TILEGRAD_INLINE Vec<float> exponential_tail(Vec<float> r) {
-  Vec<float> y = r * 1.381460184e-03f + 8.368715219e-03f;
-  y = y * r + 4.166838789e-02f;
-  y = y * r + 1.666652065e-01f;
-  return y * r + 4.999999345e-01f;
-}
-TILEGRAD_INLINE Vec<double> exponential_tail(Vec<double> r) {  // the series: 1 / n! from the 13th
-  constexpr double kFactorials[] = {479001600., 39916800., 3628800., 362880., 40320., 5040.,
-                                    720.,       120.,      24.,      6.,      2.};
-  Vec<double> y = splat(1.0 / 6227020800.);
-#pragma GCC unroll 11
-  for (double factorial : kFactorials) y = y * r + 1.0 / factorial;
-  return y;
-}
-
-template <class T>
-struct ExponentialParts;
-template <>
-struct ExponentialParts<float> {
-  static constexpr float kLeast = -87.0f, kRound = 12582912.0f;  // 1.5 * 2^23
-  static constexpr float kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f;
-  static constexpr std::int32_t kFractionBits = 23, kBias = 127;
-};
-template <>
-struct ExponentialParts<double> {
-  static constexpr double kLeast = -708.0, kRound = 6755399441055744.0;  // 1.5 * 2^52
-  static constexpr double kLn2High = 0x1.62e42feep-1, kLn2Low = 0x1.a39ef35793c76p-33;
-  static constexpr std::int64_t kFractionBits = 52, kBias = 1023;
-};
-
 // exp(x) for x <= 0 (and for small positive x): as `exponential`, but 0 where the result would not
 // be a normal number, so that 2^n is one factor. Within 1 ulp; NaN stays.
 template <class T>
 TILEGRAD_INLINE Vec<T> exponential_below(Vec<T> x) {
-  using Parts = ExponentialParts<T>;
-  using Integer = std::remove_cvref_t<decltype(VecInt<T>{}[0])>;
-  constexpr T kLog2E = static_cast<T>(1.44269504088896340736);
-  const VecInt<T> tiny = x < Parts::kLeast;
-  const Vec<T> bounded = tiny ? splat(Parts::kLeast) : x;
-  const Vec<T> shifted = bounded * kLog2E + Parts::kRound, whole = shifted - Parts::kRound;
-  const Vec<T> r = (bounded - whole * Parts::kLn2High) - whole * Parts::kLn2Low;
-  const Vec<T> y = exponential_tail(r) * (r * r) + r + T{1};
-  constexpr Integer kOffset = Parts::kBias - std::bit_cast<Integer>(Parts::kRound);
-  const VecInt<T> power = (std::bit_cast<VecInt<T>>(shifted) + kOffset) << Parts::kFractionBits;
-  return keep<T>(~tiny, y * std::bit_cast<Vec<T>>(power));
+  constexpr T kLeast = std::is_same_v<T, float> ? T(-87) : T(-708);
+  const ReducedPower<T> parts(x);
+  return keep<T>(~(x < kLeast), parts.rest_power() * parts.two_power());
 }
 
 // Writes an aligned register to memory without reading the line into the caches first.
@@ -110,6 +71,17 @@ TILEGRAD_INLINE void write_row(T* y, std::int64_t count, bool stream, const Elem
     for (; i + lanes <= count; i += lanes) store(y + i, element(Whole<T>{i}));
   }
   if (i < count) store_part(y + i, element(Part<T>{i, count - i}), count - i);
+}
+
+// y[i] = f(x[i]); y may be x. In registers where f takes them, else in a loop for the compiler.
+template <class T, class Function>
+TILEGRAD_INLINE void apply_row(T* y, const T* x, std::int64_t count, const Function& f) {
+  if constexpr (std::is_invocable_v<Function, Vec<T>>) {
+    write_row(y, count, false, [&](auto at) { return f(at(x)); });
+  } else {
+#pragma GCC ivdep
+    for (std::int64_t i = 0; i < count; ++i) y[i] = f(x[i]);
+  }
 }
 
 // sum(term(at)) of a row, whose term is 0 where it reads zeros. The last argument only tells the

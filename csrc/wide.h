@@ -108,7 +108,7 @@ TILEGRAD_INLINE float exp_minus_one(float x) {
 
 // exp2(x) = 2^n * 2^r, where r is exact: float32 all the way, within 1 ulp.
 TILEGRAD_INLINE float binary_exponential(float x) {
-  constexpr float kRound = 12582912.0f;
+  constexpr float kRound = 12582912.0f + 254.0f;
   x = x < -151.0f ? -151.0f : x;
   x = x > 129.0f ? 129.0f : x;
   const float shifted = x + kRound;
@@ -118,9 +118,7 @@ TILEGRAD_INLINE float binary_exponential(float x) {
                              9.618237615e-03f, 1.339073526e-03f, 1.540351077e-04f) *
                       r +
                   1.0f;
-  const std::int32_t n = std::bit_cast<std::int32_t>(shifted) - std::bit_cast<std::int32_t>(kRound);
-  const std::int32_t half = n >> 1;
-  return y * power_of_two(half) * power_of_two(n - half);
+  return times_power(y, shifted);
 }
 
 TILEGRAD_INLINE float hyperbolic_sine(float x) {

@@ -53,55 +53,55 @@ static void backward_rows(const StridedLoop<3>& loop, const Function& derivative
 }
 
 // A row of `count` numbers `stride` bytes apart, side by side: itself, or in the buffer.
-static const float* side_by_side(const char* from, std::int64_t stride, std::int64_t count,
-                                 float* buffer) {
-  if (stride == sizeof(float)) return reinterpret_cast<const float*>(from);
+template <class T>
+static const T* side_by_side(const char* from, std::int64_t stride, std::int64_t count, T* buffer) {
+  if (stride == sizeof(T)) return reinterpret_cast<const T*>(from);
   for (std::int64_t i = 0; i < count; ++i)
-    buffer[i] = *reinterpret_cast<const float*>(from + i * stride);
+    buffer[i] = *reinterpret_cast<const T*>(from + i * stride);
   return buffer;
 }
 
-// block(y, x, count, past_caches) for blocks of y = f(x); what does not lie side by side goes
-// through buffers.
-template <int kOperands, class Block>
+// block(y, inputs, count, past_caches) for blocks of y = f(x) or f(grad, x); what does not lie side
+// by side goes through buffers.
+template <class T, int kOperands, class Block>
 static void walk_blocks(const StridedLoop<kOperands>& loop, const Block& block) {
-  constexpr std::int64_t kSize = 512, unit = sizeof(float);
+  constexpr std::int64_t kSize = 2048 / sizeof(T), unit = sizeof(T);
   const std::int64_t sy = loop.inner_stride(0);
   const bool past = sy == unit && loop.size() * unit >= kLargeResult;
   walk_rows(loop, [&](char** pointers, std::int64_t count) {
-    float buffers[kOperands][kSize];
+    T buffers[kOperands][kSize];
     const bool dense =
         sy == unit && loop.inner_stride(1) == unit && loop.inner_stride(kOperands - 1) == unit;
     const std::int64_t step = dense ? count : kSize;
     for (std::int64_t first = 0; first < count; first += step) {
       const std::int64_t size = std::min(step, count - first);
-      const float* inputs[kOperands - 1];
+      const T* inputs[kOperands - 1];
       for (int k = 1; k < kOperands; ++k) {
         const std::int64_t stride = loop.inner_stride(k);
         inputs[k - 1] = side_by_side(pointers[k] + first * stride, stride, size, buffers[k]);
       }
       char* to = pointers[0] + first * sy;
       if (sy == unit) {
-        block(reinterpret_cast<float*>(to), inputs, size, past);
+        block(reinterpret_cast<T*>(to), inputs, size, past);
       } else {
         block(buffers[0], inputs, size, false);
-        for (std::int64_t i = 0; i < size; ++i)
-          *reinterpret_cast<float*>(to + i * sy) = buffers[0][i];
+        for (std::int64_t i = 0; i < size; ++i) *reinterpret_cast<T*>(to + i * sy) = buffers[0][i];
       }
     }
     if (past) finish_past_caches();
   });
 }
 
-[[gnu::noinline]] static void gelu_row(float* y, const float* const* inputs, std::int64_t count,
-                                       bool past) {
-  const float* x = inputs[0];
-  write_row(y, count, past, [=](auto at) { return gelu_value(at(x)); });
-}
-[[gnu::noinline]] static void gelu_slope_row(float* grad_x, const float* const* inputs,
-                                             std::int64_t count, bool past) {
-  const float *grad = inputs[0], *x = inputs[1];
-  write_row(grad_x, count, past, [=](auto at) { return at(grad) * gelu_slope(at(x)); });
+// f(x), or f(grad, x), of whole registers.
+template <class T, int kOperands, class Function>
+static void register_blocks(const StridedLoop<kOperands>& loop, const Function& f) {
+  walk_blocks<T>(loop, [&](T* y, const T* const* inputs, std::int64_t count, bool past) {
+    const T *first = inputs[0], *last = inputs[kOperands - 2];
+    write_row(y, count, past, [=](auto at) {
+      if constexpr (kOperands == 2) return f(at(first));
+      else return f(at(first), at(last));
+    });
+  });
 }
 
 template <class T>
@@ -109,19 +109,24 @@ static constexpr T kSqrtTwoOverPi = static_cast<T>(0.79788456080286535588);
 template <class T>
 static constexpr T kCubic = static_cast<T>(0.044715);
 
-template <class T>
-TILEGRAD_INLINE T gelu_tanh_gate(T x) {
-  return hyperbolic_tangent(kSqrtTwoOverPi<T> * (x + kCubic<T> * x * x * x));
-}
-template <class T>
-TILEGRAD_INLINE T gelu_tanh_slope(T x) {
-  const T gate = gelu_tanh_gate(x);
-  const T inner = kSqrtTwoOverPi<T> * (T{1} + T{3} * kCubic<T> * x * x);
+// V: T itself, or registers of it where register_functions.h has the functions for them.
+template <class T, class V>
+TILEGRAD_INLINE auto gelu_tanh_gate(V x)
+    TILEGRAD_RETURNS(hyperbolic_tangent(kSqrtTwoOverPi<T>*(x + kCubic<T> * x * x *
+                                                                   x))) template <class T, class V>
+    TILEGRAD_INLINE V gelu_tanh_slope(V x, V gate) {
+  const V inner = kSqrtTwoOverPi<T> * (T{1} + T{3} * kCubic<T> * x * x);
   return T{0.5} * (T{1} + gate) + T{0.5} * x * (T{1} - gate * gate) * inner;
 }
-template <class T>
-TILEGRAD_INLINE T silu_slope(T x) {
-  const T s = logistic(x);
+template <std::floating_point T>
+TILEGRAD_INLINE T silu(T x) {
+  return x / (T{1} + exponential(-x));
+}
+#if defined(__AVX512F__)
+TILEGRAD_INLINE Vec<float> silu(Vec<float> x) { return x * logistic(x); }
+#endif
+template <class T, class V>
+TILEGRAD_INLINE V silu_slope(V x, V s) {  // s: logistic(x)
   return s * (T{1} + x * (T{1} - s));
 }
 
@@ -143,22 +148,24 @@ TILEGRAD_INLINE T hardsigmoid(T x) {
 template <class T>
 static void forward(const Activation& args) {
   const T a = static_cast<T>(args.a), b = static_cast<T>(args.b), c = static_cast<T>(args.c);
-  const auto run = [&](auto f) { forward_rows<T, false>(args.loop, f); };
+  const auto run = [&](auto f) {
+    if constexpr (std::is_invocable_v<decltype(f), Vec<T>>) register_blocks<T>(args.loop, f);
+    else forward_rows<T, false>(args.loop, f);
+  };
   const auto run_light = [&](auto f) { forward_rows<T, true>(args.loop, f); };
   switch (args.op) {
     case ActivationOp::relu:
       return run_light([](T x) { return x < T{0} ? T{0} : x; });  // NaN stays
     case ActivationOp::sigmoid:
-      return run([](T x) { return logistic(x); });
+      return run([](auto x) TILEGRAD_RETURNS(logistic(x)));
     case ActivationOp::tanh:
-      return run([](T x) { return hyperbolic_tangent(x); });
+      return run([](auto x) TILEGRAD_RETURNS(hyperbolic_tangent(x)));
     case ActivationOp::gelu:
-      if constexpr (std::is_same_v<T, float>) return walk_blocks(args.loop, gelu_row);
-      else return run([](T x) { return gelu_value(x); });
+      return run([](auto x) TILEGRAD_RETURNS(gelu_value(x)));
     case ActivationOp::gelu_tanh:
-      return run([](T x) { return T{0.5} * x * (T{1} + gelu_tanh_gate(x)); });
+      return run([](auto x) TILEGRAD_RETURNS(T{0.5}* x*(T{1} + gelu_tanh_gate<T>(x))));
     case ActivationOp::silu:
-      return run([](T x) { return x / (T{1} + exponential(-x)); });
+      return run([](auto x) TILEGRAD_RETURNS(silu(x)));
     case ActivationOp::leaky_relu:
       return run_light([a](T x) { return choose(x > T{0}, x, x * a); });
     case ActivationOp::elu:
@@ -180,22 +187,26 @@ static void forward(const Activation& args) {
 template <class T>
 static void backward(const ActivationBackward& args) {
   const T a = static_cast<T>(args.a), b = static_cast<T>(args.b), c = static_cast<T>(args.c);
-  const auto run = [&](auto f) { backward_rows<T, false>(args.loop, f); };
+  const auto run = [&](auto f) {
+    if constexpr (std::is_invocable_v<decltype(f), Vec<T>, Vec<T>>)
+      register_blocks<T>(args.loop, f);
+    else backward_rows<T, false>(args.loop, f);
+  };
   const auto run_light = [&](auto f) { backward_rows<T, true>(args.loop, f); };
   switch (args.op) {
     case ActivationOp::relu:
       return run_light([](T grad, T y) { return y <= T{0} ? T{0} : grad; });
     case ActivationOp::sigmoid:
-      return run([](T grad, T y) { return grad * (y * (T{1} - y)); });
+      return run_light([](T grad, T y) { return grad * (y * (T{1} - y)); });
     case ActivationOp::tanh:
-      return run([](T grad, T y) { return grad * (T{1} - y * y); });
+      return run_light([](T grad, T y) { return grad * (T{1} - y * y); });
     case ActivationOp::gelu:
-      if constexpr (std::is_same_v<T, float>) return walk_blocks(args.loop, gelu_slope_row);
-      else return run([](T grad, T x) { return grad * gelu_slope(x); });
+      return run([](auto grad, auto x) TILEGRAD_RETURNS(grad* gelu_slope(x)));
     case ActivationOp::gelu_tanh:
-      return run([](T grad, T x) { return grad * gelu_tanh_slope(x); });
+      return run([](auto grad, auto x)
+                     TILEGRAD_RETURNS(grad* gelu_tanh_slope<T>(x, gelu_tanh_gate<T>(x))));
     case ActivationOp::silu:
-      return run([](T grad, T x) { return grad * silu_slope(x); });
+      return run([](auto grad, auto x) TILEGRAD_RETURNS(grad* silu_slope<T>(x, logistic(x))));
     case ActivationOp::leaky_relu:
       return run_light([a](T grad, T x) { return choose(x > T{0}, grad, grad * a); });
     case ActivationOp::elu:
@@ -205,7 +216,7 @@ static void backward(const ActivationBackward& args) {
     case ActivationOp::softplus:
       return run([=](T grad, T x) { return choose(x * a > b, grad, grad * logistic(x * a)); });
     case ActivationOp::log_sigmoid:
-      return run([](T grad, T x) { return grad * logistic(-x); });
+      return run([](auto grad, auto x) TILEGRAD_RETURNS(grad* logistic(-x)));
     case ActivationOp::clamp:
       return run_light([=](T grad, T x) { return choose((x >= a) & (x <= b), grad, T{0}); });
     case ActivationOp::hardtanh:

@@ -46,6 +46,10 @@ static void copy_row(char* y, const char* x, std::int64_t count, std::int64_t y_
     }
     return;
   }
+  if (y_stride == sizeof(To) && x_stride == 0) {
+    std::fill_n(reinterpret_cast<To*>(y), count, convert<To>(*reinterpret_cast<const From*>(x)));
+    return;
+  }
   if constexpr (std::is_same_v<To, From>)
     if (y_stride == sizeof(To) && x_stride == -static_cast<std::int64_t>(sizeof(From)))
       return copy_reversed<To>(y, x, count);

@@ -4,6 +4,8 @@
 
 #include <cstring>
 
+#include "../permute.h"
+
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
 void index_offsets(const IndexOffsets& args) {
@@ -97,16 +99,45 @@ static void get_rows(const IndexGet& args) {
   });
 }
 
+// Rows that lie in one piece each, with an index each: the walk's call per row would cost as much
+// as the copy. False where that is not so.
+template <class T>
+static bool get_whole_rows(const IndexGet& args) {
+  constexpr std::int64_t size = sizeof(T);
+  const auto& strides = args.loop.strides;
+  const std::int64_t bytes = args.loop.shape[0] * size;
+  if (args.loop.ndim != 2 || strides[0][0] != size || strides[1][0] != size || strides[2][0] != 0 ||
+      bytes < TILEGRAD_VECTOR_BYTES)
+    return false;
+  const std::int64_t grain = std::max<std::int64_t>(1, kGrain / args.loop.shape[0]);
+  parallel_for(args.loop.shape[1], grain, [&](std::int64_t begin, std::int64_t end) {
+    const char* offsets = args.loop.data[2] + begin * strides[2][1];
+    if (args.out_of_range && !all_within(offsets, strides[2][1], end - begin, args.size))
+      return args.out_of_range->store(true, std::memory_order_relaxed);
+    for (std::int64_t i = begin; i < end; ++i, offsets += strides[2][1])
+      copy_row_bytes(args.loop.data[0] + i * strides[0][1],
+                     args.loop.data[1] + i * strides[1][1] +
+                         *reinterpret_cast<const std::int64_t*>(offsets) * args.scale,
+                     bytes);
+  });
+  return true;
+}
+
+template <class T>
+static void get(const IndexGet& args) {
+  if (!get_whole_rows<T>(args)) get_rows<T>(args);
+}
+
 void index_get(const IndexGet& args) {
   switch (args.element_size) {
     case 1:
-      return get_rows<std::uint8_t>(args);
+      return get<std::uint8_t>(args);
     case 2:
-      return get_rows<std::int16_t>(args);
+      return get<std::int16_t>(args);
     case 4:
-      return get_rows<std::int32_t>(args);
+      return get<std::int32_t>(args);
     default:
-      return get_rows<std::int64_t>(args);
+      return get<std::int64_t>(args);
   }
 }
 

@@ -336,9 +336,19 @@ struct GradientChunk {
     T* next = static_cast<T*>(thread_scratch(static_cast<std::size_t>(size) * sizeof(T)));
     for (const Part& part : parts) {
       *part.matrix = {next, part.columns, walk_stride<T>(part.columns)};
+      clear_padding(*part.matrix, part.rows);
       next += part.rows * part.matrix->stride;
     }
+    std::fill_n(next, kTileRows, T{0});
     if (!gru) rows.product = rows.gates;
+  }
+
+  // Tiles multiply what stands behind the columns too. Whatever the scratch memory held there does
+  // not reach a result, but Intel's processors take 100 cycles and more for a vector with a number
+  // so small that it is not a normal one.
+  static void clear_padding(const WalkRows<T>& matrix, Int rows) {
+    for (Int i = 0; i < rows; ++i)
+      std::fill_n(matrix.row(i) + matrix.columns, matrix.stride - matrix.columns, T{0});
   }
 
   // The rows from the first that is free.

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "../past_caches.h"
+#include "../softmax_row.h"
 #include "../trigonometry.h"
 #include "../visit.h"
 
@@ -81,6 +82,13 @@ using BlockFunction = void (*)(T* y, const T* x, std::int64_t count);
       }                                                     \
     };
 
+// The same for a function that register_functions.h may have for whole registers.
+#define TILEGRAD_REGISTER_CASE(name, function)                          \
+  case UnaryOp::name:                                                   \
+    return [](T* y, const T* x, std::int64_t count) {                   \
+      apply_row(y, x, count, [](auto v) TILEGRAD_RETURNS(function(v))); \
+    };
+
 template <class T>
 static BlockFunction<T> floating_function(UnaryOp op) {
   switch (op) {
@@ -92,7 +100,7 @@ static BlockFunction<T> floating_function(UnaryOp op) {
     TILEGRAD_CASE(sqrt, std::sqrt(x))
     TILEGRAD_CASE(rsqrt, T{1} / std::sqrt(x))
     TILEGRAD_CASE(reciprocal, T{1} / x)
-    TILEGRAD_CASE(exp, exponential(x))
+    TILEGRAD_REGISTER_CASE(exp, exponential)
     TILEGRAD_CASE(exp2, binary_exponential(x))
     TILEGRAD_CASE(expm1, exp_minus_one(x))
     TILEGRAD_CASE(log, natural_log(x))
@@ -110,7 +118,7 @@ static BlockFunction<T> floating_function(UnaryOp op) {
     TILEGRAD_CASE(asinh, inverse_hyperbolic_sine(x))
     TILEGRAD_CASE(acosh, inverse_hyperbolic_cosine(x))
     TILEGRAD_CASE(atanh, inverse_hyperbolic_tangent(x))
-    TILEGRAD_CASE(erf, error_function(x))
+    TILEGRAD_REGISTER_CASE(erf, error_function)
     TILEGRAD_CASE(erfc, complementary_error_function(x))
     default:
       return nullptr;
@@ -131,12 +139,17 @@ static BlockFunction<T> exact_function(UnaryOp op) {
 }
 
 #undef TILEGRAD_CASE
+#undef TILEGRAD_REGISTER_CASE
 
+// Of numbers without their signs, the largest has the largest bits; those of NaN are larger still.
 template <class T>
 static bool within_trigonometric_limit(const T* x, std::int64_t count) {
-  std::int32_t outside = 0;
-  for (std::int64_t i = 0; i < count; ++i) outside |= std::fabs(x[i]) > kTrigonometricLimit;
-  return outside == 0;
+  using Bits = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
+  constexpr Bits kLimit = std::bit_cast<Bits>(static_cast<T>(kTrigonometricLimit));
+  Bits largest = 0;
+  for (std::int64_t i = 0; i < count; ++i)
+    largest = std::max(largest, std::bit_cast<Bits>(std::fabs(x[i])));
+  return largest <= kLimit;
 }
 
 // Block by block, and elements that do not lie side by side through a buffer: one loop per function

@@ -1,6 +1,8 @@
 // Two-operand arithmetic: promotion, broadcasting, in-place rules.
 #include "ops/binary.h"
 
+#include <algorithm>
+
 #include "../cuda/runtime.h"
 #include "bind.h"
 #include "dispatch.h"
@@ -95,19 +97,21 @@ void reject_zero_divisor(BinaryOp op, const Operand& other, DType dtype) {
     TILEGRAD_CHECK(divisor[i] != 0, runtime, name_of(op), ": integer division by zero");
 }
 
-// True for a large operand whose neighbours lie along another dimension than the result's: to read
-// it element by element costs more than a copy in the result's order, which goes by tiles.
-bool wants_order(const Tensor& x, const Tensor& y) {
+// For a large operand whose neighbours lie along another dimension than the result's: that
+// dimension, else -1. To read it element by element costs more than a copy in the result's order,
+// which goes by tiles.
+int other_order(const Tensor& x, const Tensor& y) {
   constexpr std::int64_t kTile = 16;
-  if (!y.device().is_cpu() || !(x.shape == y.shape)) return false;
+  if (!y.device().is_cpu() || !(x.shape == y.shape)) return -1;
   int inner_of_x = -1, inner_of_y = -1;
   for (int d = 0; d < y.ndim(); ++d) {
     if (y.shape[d] == 1) continue;
     if (x.strides[d] == 1) inner_of_x = d;
     if (y.strides[d] == 1) inner_of_y = d;
   }
-  return inner_of_x >= 0 && inner_of_y >= 0 && inner_of_x != inner_of_y &&
-         y.shape[inner_of_x] >= kTile && y.shape[inner_of_y] >= kTile;
+  const bool differs = inner_of_x >= 0 && inner_of_y >= 0 && inner_of_x != inner_of_y &&
+                       y.shape[inner_of_x] >= kTile && y.shape[inner_of_y] >= kTile;
+  return differs ? inner_of_x : -1;
 }
 
 // A copy of x, which has the shape of y, in the order of y.
@@ -131,13 +135,43 @@ void compute_complex(BinaryOp op, const Tensor& y, const Tensor& x, const Tensor
   run(complex_product_kernel, y.device(), args, y.numel());
 }
 
+Tensor slice_of(const Tensor& x, int dim, std::int64_t start, std::int64_t length) {
+  Tensor slice = x;
+  slice.offset += start * x.strides[dim];
+  slice.shape[dim] = length;
+  return slice;
+}
+
+// With copies of what lies in another order than y, slice by slice along a dimension, so that the
+// copies stay in the cache.
+void compute_in_slices(BinaryOp op, const Tensor& y, const Tensor& x, const Tensor& other,
+                       const Scalar& alpha, int dim) {
+  constexpr std::int64_t kSlice = 1 << 17, kTile = 64;  // elements; rows: whole cache lines
+  const std::int64_t size = y.shape[dim], row = y.numel() / size;
+  const std::int64_t step = std::max(kTile, kSlice / row / kTile * kTile);
+  for (std::int64_t start = 0; start < size; start += step) {
+    const auto part = [&](const Tensor& whole) {
+      const int own = dim - (y.ndim() - whole.ndim());
+      if (own < 0 || whole.shape[own] != size) return whole;  // broadcast
+      return slice_of(whole, own, start, std::min(step, size - start));
+    };
+    const Tensor result = part(y);
+    const auto ordered = [&](const Tensor& whole) {
+      const Tensor slice = part(whole);
+      return other_order(whole, y) >= 0 ? copy_in_order_of(result, slice) : slice;
+    };
+    compute(op, result, ordered(x), ordered(other), alpha);
+  }
+}
+
 void compute(BinaryOp op, const Tensor& y, const Tensor& x, const Tensor& other,
              const Scalar& alpha) {
   if (is_complex(y.dtype)) return compute_complex(op, y, x, other);
   constexpr std::int64_t kLarge = 4096;
   if (y.numel() >= kLarge) {
-    if (wants_order(x, y)) return compute(op, y, copy_in_order_of(y, x), other, alpha);
-    if (wants_order(other, y)) return compute(op, y, x, copy_in_order_of(y, other), alpha);
+    for (const Tensor* operand : {&x, &other})
+      if (const int dim = other_order(*operand, y); dim >= 0)
+        return compute_in_slices(op, y, x, other, alpha, dim);
   }
   Binary args{.op = op,
               .dtype = x.dtype,

@@ -58,7 +58,7 @@ Tensor pad(const Tensor& x, const Dims& pads, const Scalar& value) {
   Tensor y = empty(shape, x.dtype, x.device(), "pad");
   const Tensor constant = scalar_tensor(value, x.dtype, x.device());
   // A thin frame has short rows: filling everything costs less than finding them.
-  const bool thin = y.numel() < 2 * from.numel();
+  const bool thin = y.numel() > from.numel() && y.numel() < 2 * from.numel();
   if (thin) copy_into(y, constant);
   Tensor inside = y;  // of the frames filled so far
   for (int d = 0; d < shape.n; ++d) {

@@ -135,6 +135,44 @@ TEST(Activation, GeluIsRelativelyAccurate) {
   });
 }
 
+// Down to the smallest normal results, and the layout does not matter.
+TEST(Activation, SigmoidAndTanhAreRelativelyAccurate) {
+  constexpr std::int64_t count = 60001;
+  Array<float> x(count), spread(2 * count), strided(2 * count);
+  for (std::int64_t i = 0; i < count; ++i)
+    spread[2 * i] = x[i] = static_cast<float>(i - count / 2) * (i % 2 ? 173.0f : 5.0f) / count;
+  for_each_isa([&](Isa isa) {
+    for (ActivationOp op : {ActivationOp::sigmoid, ActivationOp::tanh, ActivationOp::silu}) {
+      const Array<float> y = forward(isa, op, x);
+      const auto loop = loop_over({count}, Strided<float>{strided.data(), {2}},
+                                  Strided<float>{spread.data(), {2}});
+      run_on(isa, activation_forward_kernel,
+             Activation{.op = op, .dtype = DType::float32, .a = 0, .b = 0, .c = 0, .loop = loop});
+      for (std::int64_t i = 0; i < count; ++i) {
+        const double exact = expected_of(op, x[i]);
+        ASSERT_LE(std::abs(y[i] - exact), 4 * 0x1p-23 * std::abs(exact)) << "at " << x[i];
+        ASSERT_EQ(strided[2 * i], y[i]) << "at " << x[i];
+      }
+    }
+  });
+}
+
+// Where the results of small and large numbers are 0, 1 or NaN.
+TEST(Activation, SigmoidAndTanhAtTheEdges) {
+  Array<float> x(37);  // registers and a rest
+  const float edges[] = {INFINITY, -INFINITY, 1e30f, -1e30f, -0.0f};
+  for (std::int64_t i = 0; i < 37; ++i) x[i] = i % 6 == 5 ? NAN : edges[i % 6];
+  const float sigmoids[] = {1, 0, 1, 0, 0.5f}, tangents[] = {1, -1, 1, -1, 0};
+  for_each_isa([&](Isa isa) {
+    const Array<float> y = forward(isa, ActivationOp::sigmoid, x),
+                       z = forward(isa, ActivationOp::tanh, x);
+    for (std::int64_t i = 0; i < 37; ++i) {
+      EXPECT_TRUE(i % 6 == 5 ? std::isnan(y[i]) : y[i] == sigmoids[i % 6]) << "at " << x[i];
+      EXPECT_TRUE(i % 6 == 5 ? std::isnan(z[i]) : z[i] == tangents[i % 6]) << "at " << x[i];
+    }
+  });
+}
+
 TEST(Activation, GeluOfInfinities) {
   Array<float> x(37, INFINITY);
   for (std::int64_t i = 0; i < 37; i += 2) x[i] = -INFINITY;

@@ -56,8 +56,8 @@ TEST(IndexOffsets, ReportsASingleBadIndex) {
 }
 
 template <class T>
-void test_get() {
-  constexpr std::int64_t rows = 37, columns = 11, picked = 53;
+void test_get(std::int64_t columns) {
+  constexpr std::int64_t rows = 37, picked = 53;
   const Array<T> x = Array<T>::random(rows * columns, 1);
   Array<T> y(picked * columns);
   Array<std::int64_t> offsets(picked);
@@ -82,10 +82,12 @@ void test_get() {
 }
 
 TEST(IndexGet, EveryElementSize) {
-  test_get<std::uint8_t>();
-  test_get<std::int16_t>();
-  test_get<float>();
-  test_get<double>();
+  for (std::int64_t columns : {11, 75}) {  // rows shorter and longer than a register
+    test_get<std::uint8_t>(columns);
+    test_get<std::int16_t>(columns);
+    test_get<float>(columns);
+    test_get<double>(columns);
+  }
 }
 
 TEST(Nonzero, PositionsInRowMajorOrder) {

@@ -10,8 +10,9 @@ struct Sizes {
   std::int64_t outer, length, size, inner;
 };
 // Rows in groups of eight and a rest; registers, pairs of them and a rest.
-const Sizes kSizes[] = {{1, 1, 1, 1},  {3, 7, 11, 1}, {8, 5, 3, 1},  {19, 30, 40, 1}, {2, 9, 4, 3},
-                        {2, 5, 8, 16}, {1, 6, 7, 45}, {3, 4, 9, 70}, {0, 4, 5, 2},    {2, 3, 0, 4}};
+const Sizes kSizes[] = {{1, 1, 1, 1},  {3, 7, 11, 1}, {8, 5, 3, 1},   {19, 30, 40, 1},
+                        {2, 9, 4, 3},  {2, 5, 8, 16}, {17, 5, 20, 1}, {1, 6, 7, 45},
+                        {3, 4, 9, 70}, {0, 4, 5, 2},  {2, 3, 0, 4}};
 
 template <class T>
 struct Case {

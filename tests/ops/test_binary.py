@@ -366,6 +366,21 @@ def test_transposed_operands(shape: tuple) -> None:
     check(lambda m, b: b.transpose(-1, -2).abs(), y)
 
 
+def test_transposed_operands_in_slices() -> None:
+    """Several slices, the last of them shorter, in which the other operand may be broadcast."""
+    x, y = randn(500, 700), randn(700, 500, seed=1)
+    column, row, stack = randn(500, 1), randn(700), randn(2, 500, 700)
+    check(lambda m, a, b: a * b.t(), x, y, grad=False)
+    check(lambda m, a, b: (b.t() - a).contiguous(), x, y, grad=False)
+    check(lambda m, a, b: m.add(a, b.t(), out=m.empty(500, 700)), column, y, grad=False)
+    check(lambda m, a, b: m.add(b.t(), a, out=m.empty(500, 700)), row, y, grad=False)
+    check(lambda m, a, b: a.clone().sub_(b.t()), x, y, grad=False)
+    check(
+        lambda m, a, b: a / b.permute(2, 0, 1), randn(2, 300, 400), randn(300, 400, 2), grad=False
+    )
+    check(lambda m, a, b: a + b.permute(0, 2, 1), stack, randn(2, 700, 500), grad=False)
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_large_results_go_past_the_caches(threads: int) -> None:
     """From 16 MB on rows are computed into a buffer; bits must not depend on that."""

@@ -258,8 +258,11 @@ def _below_diagonal(op: str, input: Any, diagonal: int) -> Any:
     if input.ndim < 2:
         raise RuntimeError(f"{op}: input tensor must have at least 2 dimensions, got {input.ndim}")
     rows, columns = input.shape[-2:]
-    row = _C.arange(diagonal, rows + diagonal, 1, _C.int64, input.device)
-    return _C.arange(0, columns, 1, _C.int64, input.device) <= row.unsqueeze(1)
+    if rows == 0 or columns == 0:
+        return _C.empty((rows, columns), _C.boolean, input.device, op)
+    # Each row of the mask is a piece of one line and begins one place before the row above.
+    line = _C.le(_C.arange(1 - rows, columns, 1, _C.int64, input.device), diagonal)
+    return _C.flip(_C.as_strided(line, (rows, columns), (1, 1), 0), (0,))
 
 
 @method()
