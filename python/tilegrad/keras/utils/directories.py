@@ -14,6 +14,7 @@ import tilegrad as tg
 from ..config import standardize_data_format
 from .batches import Batches
 from .images import img_to_array, load_img
+from .messages import tell
 
 __all__ = ["image_dataset_from_directory", "text_dataset_from_directory"]
 
