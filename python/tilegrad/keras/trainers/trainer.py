@@ -98,7 +98,8 @@ class Trainer(Evaluator):
             "jit_compile": jit_compile,
             "auto_scale_loss": auto_scale_loss,
         }
-        state["loss"] = loss
+        if loss is not None or "loss" not in state:  # a loss that the class set itself stays
+            state["loss"] = loss
         state["compiled"] = True
         state["stop_training"] = False
         state["run_eagerly"] = run_eagerly
