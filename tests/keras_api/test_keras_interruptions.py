@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -51,6 +52,7 @@ class Say(keras.callbacks.Callback):
         if epoch == 1:
             print("ready", flush=True)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the shell's background
 before = model.evaluate(X, X, verbose=0)
 try:
     model.fit(X, X, epochs=10**9, verbose=0, callbacks=[Say()])
@@ -68,12 +70,19 @@ print("whole", flush=True)
 """
 
 
+@contextlib.contextmanager
 def start(program, *arguments):
+    """Runs the program in a process that does not outlive the test."""
     source = textwrap.dedent(START + program)
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-c", source, *map(str, arguments)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 @needs_signals
@@ -81,8 +90,8 @@ def start(program, *arguments):
 def test_a_crash_during_a_checkpoint_leaves_the_previous_file_whole(tmp_path, kind):
     with start(CRASH, tmp_path, kind) as process:
         printed, errors = process.communicate(timeout=120)
-    assert process.returncode == -signal.SIGXFSZ, errors
-    assert printed == ""
+        assert process.returncode == -signal.SIGXFSZ, errors
+        assert printed == ""
     with np.load(tmp_path / "kept.npz") as file:
         kept = [file[name] for name in file.files]
     model = ours.Sequential([ours.Input((64,)), ours.layers.Dense(64)])
@@ -115,5 +124,5 @@ def test_ctrl_c_leaves_a_model_and_a_history_that_can_be_used(tmp_path):
         assert process.stdout.readline() == "ready\n", process.stderr.read()
         process.send_signal(signal.SIGINT)
         printed, errors = process.communicate(timeout=120)
-    assert (process.returncode, printed) == (0, "whole\n"), errors
+        assert (process.returncode, printed) == (0, "whole\n"), errors
     assert ours.models.load_model(tmp_path / "x.keras").count_params() == 64 * 65

@@ -235,11 +235,17 @@ def infer(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
 
 
 def _try(function: Callable[..., Any], args: Any, kwargs: Any, sizes: tuple[int, int]) -> Any:
+    def sized(x: KerasTensor) -> list[int]:
+        return [sizes[i > 0] if n is None else n for i, n in enumerate(x.shape)]
+
     def stand_in(x: Any) -> Any:
         if not isinstance(x, KerasTensor):
             return x
-        shape = [sizes[i > 0] if n is None else n for i, n in enumerate(x.shape)]
-        return tg.zeros(shape, dtype=dtype_of(x.dtype))
+        made = tg.zeros(sized(x), dtype=dtype_of(x.dtype))
+        mask = getattr(x, "_keras_mask", None)
+        if mask is not None:
+            made._keras_mask = tg.ones(sized(mask), dtype=tg.bool)
+        return made
 
     args, kwargs = tree.map_structure(stand_in, (args, kwargs))
     return function(*args, **kwargs)

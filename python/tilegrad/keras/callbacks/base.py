@@ -284,11 +284,13 @@ class CallbackList:
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Before each epoch."""
+        logs = logs or {}
         for callback in self.callbacks:
             callback.on_epoch_begin(epoch, logs)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Behind each epoch."""
+        logs = logs or {}
         if self.progress is not None:
             self.progress.finish(self._count, logs)
         for callback in self.callbacks:
@@ -296,11 +298,13 @@ class CallbackList:
 
     def on_train_end(self, logs: Any = None) -> None:
         """Behind training."""
+        logs = logs or {}
         for callback in self.callbacks:
             callback.on_train_end(logs)
 
     def on_test_end(self, logs: Any = None) -> None:
         """Behind an evaluation."""
+        logs = logs or {}
         if self.progress is not None and self.progress.params["verbose"] and not self._in_fit():
             self.progress.finish(self._count, logs)
         for callback in self.callbacks:
@@ -308,6 +312,7 @@ class CallbackList:
 
     def on_predict_end(self, logs: Any = None) -> None:
         """Behind predictions."""
+        logs = logs or {}
         if self.progress is not None:
             self.progress.finish(self._count, logs)
         for callback in self.callbacks:
@@ -319,10 +324,12 @@ class CallbackList:
 
 def _passing(name: str, indexed: bool) -> Any:
     def with_index(self: Any, index: int, logs: Any = None) -> None:
+        logs = logs or {}  # as Keras hands them on: never None
         for callback in self.callbacks:
             getattr(callback, name)(index, logs)
 
     def without(self: Any, logs: Any = None) -> None:
+        logs = logs or {}
         for callback in self.callbacks:
             getattr(callback, name)(logs)
 

@@ -30,6 +30,7 @@ from . import (
     rnn_cells,
     rnn_layers,
     text,
+    torch_wrapper,
     transposed_convolution,
     wrapper,
 )
@@ -91,6 +92,7 @@ from .rnn import *  # noqa: F403
 from .rnn_cells import *  # noqa: F403
 from .rnn_layers import *  # noqa: F403
 from .text import *  # noqa: F403
+from .torch_wrapper import *  # noqa: F403
 from .transposed_convolution import *  # noqa: F403
 from .transposed_convolution import (
     Convolution1DTranspose,
@@ -129,6 +131,7 @@ __all__ = [
     *rnn_cells.__all__,
     *rnn_layers.__all__,
     *text.__all__,
+    *torch_wrapper.__all__,
     *transposed_convolution.__all__,
     *wrapper.__all__,
 ]
