@@ -372,3 +372,26 @@ def test_no_samples_are_an_error():
     for call in (model.fit, model.evaluate):
         with pytest.raises(ValueError, match="have no samples"):
             call(np.zeros((0, 3)), np.zeros((0, 2)), verbose=0)
+
+
+def test_a_loss_method_may_do_without_training():
+    """Older programs define ``compute_loss`` without that argument."""
+    found = []
+    for keras in (theirs, ours):
+
+        class Scaled(keras.Model):
+            def __init__(self, keras=keras):
+                super().__init__()
+                self.dense = keras.layers.Dense(1, kernel_initializer="ones")
+
+            def call(self, x):
+                return self.dense(x)
+
+            def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None):
+                return 3 * super().compute_loss(x, y, y_pred, sample_weight)
+
+        model = Scaled()
+        model.compile("sgd", "mse")
+        history = model.fit(array(8, 3), array(8, 1), shuffle=False, verbose=0).history
+        found.append([history, model.evaluate(array(8, 3), array(8, 1), verbose=0)])
+    close(*found)

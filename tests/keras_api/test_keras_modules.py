@@ -158,3 +158,75 @@ def test_a_graph_knows_which_masks_will_come():
     made = model(np.array([[1, 2, 0], [3, 0, 0]])).detach().numpy()[..., 0]
     close(np.ones(2, "float32"), made.sum(1))
     assert made[0, 2] == 0 and made[1].tolist() == [1, 0, 0]
+
+
+# --- graphs ---------------------------------------------------------------------------------------
+
+
+def test_positions_and_comparisons_in_graphs_with_open_lengths():
+    """Twenty positions are enough for the data, though not for the trial run of a graph."""
+    tokens = np.array([[3, 1, 0, 0], [2, 2, 5, 0]])
+
+    def encoder(keras):
+        class Positions(keras.layers.Layer):
+            def __init__(self):
+                super().__init__()
+                self.token = keras.layers.Embedding(9, 4)
+                self.place = keras.layers.Embedding(20, 4)
+
+            def call(self, x):
+                places = keras.ops.cumsum(keras.ops.ones_like(x), axis=-1) - 1
+                return self.token(x) + self.place(places)
+
+        class Table(keras.layers.Layer):
+            def build(self, shape):
+                self.table = self.add_weight(shape=(5, 4), initializer="ones")
+
+            def call(self, x):
+                steps = keras.ops.arange(keras.ops.shape(x)[1])
+                return x + keras.ops.take(self.table, steps, axis=0)
+
+        inputs = keras.Input((None,), dtype="int32")
+        x = Table()(Positions()(inputs))
+        seen = keras.ops.cast((inputs != 0) & (inputs < 5), "float32")
+        x = x * keras.ops.expand_dims(seen, -1)
+        return keras.Model(inputs, x)
+
+    there, here = encoder(theirs), encoder(ours)
+    assert there.output_shape == here.output_shape == (None, None, 4)
+    for weight, value in zip(here.weights, there.get_weights(), strict=True):
+        weight.assign(value)
+    close(there.predict(tokens, verbose=0), here.predict(tokens, verbose=0))
+    with pytest.raises(IndexError, match="out of range"):
+        here.predict(np.ones((1, 21), "int64"), verbose=0)
+
+
+def test_operators_of_tensors_to_come():
+    def shapes(keras):
+        x, y = keras.Input((3,)), keras.Input((3,), dtype="bool")
+        made = [x != 0, x != x, y & y, True & y, y | False, False ^ y, ~y, round(x), 2**x, x % 2]
+        return [(tuple(z.shape), z.dtype) for z in made]
+
+    assert shapes(theirs) == shapes(ours)
+
+
+@ours.saving.register_keras_serializable("tests")
+def apart(pair):
+    """The distance of two vectors; a function of several inputs."""
+    first, second = pair
+    return ((first - second) ** 2).sum(-1, keepdim=True) ** 0.5
+
+
+def test_functions_of_several_inputs_say_their_shapes():
+    def model(keras):
+        a, b = keras.Input((3,)), keras.Input((3,))
+        return keras.Model([a, b], keras.layers.Lambda(apart, output_shape=(1,))([a, b]))
+
+    there, here = model(theirs), model(ours)
+    assert there.output_shape == here.output_shape == (None, 1)
+    data = [array(4, 3), array(4, 3, seed=1)]
+    close(there.predict(data, verbose=0), here.predict(data, verbose=0))
+    again = layers.deserialize(layers.serialize(here.layers[-1]))
+    assert again.compute_output_shape([(7, 3), (7, 3)]) == (7, 1)
+    by_function = layers.Lambda(apart, output_shape=lambda shapes: (shapes[0][0], 1))
+    assert by_function([ours.Input((3,)), ours.Input((3,))]).shape == (None, 1)

@@ -111,14 +111,15 @@ def _operator(name: str, reflected: bool = False) -> Callable[..., Any]:
 
 for _dunder, _function in {
     "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "mod": "mod",
-    "floordiv": "floor_divide", "pow": "power", "matmul": "matmul",
+    "floordiv": "floor_divide", "pow": "power", "matmul": "matmul", "and": "logical_and",
+    "or": "logical_or", "xor": "logical_xor",
 }.items():  # fmt: skip
     setattr(KerasTensor, f"__{_dunder}__", _operator(_function))
     setattr(KerasTensor, f"__r{_dunder}__", _operator(_function, reflected=True))
 for _dunder, _function in {
     "neg": "negative", "abs": "absolute", "lt": "less", "le": "less_equal", "gt": "greater",
-    "ge": "greater_equal", "getitem": "get_item", "invert": "logical_not", "and": "logical_and",
-    "or": "logical_or", "xor": "logical_xor",
+    "ge": "greater_equal", "ne": "not_equal", "getitem": "get_item", "invert": "logical_not",
+    "round": "round",
 }.items():  # fmt: skip
     setattr(KerasTensor, f"__{_dunder}__", _operator(_function))
 
