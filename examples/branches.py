@@ -104,19 +104,19 @@ def draw(curves: dict[str, list[dict]], test: tuple, outputs: dict, path: Path) 
 
     left, right = plt.figure(figsize=(11, 4), layout="constrained").subfigures(1, 2)
     axis = left.subplots()
-    for name, curve in curves.items():
-        style = "-" if name == "three heads" else ":"
+    for (name, curve), style in zip(curves.items(), "-:", strict=True):
         for head in curve[0]:
             shares = [100 * step[head] for step in curve]
-            color = f"C{[*HEADS].index(head)}"
-            axis.plot(shares, style, color=color, label=f"{head}, {name}")
-    axis.legend(title="right answers on test pairs, %, by epoch")
+            how = {"color": f"C{[*HEADS].index(head)}", "label": f"{head}, {name}"}
+            axis.plot(range(1, len(curve) + 1), shares, style, **how)
+    axis.set(xlabel="epoch", ylabel="right answers on test pairs, %")
+    axis.legend()
     for row, panel in enumerate(right.subplots(3, 4).flat):
         panel.imshow(np.concatenate(test[0][row].numpy(), axis=1), cmap="gray_r")
         guess = int(outputs["sum"][row].argmax())
         panel.set_title(f"sum {guess}", color="k" if guess == test[1]["sum"][row] else "r")
         panel.set(xticks=[], yticks=[])
-    plt.savefig(path, dpi=75)
+    plt.savefig(path, dpi=75, bbox_inches="tight")
     plt.close()
 
 

@@ -121,7 +121,7 @@ def draw(maps: dict[str, tg.Tensor], model: nn.Sequential, digit: tg.Tensor, pat
     for (name, (picture, colors)), axis in zip(pictures.items(), axes, strict=True):
         axis.imshow(picture, cmap=colors)
         axis.set(title=name, xticks=[], yticks=[])
-    plt.savefig(path, dpi=75)
+    plt.savefig(path, dpi=75, bbox_inches="tight")
     plt.close(whole)
 
 

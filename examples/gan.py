@@ -100,7 +100,7 @@ def draw(early: np.ndarray, late: np.ndarray, losses: np.ndarray, path: Path) ->
     axes[2].set(title="losses", xlabel="step")
     axes[2].grid(alpha=0.3)
     axes[2].legend()
-    figure.savefig(path, dpi=65)
+    figure.savefig(path, dpi=65, bbox_inches="tight")
     plt.close(figure)
 
 

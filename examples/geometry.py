@@ -113,7 +113,7 @@ def draw(
         spread = np.linalg.svd(hidden - hidden.mean(0), full_matrices=False)[0]
         axis.scatter(*spread.T, s=5, c=colors)
         axis.set(title="folded" if step < 0 else f"step {step}", xticks=[], yticks=[])
-    figure.savefig(path, dpi=70)
+    figure.savefig(path, dpi=70, bbox_inches="tight")
     plt.close(figure)
 
 

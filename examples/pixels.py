@@ -90,7 +90,7 @@ def draw(
     axes[2].axhline(independent, color="gray", ls=":", label="independent pixels")
     axes[2].set(xlabel="epoch", ylabel="nats per test digit")
     axes[2].legend()
-    figure.savefig(path, dpi=70)
+    figure.savefig(path, dpi=70, bbox_inches="tight")
     plt.close(figure)
 
 

@@ -103,7 +103,7 @@ def draw(small: VAE, large: VAE, test: tg.Tensor, labels: np.ndarray, path: Path
     ):
         axis.imshow(tiles(images, columns), cmap="gray_r", vmin=0, vmax=1)
         axis.set(title=title, xticks=[], yticks=[])
-    figure.savefig(path, dpi=65)
+    figure.savefig(path, dpi=65, bbox_inches="tight")
     plt.close(figure)
 
 

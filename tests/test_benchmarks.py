@@ -12,6 +12,7 @@ import tilegrad as tg
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
+import bench_fit
 import bench_shapes
 import cases
 import report
@@ -96,3 +97,36 @@ def test_the_page_of_other_shapes_names_losses_first():
     assert "Slower: behind (0.50)." in text
     assert "| ahead | 1.00 ms | 2.00 ms |  | **2.00** |" in text
     assert "| future | missing: AttributeError: future | | | |" in text
+
+
+@pytest.mark.parametrize("name", bench_fit.CASES)
+def test_a_loop_by_hand_and_fit_train_the_same_network(name):
+    plain, layered, shape, _ = bench_fit.CASES[name]
+    made = []
+
+    def kept(make):
+        made.append(make())
+        return made[-1]
+
+    by_hand, by_fit = bench_fit.epochs((lambda: kept(plain), lambda: kept(layered), shape, 2), 0)
+    model, layers = made
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    by_hand()
+    assert not any(map(tg.equal, before, model.parameters()))
+    assert len(by_fit().history["accuracy"]) == 1 and int(layers.optimizer.iterations) == 2
+    assert layers.count_params() == sum(parameter.numel() for parameter in before)
+
+
+def test_the_table_of_what_fit_costs(monkeypatch):
+    small = (bench_fit.small_by_hand, bench_fit.small_in_keras, (8,), 2)
+    monkeypatch.setattr(bench_fit, "CASES", {"tiny": small})
+    monkeypatch.setattr(bench_fit.os, "sched_getaffinity", lambda process: {0, 1})
+    threads = tg.get_num_threads()
+    try:
+        lines = bench_fit.table(rounds=2).splitlines()
+    finally:
+        tg.set_num_threads(threads)
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+    assert [row[:2] for row in rows] == [["tiny", "1"], ["tiny", "2"]]
+    for _, _, hand, fit, more, _ in rows:
+        assert min(float(hand), float(fit)) > 0 and more.endswith("%")

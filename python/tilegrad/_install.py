@@ -49,6 +49,11 @@ def install_as(name: str = "torch", at_once: bool = True) -> None:
     _follow_into_processes(name, at_once)
 
 
+def is_installed(name: str) -> bool:
+    """Whether imports of ``name`` are answered by tilegrad."""
+    return any(isinstance(finder, _Finder) and finder.name == name for finder in sys.meta_path)
+
+
 _HIDDEN = ("_C", "ops")  # of ours, which are other things than PyTorch's
 
 
@@ -84,23 +89,23 @@ class _Finder(MetaPathFinder):
     """Finds ``torch.x.y`` where ``tilegrad.x.y`` is, and nowhere else."""
 
     def __init__(self, name: str, ours: str) -> None:
-        self._name, self._ours = name, ours
+        self.name, self._ours = name, ours
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        if fullname == self._name:
+        if fullname == self.name:
             spec = ModuleSpec(fullname, _StandInLoader(self._ours), is_package=True)
             spec.submodule_search_locations = []
             return spec
-        if not fullname.startswith(self._name + "."):
+        if not fullname.startswith(self.name + "."):
             return None
-        path = fullname[len(self._name) + 1 :]
+        path = fullname[len(self.name) + 1 :]
         hidden = self._ours == _OURS and path in _HIDDEN
         if not hidden and _exists(f"{self._ours}.{path}"):
             return ModuleSpec(fullname, _AliasLoader(f"{self._ours}.{path}"))
         companion = find_companion(path) if self._ours == _OURS else None
         if companion is None:
             raise ModuleNotFoundError(
-                f"No module named {fullname!r}: {self._ours}, in the place of {self._name}, "
+                f"No module named {fullname!r}: {self._ours}, in the place of {self.name}, "
                 "lacks it",
                 name=fullname,
             )

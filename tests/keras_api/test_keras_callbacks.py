@@ -148,3 +148,29 @@ def test_an_interrupt_leaves_model_and_history():
     assert model.history.epoch == [0] and len(model.history.history["loss"]) == 1
     assert np.isfinite(model.predict(X, verbose=0)).all()
     model.fit(X, TARGETS, verbose=0)
+
+
+def test_logs_are_always_a_dictionary():
+    """Callbacks of tutorials list the keys of the logs in every hook."""
+
+    def seen_by(keras):
+        seen = []
+
+        class Keys(keras.callbacks.Callback):
+            pass
+
+        for name in dir(keras.callbacks.Callback):
+            if name.startswith("on_") and not name.startswith("on_batch"):
+                setattr(Keys, name, lambda self, *args, name=name, **kw: seen.append(
+                    (name, sorted([*args, *kw.values()][-1].keys()))))  # fmt: skip
+        model = compiled(keras)
+        options = {"verbose": 0, "callbacks": [Keys()]}
+        model.fit(X, TARGETS, batch_size=25, validation_split=0.5, **options)
+        model.evaluate(X, TARGETS, batch_size=25, **options)
+        model.predict(X, batch_size=25, **options)
+        return [entry for entry in seen if "predict_batch_end" not in entry[0]]
+
+    there, here = seen_by(theirs), seen_by(ours)
+    assert [name for name, _ in there] == [name for name, _ in here]
+    for (name, expected), (_, found) in zip(there, here, strict=True):
+        assert expected == found, name

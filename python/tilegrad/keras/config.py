@@ -7,13 +7,19 @@ from typing import Any
 
 __all__ = [
     "backend",
+    "disable_flash_attention",
     "disable_interactive_logging",
+    "disable_traceback_filtering",
     "dtype_policy",
+    "enable_flash_attention",
     "enable_interactive_logging",
+    "enable_traceback_filtering",
     "epsilon",
     "floatx",
     "image_data_format",
+    "is_flash_attention_enabled",
     "is_interactive_logging_enabled",
+    "is_traceback_filtering_enabled",
     "max_epochs",
     "max_steps_per_epoch",
     "set_backend",
@@ -36,6 +42,8 @@ class _Settings:
     epsilon = 1e-7
     image_data_format = "channels_last"
     interactive_logging = True
+    traceback_filtering = True
+    flash_attention: bool | None = None
     max_epochs: int | None = None
     max_steps_per_epoch: int | None = None
     seeds = _random.Random()  # where the seeds of layers and initializers come from
@@ -90,8 +98,11 @@ def standardize_data_format(data_format: Any) -> str:
 
 
 def backend() -> str:
-    """The name of what computes: ``"tilegrad"``."""
-    return "tilegrad"
+    """The backend that a program must write for: ``"torch"`` where ``import torch`` is answered by
+    tilegrad, so that the part that it has for PyTorch is run, else ``"tilegrad"``."""
+    from .._install import is_installed
+
+    return "torch" if is_installed("torch") else "tilegrad"
 
 
 def set_backend(backend: str) -> None:
@@ -113,6 +124,36 @@ def enable_interactive_logging() -> None:
 def disable_interactive_logging() -> None:
     """Sends progress to Python's logging."""
     settings.interactive_logging = False
+
+
+def is_traceback_filtering_enabled() -> bool:
+    """What was chosen last; True at first. Tracebacks here are whole in any case."""
+    return settings.traceback_filtering
+
+
+def enable_traceback_filtering() -> None:
+    """Kept for programs that call it: there is nothing to filter."""
+    settings.traceback_filtering = True
+
+
+def disable_traceback_filtering() -> None:
+    """Kept for programs that call it: tracebacks are whole in any case."""
+    settings.traceback_filtering = False
+
+
+def is_flash_attention_enabled() -> bool | None:
+    """None, which leaves the choice open, or False. Attention is fused wherever it can be."""
+    return settings.flash_attention
+
+
+def enable_flash_attention() -> None:
+    """Kept for programs that call it: attention is fused wherever it can be."""
+    settings.flash_attention = None
+
+
+def disable_flash_attention() -> None:
+    """Kept for programs that call it; results are the same."""
+    settings.flash_attention = False
 
 
 def max_epochs() -> int | None:

@@ -111,14 +111,15 @@ def _operator(name: str, reflected: bool = False) -> Callable[..., Any]:
 
 for _dunder, _function in {
     "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "mod": "mod",
-    "floordiv": "floor_divide", "pow": "power", "matmul": "matmul",
+    "floordiv": "floor_divide", "pow": "power", "matmul": "matmul", "and": "logical_and",
+    "or": "logical_or", "xor": "logical_xor",
 }.items():  # fmt: skip
     setattr(KerasTensor, f"__{_dunder}__", _operator(_function))
     setattr(KerasTensor, f"__r{_dunder}__", _operator(_function, reflected=True))
 for _dunder, _function in {
     "neg": "negative", "abs": "absolute", "lt": "less", "le": "less_equal", "gt": "greater",
-    "ge": "greater_equal", "getitem": "get_item", "invert": "logical_not", "and": "logical_and",
-    "or": "logical_or", "xor": "logical_xor",
+    "ge": "greater_equal", "ne": "not_equal", "getitem": "get_item", "invert": "logical_not",
+    "round": "round",
 }.items():  # fmt: skip
     setattr(KerasTensor, f"__{_dunder}__", _operator(_function))
 
@@ -235,11 +236,17 @@ def infer(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
 
 
 def _try(function: Callable[..., Any], args: Any, kwargs: Any, sizes: tuple[int, int]) -> Any:
+    def sized(x: KerasTensor) -> list[int]:
+        return [sizes[i > 0] if n is None else n for i, n in enumerate(x.shape)]
+
     def stand_in(x: Any) -> Any:
         if not isinstance(x, KerasTensor):
             return x
-        shape = [sizes[i > 0] if n is None else n for i, n in enumerate(x.shape)]
-        return tg.zeros(shape, dtype=dtype_of(x.dtype))
+        made = tg.zeros(sized(x), dtype=dtype_of(x.dtype))
+        mask = getattr(x, "_keras_mask", None)
+        if mask is not None:
+            made._keras_mask = tg.ones(sized(mask), dtype=tg.bool)
+        return made
 
     args, kwargs = tree.map_structure(stand_in, (args, kwargs))
     return function(*args, **kwargs)

@@ -73,6 +73,16 @@ class Variable(Parameter):
         own["constraint"] = None
         return self
 
+    @classmethod
+    def around(cls, tensor: Any, name: str, trainable: bool) -> Variable:
+        """A variable that shares the memory of a tensor."""
+        self = Parameter.__new__(cls, tensor.detach(), trainable)
+        self.__dict__.update(
+            _name=name, _path=name, _trainable=trainable, _learns=trainable, regularizer=None,
+            constraint=None,
+        )  # fmt: skip
+        return self
+
     # --- names --------------------------------------------------------------------------------
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..utils.messages import tell
 from ..utils.progress import Progbar
 
 __all__ = ["Callback", "CallbackList", "History", "LambdaCallback", "ProgbarLogger"]
@@ -132,7 +133,7 @@ class ProgbarLogger(Callback):
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.start()
         if self._verbose and self._epochs > 1:
-            print(f"Epoch {epoch + 1}/{self._epochs}", flush=True)
+            tell(f"Epoch {epoch + 1}/{self._epochs}")
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.bar.update(batch + 1, (logs or {}).items(), finalize=False)
@@ -283,11 +284,13 @@ class CallbackList:
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Before each epoch."""
+        logs = logs or {}
         for callback in self.callbacks:
             callback.on_epoch_begin(epoch, logs)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Behind each epoch."""
+        logs = logs or {}
         if self.progress is not None:
             self.progress.finish(self._count, logs)
         for callback in self.callbacks:
@@ -295,11 +298,13 @@ class CallbackList:
 
     def on_train_end(self, logs: Any = None) -> None:
         """Behind training."""
+        logs = logs or {}
         for callback in self.callbacks:
             callback.on_train_end(logs)
 
     def on_test_end(self, logs: Any = None) -> None:
         """Behind an evaluation."""
+        logs = logs or {}
         if self.progress is not None and self.progress.params["verbose"] and not self._in_fit():
             self.progress.finish(self._count, logs)
         for callback in self.callbacks:
@@ -307,6 +312,7 @@ class CallbackList:
 
     def on_predict_end(self, logs: Any = None) -> None:
         """Behind predictions."""
+        logs = logs or {}
         if self.progress is not None:
             self.progress.finish(self._count, logs)
         for callback in self.callbacks:
@@ -318,10 +324,12 @@ class CallbackList:
 
 def _passing(name: str, indexed: bool) -> Any:
     def with_index(self: Any, index: int, logs: Any = None) -> None:
+        logs = logs or {}  # as Keras hands them on: never None
         for callback in self.callbacks:
             getattr(callback, name)(index, logs)
 
     def without(self: Any, logs: Any = None) -> None:
+        logs = logs or {}
         for callback in self.callbacks:
             getattr(callback, name)(logs)
 

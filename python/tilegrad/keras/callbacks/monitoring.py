@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..utils.messages import tell
 from .base import Callback
 
 __all__ = [
@@ -121,10 +122,10 @@ class EarlyStopping(_Monitoring):
 
     def on_train_end(self, logs: Any = None) -> None:
         if self.stopped_epoch > 0 and self.verbose > 0:
-            print(f"Epoch {self.stopped_epoch + 1}: early stopping")
+            tell(f"Epoch {self.stopped_epoch + 1}: early stopping")
         if self.restore_best_weights and self.best_weights is not None:
             if self.verbose > 0:
-                print(
+                tell(
                     "Restoring model weights from the end of the best epoch: "
                     f"{self.best_epoch + 1}."
                 )
@@ -182,7 +183,7 @@ class ReduceLROnPlateau(_Monitoring):
             new = max(old * self.factor, self.min_lr)
             self.model.optimizer.learning_rate = new
             if self.verbose > 0:
-                print(f"\nEpoch {epoch + 1}: ReduceLROnPlateau reducing learning rate to {new}.")
+                tell(f"\nEpoch {epoch + 1}: ReduceLROnPlateau reducing learning rate to {new}.")
             self.cooldown_counter, self.wait = self.cooldown, 0
 
 
@@ -206,7 +207,7 @@ class LearningRateScheduler(Callback):
             )
         optimizer.learning_rate = rate
         if self.verbose > 0:
-            print(f"\nEpoch {epoch + 1}: LearningRateScheduler setting learning rate to {rate}.")
+            tell(f"\nEpoch {epoch + 1}: LearningRateScheduler setting learning rate to {rate}.")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if logs is not None:
@@ -225,7 +226,7 @@ class TerminateOnNaN(Callback):
         if loss is not None and not math.isfinite(loss):
             if self.raise_error:
                 raise RuntimeError(f"NaN or Inf loss encountered at batch {batch}.")
-            print(f"Batch {batch}: Invalid loss, terminating training")
+            tell(f"Batch {batch}: Invalid loss, terminating training")
             self.model.stop_training = True
 
 
@@ -291,18 +292,18 @@ class ModelCheckpoint(_Monitoring):
                 return
             if not self._improves(current, self.best):
                 if self.verbose > 0:
-                    print(f"{start}{self.monitor} did not improve from {self.best:.5f}")
+                    tell(f"{start}{self.monitor} did not improve from {self.best:.5f}")
                 return
             if self.verbose > 0:
                 before = "inf" if self.best is None else f"{self.best:.5f}"
-                print(
+                tell(
                     f"{start}{self.monitor} improved from {before} to {current:.5f}, saving model "
                     "to "
                     f"{path}"
                 )
             self.best = current
         elif self.verbose > 0:
-            print(f"{start}saving model to {path}")
+            tell(f"{start}saving model to {path}")
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
         if self.save_weights_only:
             self.model.save_weights(path, overwrite=True)

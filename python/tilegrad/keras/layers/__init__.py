@@ -20,13 +20,17 @@ from . import (
     merging,
     mixing,
     normalization,
+    pipeline,
     pooling,
     preprocessing,
+    random_augment,
     regularization,
     reshaping,
     rnn,
     rnn_cells,
     rnn_layers,
+    text,
+    torch_wrapper,
     transposed_convolution,
     wrapper,
 )
@@ -64,6 +68,7 @@ from .merging import (
 )
 from .mixing import *  # noqa: F403
 from .normalization import *  # noqa: F403
+from .pipeline import *  # noqa: F403
 from .pooling import *  # noqa: F403
 from .pooling import (
     AvgPool1D,
@@ -80,11 +85,14 @@ from .pooling import (
     MaxPool3D,
 )
 from .preprocessing import *  # noqa: F403
+from .random_augment import *  # noqa: F403
 from .regularization import *  # noqa: F403
 from .reshaping import *  # noqa: F403
 from .rnn import *  # noqa: F403
 from .rnn_cells import *  # noqa: F403
 from .rnn_layers import *  # noqa: F403
+from .text import *  # noqa: F403
+from .torch_wrapper import *  # noqa: F403
 from .transposed_convolution import *  # noqa: F403
 from .transposed_convolution import (
     Convolution1DTranspose,
@@ -113,13 +121,17 @@ __all__ = [
     *einsum_dense.__all__,
     *merging.__all__,
     *normalization.__all__,
+    *pipeline.__all__,
     *pooling.__all__,
     *preprocessing.__all__,
+    *random_augment.__all__,
     *regularization.__all__,
     *reshaping.__all__,
     *rnn.__all__,
     *rnn_cells.__all__,
     *rnn_layers.__all__,
+    *text.__all__,
+    *torch_wrapper.__all__,
     *transposed_convolution.__all__,
     *wrapper.__all__,
 ]

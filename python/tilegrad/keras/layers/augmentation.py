@@ -10,8 +10,8 @@ import tilegrad as tg
 from ..dtypes import convert_to_tensor
 from ..random import SeedGenerator
 from ..registry import own_module
-from .image_transform import FILL_MODES, affine
-from .preprocessing import _OfImages, resize_cropping
+from .image_transform import FILL_MODES, affine, resize_cropping
+from .preprocessing import _OfImages
 
 __all__ = [
     "RandomBrightness",
@@ -315,7 +315,7 @@ class RandomGrayscale(_Augmenting):
     """Takes the colours out of images with probability ``factor``."""
 
     def __init__(
-        self, factor: float = 0.5, seed: int | None = None, data_format: str | None = None,
+        self, factor: float = 0.5, data_format: str | None = None, seed: int | None = None,
         **kwargs: Any,
     ) -> None:  # fmt: skip
         super().__init__(seed, data_format, **kwargs)
@@ -345,7 +345,7 @@ class RandomCrop(_Augmenting):
     def _changed(self, images: Any, training: bool) -> Any:
         h, w = images.shape[1:3]
         if h < self.height or w < self.width:
-            return resize_cropping(images, self.height, self.width, "bilinear")
+            return resize_cropping(images, (self.height, self.width), "bilinear")
         top, left = (h - self.height) // 2, (w - self.width) // 2
         if training:
             draw = self._uniform(2, 0, 1)

@@ -19,7 +19,8 @@ class Bidirectional(Layer):
     """Runs a recurrent layer and a copy of it backwards, and merges what they give by
     ``merge_mode``: ``"concat"``, ``"sum"``, ``"mul"``, ``"ave"`` or None for a list.
 
-    Raises ValueError for another mode and for what is no recurrent layer.
+    ``weights`` are those to start with. Raises ValueError for another mode and for what is no
+    recurrent layer.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Bidirectional(Layer):
         for half in (self.forward_layer, self.backward_layer):
             half.zero_output_for_mask = True  # what is masked adds nothing to what is merged
         self.merge_mode = merge_mode
+        self.__dict__["_initial_weights"] = weights
         self.return_sequences, self.return_state = layer.return_sequences, layer.return_state
         self.stateful = layer.stateful
         self.supports_masking = True
@@ -68,6 +70,9 @@ class Bidirectional(Layer):
             if not layer.built:
                 layer.build(sequences_shape)
                 layer.built = True
+        if self._initial_weights is not None:
+            self.set_weights(self._initial_weights)
+            self.__dict__["_initial_weights"] = None
         self.__dict__["_build_shape"] = tuple(sequences_shape)
 
     def call(

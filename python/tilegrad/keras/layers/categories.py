@@ -1,9 +1,8 @@
-"""Numbers and words as categories: CategoryEncoding, Discretization, Hashing, lookups, text."""
+"""Numbers and words as categories: CategoryEncoding, Discretization, Hashing, lookups."""
 
 from __future__ import annotations
 
-import re
-import string
+import itertools
 import zlib
 from collections import Counter
 from collections.abc import Iterable
@@ -23,7 +22,6 @@ __all__ = [
     "Hashing",
     "IntegerLookup",
     "StringLookup",
-    "TextVectorization",
 ]
 
 _MODES = ("int", "one_hot", "multi_hot", "count", "tf_idf")
@@ -47,6 +45,12 @@ def encode(numbers: Any, size: int, mode: str, weights: Any = None) -> Any:
     return hot.sum(axis) if hot.ndim > 1 else hot
 
 
+def refuse_sparse(name: str, sparse: Any) -> None:
+    """Raises ValueError for ``sparse=True``, which has no tensors here."""
+    if sparse:
+        raise ValueError(f"{name}: sparse tensors are not supported (sparse=True)")
+
+
 class CategoryEncoding(Layer):
     """Category numbers as vectors: ``output_mode`` is ``"multi_hot"``, ``"one_hot"`` or
     ``"count"``.
@@ -61,6 +65,7 @@ class CategoryEncoding(Layer):
         **kwargs: Any,
     ) -> None:  # fmt: skip
         super().__init__(**kwargs)
+        refuse_sparse("CategoryEncoding", sparse)
         if output_mode not in ("count", "one_hot", "multi_hot"):
             raise ValueError(f"Unknown argument for `output_mode`: {output_mode}")
         if num_tokens is None or num_tokens < 1:
@@ -109,6 +114,7 @@ class Discretization(Layer):
         name: str | None = None,
     ) -> None:
         super().__init__(name=name, dtype=dtype)
+        refuse_sparse("Discretization", sparse)
         if (bin_boundaries is None) == (num_bins is None):
             raise ValueError(
                 "Exactly one of `num_bins` and `bin_boundaries` must be set. Received: "
@@ -121,7 +127,12 @@ class Discretization(Layer):
         self.built = True
 
     def adapt(self, data: Any, steps: int | None = None) -> None:
-        """Finds the boundaries that cut the data into equal counts."""
+        """Finds the boundaries that cut the data, an array or at most ``steps`` batches, into equal
+        counts."""
+        if not isinstance(data, (np.ndarray, tg.Tensor, list, tuple)):
+            data = np.concatenate(
+                [np.ravel(convert_to_numpy(batch)) for batch in itertools.islice(data, steps)]
+            )
         values = convert_to_numpy(data).reshape(-1)
         shares = np.linspace(0, 1, int(self.num_bins or 1) + 1)[1:-1]
         self.bin_boundaries = [float(b) for b in np.quantile(values, shares)]
@@ -159,9 +170,10 @@ class Hashing(_OfWords):
 
     def __init__(
         self, num_bins: int, mask_value: Any = None, salt: Any = None, output_mode: str = "int",
-        **kwargs: Any,
+        sparse: bool = False, **kwargs: Any,
     ) -> None:  # fmt: skip
         super().__init__(**kwargs)
+        refuse_sparse("Hashing", sparse)
         if num_bins <= 0:
             raise ValueError(f"`num_bins` cannot be `None` or non-positive. Received: {num_bins}.")
         self.num_bins, self.mask_value = num_bins, mask_value
@@ -190,7 +202,7 @@ class Hashing(_OfWords):
         }
 
 
-class _Lookup(_OfWords):
+class Lookup(_OfWords):
     """Words as their places in a vocabulary."""
 
     _unknown: Any
@@ -206,13 +218,18 @@ class _Lookup(_OfWords):
         idf_weights: Any = None,
         invert: bool = False,
         output_mode: str = "int",
+        pad_to_max_tokens: bool = False,
+        sparse: bool = False,
+        encoding: str = "utf-8",
         **kwargs: Any,
     ) -> None:
-        for name in ("vocabulary_dtype", "pad_to_max_tokens", "sparse", "encoding"):
-            kwargs.pop(name, None)
         super().__init__(**kwargs)
+        refuse_sparse(type(self).__name__, sparse)
         if output_mode not in _MODES:
             raise ValueError(f"{type(self).__name__}: unknown output_mode {output_mode!r}")
+        if pad_to_max_tokens and max_tokens is None:
+            raise ValueError("If pad_to_max_tokens is True, must set `max_tokens`.")
+        self.pad_to_max_tokens, self.encoding = pad_to_max_tokens, encoding
         self.max_tokens, self.num_oov_indices = max_tokens, num_oov_indices
         self.mask_token = mask_token
         self.oov_token = self._unknown if oov_token is None else oov_token
@@ -231,7 +248,7 @@ class _Lookup(_OfWords):
     def set_vocabulary(self, vocabulary: Any, idf_weights: Any = None) -> None:
         """Takes over words, a list or the path of a file with one per line."""
         if isinstance(vocabulary, str):
-            with open(vocabulary, encoding="utf-8") as file:
+            with open(vocabulary, encoding=self.encoding) as file:
                 vocabulary = file.read().split("\n")
         words = [w.item() if isinstance(w, np.generic) else w for w in vocabulary]
         special = self._special()
@@ -246,11 +263,13 @@ class _Lookup(_OfWords):
         self._idf = None if idf_weights is None else np.asarray(idf_weights, "float32")
 
     def adapt(self, data: Any, steps: int | None = None) -> None:
-        """Finds the words of the data, the most frequent first."""
+        """Finds the words of the data, the most frequent first. Of things that give batches,
+        ``steps`` are looked at."""
         counts: Counter = Counter()
         documents: Counter = Counter()
         total = 0
-        for row in self._rows(data):
+        whole = steps is None or isinstance(data, (str, np.ndarray, tg.Tensor))
+        for row in self._rows(data if whole else itertools.islice(data, steps)):
             counts.update(row)
             documents.update(set(row))
             total += 1
@@ -268,7 +287,7 @@ class _Lookup(_OfWords):
             self._idf = np.array([average] * len(self._special()) + known, "float32")
 
     def _rows(self, data: Any) -> Iterable[list[Any]]:
-        for item in _flat_items(data):
+        for item in flat_items(data):
             yield item if isinstance(item, list) else [item]
 
     def get_vocabulary(self, include_special_tokens: bool = True) -> list[Any]:
@@ -307,8 +326,15 @@ class _Lookup(_OfWords):
     def _encoded(self, places: list[int], like: np.ndarray) -> Any:
         numbers = tg.from_numpy(np.array(places, dtype="int64").reshape(like.shape))
         if self.output_mode != "tf_idf":
-            return encode(numbers, len(self._words), self.output_mode)
-        return encode(numbers, len(self._words), "count") * tg.from_numpy(self._idf)
+            return self._padded(encode(numbers, len(self._words), self.output_mode))
+        return self._padded(encode(numbers, len(self._words), "count") * tg.from_numpy(self._idf))
+
+    def _padded(self, vectors: Any) -> Any:
+        """Zeros for words that the vocabulary could still hold, if they are wanted."""
+        missing = (self.max_tokens or 0) - len(self._words)
+        if not self.pad_to_max_tokens or self.output_mode == "int" or missing <= 0:
+            return vectors
+        return tg.nn.functional.pad(vectors, (0, missing))
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -321,10 +347,12 @@ class _Lookup(_OfWords):
             "idf_weights": None if self._idf is None else np.asarray(self._idf).tolist(),
             "invert": self.invert,
             "output_mode": self.output_mode,
+            "pad_to_max_tokens": self.pad_to_max_tokens,
+            "encoding": self.encoding,
         }
 
 
-def _flat_items(data: Any) -> Iterable[Any]:
+def flat_items(data: Any) -> Iterable[Any]:
     """Rows of words: of arrays, lists, and things that give batches."""
     if isinstance(data, str):
         yield data
@@ -340,110 +368,42 @@ def _flat_items(data: Any) -> Iterable[Any]:
                 yield batch
 
 
-class StringLookup(_Lookup):
+class StringLookup(Lookup):
     """Strings as numbers by a vocabulary, given or found by :meth:`adapt`; 0 is for others (and for
     ``mask_token`` if there is one). Raises ValueError without a vocabulary."""
 
     _unknown = "[UNK]"
 
 
-class IntegerLookup(_Lookup):
-    """Integers as numbers by a vocabulary. Raises ValueError without one."""
+class IntegerLookup(Lookup):
+    """Integers as numbers by a vocabulary. Raises ValueError without one, and for another
+    ``vocabulary_dtype`` than ``"int64"``."""
 
     _unknown = -1
-
-
-class TextVectorization(_Lookup):
-    """Texts as rows of word numbers, 0 being padding and 1 unknown words.
-
-    ``standardize``: ``"lower_and_strip_punctuation"``, ``"lower"``, ``"strip_punctuation"``, None
-    or a function; ``split``: ``"whitespace"``, ``"character"``, None or a function; ``ngrams``:
-    also groups of that many words. Raises ValueError for other words and without a vocabulary.
-    """
-
-    _unknown = "[UNK]"
 
     def __init__(
         self,
         max_tokens: int | None = None,
-        standardize: Any = "lower_and_strip_punctuation",
-        split: Any = "whitespace",
-        ngrams: Any = None,
-        output_mode: str = "int",
-        output_sequence_length: int | None = None,
-        pad_to_max_tokens: bool = False,
+        num_oov_indices: int = 1,
+        mask_token: Any = None,
+        oov_token: Any = -1,
         vocabulary: Any = None,
+        vocabulary_dtype: str = "int64",
         idf_weights: Any = None,
+        invert: bool = False,
+        output_mode: str = "int",
+        sparse: bool = False,
+        pad_to_max_tokens: bool = False,
         **kwargs: Any,
     ) -> None:
-        for name in ("sparse", "ragged", "encoding"):
-            kwargs.pop(name, None)
-        self.standardize, self.split = None, None
-        for name, value, words in (
-            ("standardize", standardize, _STANDARDS),
-            ("split", split, ("whitespace", "character")),
-        ):
-            if value is not None and not callable(value) and value not in words:
-                raise ValueError(f"TextVectorization: unknown {name} {value!r}")
-        super().__init__(max_tokens, 1, "", "[UNK]", vocabulary, idf_weights, False, output_mode,
+        if vocabulary_dtype != "int64":
+            raise ValueError(
+                "IntegerLookup: argument 'vocabulary_dtype': expected 'int64', "
+                f"got {vocabulary_dtype!r}"
+            )
+        super().__init__(max_tokens, num_oov_indices, mask_token, oov_token, vocabulary,
+                         idf_weights, invert, output_mode, pad_to_max_tokens, sparse,
                          **kwargs)  # fmt: skip
-        self.standardize, self.split = standardize, split
-        self.ngrams = tuple(range(1, ngrams + 1)) if isinstance(ngrams, int) else ngrams
-        self.output_sequence_length = output_sequence_length
 
-    def _split_text(self, text: str) -> list[str]:
-        if callable(self.standardize):
-            text = self.standardize(text)
-        elif self.standardize is not None:
-            if "lower" in self.standardize:
-                text = text.lower()
-            if "strip" in self.standardize:
-                text = _PUNCTUATION.sub("", text)
-        if callable(self.split):
-            words = list(self.split(text))
-        elif self.split is None:
-            words = [text]
-        else:
-            words = text.split() if self.split == "whitespace" else list(text)
-        if not self.ngrams:
-            return words
-        return [" ".join(words[i : i + n]) for n in self.ngrams for i in range(len(words) - n + 1)]
-
-    def _rows(self, data: Any) -> Iterable[list[Any]]:
-        for item in _flat_items(data):
-            for text in item if isinstance(item, list) else [item]:
-                yield self._split_text(str(text))
-
-    def call(self, inputs: Any) -> Any:
-        if not self._words:
-            raise ValueError("TextVectorization has no vocabulary: call adapt(texts) first")
-        single = isinstance(inputs, str)
-        texts = [inputs] if single else np.asarray(inputs).reshape(-1).tolist()
-        rows = [[self._place(word) for word in self._split_text(text)] for text in texts]
-        if self.output_mode != "int":
-            made = tg.stack([self._encoded(row, np.empty(len(row))) for row in rows])
-            return made[0] if single else made
-        length = self.output_sequence_length or max(map(len, rows), default=0)
-        table = np.zeros((len(rows), length), "int64")
-        for line, row in zip(table, rows, strict=True):
-            line[: len(row)] = row[:length]
-        made = tg.from_numpy(table)
-        return made[0] if single else made
-
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        for name in ("num_oov_indices", "mask_token", "oov_token", "invert"):
-            del config[name]
-        return {
-            **config,
-            "standardize": self.standardize,
-            "split": self.split,
-            "ngrams": self.ngrams,
-            "output_sequence_length": self.output_sequence_length,
-        }
-
-
-_STANDARDS = ("lower_and_strip_punctuation", "lower", "strip_punctuation")
-_PUNCTUATION = re.compile(f"[{re.escape(string.punctuation)}]")
 
 own_module(globals())

@@ -73,7 +73,7 @@ class ConvLSTMCell(BaseConvolution):
             with tg.no_grad():
                 bias[self.filters : 2 * self.filters] = 1.0
 
-    def get_initial_state(self, batch_size: int) -> list[Any]:
+    def get_initial_state(self, batch_size: Any = None) -> list[Any]:
         """Zeros of the shape of the outputs."""
         shape = with_channels((batch_size,), self._sizes_out, self.filters, self.data_format)
         return [tg.zeros(shape, dtype=self._compute) for _ in range(2)]

@@ -7,12 +7,13 @@ from typing import Any
 import tilegrad as tg
 
 from ...nn import functional as F
-from .. import activations, constraints, initializers, regularizers
+from .. import activations, constraints, initializers, regularizers, tree
 from ..registry import own_module, serialize_keras_object
 from ..symbolic import KerasTensor, Node, context
 from .dense_function import dense, dense_relu
 from .input_spec import InputSpec
 from .layer import Layer
+from .signature import shape_of
 
 __all__ = [
     "Dense",
@@ -186,6 +187,8 @@ class Embedding(Weighted):
     def call(self, inputs: Any) -> Any:
         if inputs.dtype not in (tg.int32, tg.int64):
             inputs = inputs.to(tg.int32)
+        if context.tracing:  # sequences of a trial run may be longer than a table of positions
+            inputs = inputs.clamp(0, self.input_dim - 1)
         return F.embedding(inputs, self.embeddings)
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
@@ -338,16 +341,25 @@ class Lambda(Layer):
         return self.mask(inputs, mask) if callable(self.mask) else self.mask
 
     def compute_output_spec(self, inputs: Any, **kwargs: Any) -> Any:
-        if isinstance(self._output_shape, (tuple, list)):
-            return KerasTensor((inputs.shape[0], *self._output_shape), self.compute_dtype)
+        if self._output_shape is None:
+            return super().compute_output_spec(inputs)
+        shape = self.compute_output_shape(shape_of(inputs))
+        return tree.map_shape_structure(lambda s: KerasTensor(s, self.compute_dtype), shape)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        if self._output_shape is None:
+            return super().compute_output_shape(input_shape)
         if callable(self._output_shape):
-            return KerasTensor(self._output_shape(inputs.shape), self.compute_dtype)
-        return super().compute_output_spec(inputs)
+            return self._output_shape(input_shape)
+        batch = tree.flatten(input_shape)[0]
+        return tree.map_shape_structure(lambda s: (batch, *s), self._output_shape)
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "function": serialize_keras_object(self.function),
+            "output_shape": serialize_keras_object(self._output_shape),
+            "mask": serialize_keras_object(self.mask),
             "arguments": serialize_keras_object(self.arguments),
         }
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import tilegrad as tg
 
-__all__ = ["FILL_MODES", "affine", "resize"]
+__all__ = [
+    "FILL_MODES", "affine", "check_resizing", "resize", "resize_cropping", "resize_padding",
+]  # fmt: skip
 
 FILL_MODES = ("constant", "nearest", "wrap", "reflect")
 
@@ -75,9 +77,11 @@ class _Lookup:
         return place.clamp(0, size - 1)
 
 
-def resize(images: Any, size: tuple[int, int], interpolation: str = "bilinear") -> Any:
-    """``images`` (N, height, width, C) at another size. Raises ValueError for an unknown
-    ``interpolation``."""
+def resize(
+    images: Any, size: tuple[int, int], interpolation: str = "bilinear", antialias: bool = False
+) -> Any:
+    """``images`` (N, height, width, C) at another size; ``antialias`` averages what becomes one
+    pixel, unless the nearest one is taken. Raises ValueError for an unknown ``interpolation``."""
     from ...nn import functional as F
     from .geometry import channels_first, channels_last
 
@@ -88,8 +92,48 @@ def resize(images: Any, size: tuple[int, int], interpolation: str = "bilinear") 
         rows = _nearest(images.shape[1], size[0])
         columns = _nearest(images.shape[2], size[1])
         return tg.index_select(tg.index_select(images, 1, rows), 2, columns)
-    made = F.interpolate(channels_first(images), size=tuple(size), mode=interpolation)
+    made = F.interpolate(
+        channels_first(images), size=tuple(size), mode=interpolation, antialias=antialias
+    )
     return channels_last(made)
+
+
+def resize_cropping(
+    images: Any, size: tuple[int, int], interpolation: str, antialias: bool = False
+) -> Any:
+    """The largest middle part of the wanted shape, resized."""
+    (h, w), (height, width) = images.shape[1:3], size
+    part_h = max(min(h, int(w * height / width)), 1)
+    part_w = max(min(w, int(h * width / height)), 1)
+    top, left = int((h - part_h) / 2), int((w - part_w) / 2)
+    part = images[:, top : top + part_h, left : left + part_w]
+    return resize(part, size, interpolation, antialias)
+
+
+def resize_padding(
+    images: Any, size: tuple[int, int], interpolation: str, antialias: bool, fill_value: float
+) -> Any:
+    """The whole image in the middle of a larger one of the wanted shape, resized."""
+    from ...nn.functional import pad
+
+    (h, w), (height, width) = images.shape[1:3], size
+    rows = int((max(h, int(w * height / width)) - h) / 2)
+    columns = int((max(w, int(h * width / height)) - w) / 2)
+    framed = pad(images, (0, 0, columns, columns, rows, rows), value=float(fill_value))
+    return resize(framed, size, interpolation, antialias)
+
+
+def check_resizing(fill_mode: str, crop: bool, padded: bool) -> None:
+    """Raises ValueError for options of resizing that contradict each other or are unknown."""
+    if fill_mode != "constant":
+        raise ValueError(
+            "Invalid value for argument `fill_mode`. Only `'constant'` is supported. Received: "
+            f"fill_mode={fill_mode}"
+        )
+    if crop and padded:
+        raise ValueError(
+            "Only one of `pad_to_aspect_ratio` & `crop_to_aspect_ratio` can be `True`."
+        )
 
 
 def _nearest(size: int, wanted: int) -> Any:

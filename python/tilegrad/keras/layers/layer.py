@@ -19,7 +19,7 @@ from ..stateless import StatelessLayer
 from ..symbolic import KerasTensor, Node, any_symbolic, context, infer
 from ..variable import Variable, standardize_shape
 from .input_spec import InputSpec, check_input
-from .signature import call_signature, is_shape, shape_of, shapes_for_build
+from .signature import call_signature, given_shape, is_shape, shape_of, shapes_for_build
 from .tracking import Tracking
 
 __all__ = ["Layer"]
@@ -75,12 +75,12 @@ class Layer(StatelessLayer, Tracking):
         state["_compute"] = dtype_of(self._policy.compute_dtype)
         state["_mixed"] = self._policy.compute_dtype != self._policy.variable_dtype
         state["built"] = False
-        state["supports_masking"] = False
+        state["supports_masking"] = type(self).compute_mask is not Layer.compute_mask
         state["autocast"] = autocast
         state["input_spec"] = None
         state["_checked_shape"] = None
         state["activity_regularizer"] = regularizers.get(activity_regularizer)
-        state["_given_shape"] = _given_shape(kwargs)
+        state["_given_shape"] = given_shape(kwargs)
         if kwargs:
             raise ValueError(
                 f"Unrecognized keyword arguments passed to {type(self).__name__}: {kwargs}"
@@ -212,7 +212,7 @@ class Layer(StatelessLayer, Tracking):
         mask = self._mask_for(args, kwargs) if context.masks else None
         if Layer._losses_used and not context.paths:
             self._clear_losses()
-        context.training = bool(training)
+        context.training = None if training is None else bool(training)
         context.paths.append(self._name)
         try:
             outputs = self._run(args, kwargs)
@@ -301,7 +301,21 @@ class Layer(StatelessLayer, Tracking):
         plain = {k: v for k, v in kwargs.items() if v is not None or k != "training"}
         outputs = self.compute_output_spec(*args, **plain)
         Node(self, args, kwargs, outputs)
+        if context.masks and self.supports_masking:
+            self._set_symbolic_mask(args, kwargs, outputs)
         return outputs
+
+    def _set_symbolic_mask(self, args: tuple, kwargs: dict, outputs: Any) -> None:
+        """Notes on outputs to come which masks will come with them."""
+        first = args[0] if args else next(iter(kwargs.values()), None)
+        mask = kwargs.get("mask")
+        if mask is None:
+            mask = tree.map_structure(lambda x: getattr(x, "_keras_mask", None), first)
+        if self._makes_masks or any(m is not None for m in tree.flatten(mask)):
+            made = infer(self.compute_mask, (first, mask), {})
+            for output, found in zip(tree.flatten(outputs), tree.flatten(made), strict=False):
+                if isinstance(found, KerasTensor):
+                    output._keras_mask = found
 
     def _converted_or_symbolic(self, x: Any) -> Any:
         def convert(leaf: Any) -> Any:
@@ -450,20 +464,6 @@ def _checked_name(name: Any) -> str | None:
             f"Argument `name` must be a string and cannot contain character `/`. Received: {name}"
         )
     return name
-
-
-def _given_shape(kwargs: dict[str, Any]) -> tuple | None:
-    """The input's shape among older keyword arguments, which are taken out."""
-    batch = kwargs.pop("batch_size", None)
-    if "batch_input_shape" in kwargs:
-        return tuple(kwargs.pop("batch_input_shape"))
-    if "batch_shape" in kwargs:
-        return tuple(kwargs.pop("batch_shape"))
-    if "input_shape" in kwargs:
-        return (batch, *kwargs.pop("input_shape"))
-    if "input_dim" in kwargs:
-        return (batch, kwargs.pop("input_dim"))
-    return None
 
 
 def _specs_of(shape: Any, dtype: str) -> Any:

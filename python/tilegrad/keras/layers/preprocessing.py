@@ -11,7 +11,7 @@ import tilegrad as tg
 from ..config import standardize_data_format
 from ..dtypes import convert_to_numpy, convert_to_tensor
 from ..registry import own_module
-from .image_transform import resize
+from .image_transform import check_resizing, resize, resize_cropping, resize_padding
 from .layer import Layer
 
 __all__ = ["CenterCrop", "Normalization", "Rescaling", "Resizing"]
@@ -210,7 +210,7 @@ class CenterCrop(_OfImages):
         if h >= self.height and w >= self.width:
             top, left = (h - self.height) // 2, (w - self.width) // 2
             return images[:, top : top + self.height, left : left + self.width]
-        return resize_cropping(images, self.height, self.width, "bilinear")
+        return resize_cropping(images, (self.height, self.width), "bilinear")
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return self._with_size(input_shape, self.height, self.width)
@@ -219,20 +219,11 @@ class CenterCrop(_OfImages):
         return {**super().get_config(), "height": self.height, "width": self.width}
 
 
-def resize_cropping(images: Any, height: int, width: int, interpolation: str) -> Any:
-    """The largest middle part of the wanted shape, resized."""
-    h, w = images.shape[1:3]
-    part_h = min(h, int(w * height / width))
-    part_w = min(w, int(h * width / height))
-    top, left = int((h - part_h) / 2), int((w - part_w) / 2)
-    part = images[:, top : top + part_h, left : left + part_w]
-    return resize(part, (height, width), interpolation)
-
-
 class Resizing(_OfImages):
-    """Images at another size: stretched, or with ``crop_to_aspect_ratio`` the middle of them.
+    """Images at another size: stretched, with ``crop_to_aspect_ratio`` the middle of them, with
+    ``pad_to_aspect_ratio`` the whole of them and ``fill_value`` beside it.
 
-    Raises ValueError for an unknown ``interpolation``.
+    Raises ValueError for an unknown ``interpolation`` or ``fill_mode``, and for both ratios.
     """
 
     def __init__(
@@ -249,8 +240,7 @@ class Resizing(_OfImages):
         **kwargs: Any,
     ) -> None:
         super().__init__(data_format, **kwargs)
-        if pad_to_aspect_ratio:
-            raise NotImplementedError("Resizing: pad_to_aspect_ratio is not supported")
+        check_resizing(fill_mode, crop_to_aspect_ratio, pad_to_aspect_ratio)
         if interpolation not in ("nearest", "bilinear", "bicubic"):
             raise ValueError(
                 "Resizing: argument 'interpolation': expected 'nearest', 'bilinear' or 'bicubic', "
@@ -258,11 +248,16 @@ class Resizing(_OfImages):
             )
         self.height, self.width, self.interpolation = height, width, interpolation
         self.crop_to_aspect_ratio = crop_to_aspect_ratio
+        self.pad_to_aspect_ratio = pad_to_aspect_ratio
+        self.fill_mode, self.fill_value, self.antialias = fill_mode, fill_value, antialias
 
     def _changed(self, images: Any, training: bool) -> Any:
+        how = (images, (self.height, self.width), self.interpolation, self.antialias)
         if self.crop_to_aspect_ratio:
-            return resize_cropping(images, self.height, self.width, self.interpolation)
-        return resize(images, (self.height, self.width), self.interpolation)
+            return resize_cropping(*how)
+        if self.pad_to_aspect_ratio:
+            return resize_padding(*how, self.fill_value)
+        return resize(*how)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return self._with_size(input_shape, self.height, self.width)
@@ -274,6 +269,10 @@ class Resizing(_OfImages):
             "width": self.width,
             "interpolation": self.interpolation,
             "crop_to_aspect_ratio": self.crop_to_aspect_ratio,
+            "pad_to_aspect_ratio": self.pad_to_aspect_ratio,
+            "fill_mode": self.fill_mode,
+            "fill_value": self.fill_value,
+            "antialias": self.antialias,
         }
 
 

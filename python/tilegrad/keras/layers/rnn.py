@@ -65,7 +65,7 @@ class RNN(Layer):
             self.cell.built = True
         self.__dict__["_build_shape"] = tuple(sequences_shape)
 
-    def get_initial_state(self, batch_size: int) -> list[Any]:
+    def get_initial_state(self, batch_size: Any = None) -> list[Any]:
         """The states before the first step: zeros, unless the cell says otherwise."""
         make = getattr(self.cell, "get_initial_state", None)
         if make is not None:
@@ -214,7 +214,7 @@ class StackedRNNCells(Layer):
         size = getattr(last, "output_size", None)
         return size or tree.flatten(last.state_size)[0]
 
-    def get_initial_state(self, batch_size: int) -> list[Any]:
+    def get_initial_state(self, batch_size: Any = None) -> list[Any]:
         """The states of all cells before the first step."""
         made = []
         for cell in self.cells:

@@ -73,7 +73,7 @@ class Cell(Weighted):
     def _make_bias(self) -> Any:
         return self._weight("bias", self._bias_shape())
 
-    def get_initial_state(self, batch_size: int) -> Any:
+    def get_initial_state(self, batch_size: Any = None) -> Any:
         """Zeros."""
         return [tg.zeros((batch_size, self.units), dtype=self._compute) for _ in range(self.states)]
 

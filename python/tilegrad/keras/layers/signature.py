@@ -10,7 +10,14 @@ import tilegrad as tg
 
 from ..symbolic import KerasTensor
 
-__all__ = ["CallSignature", "call_signature", "is_shape", "shape_of", "shapes_for_build"]
+__all__ = [
+    "CallSignature",
+    "call_signature",
+    "given_shape",
+    "is_shape",
+    "shape_of",
+    "shapes_for_build",
+]
 
 
 class CallSignature:
@@ -80,3 +87,17 @@ def _has_tensor(x: Any) -> bool:
     if isinstance(x, dict):
         return any(map(_has_tensor, x.values()))
     return isinstance(x, (tg.Tensor, KerasTensor))
+
+
+def given_shape(kwargs: dict[str, Any]) -> tuple | None:
+    """The input's shape among older keyword arguments, which are taken out."""
+    batch = kwargs.pop("batch_size", None)
+    if "batch_input_shape" in kwargs:
+        return tuple(kwargs.pop("batch_input_shape"))
+    if "batch_shape" in kwargs:
+        return tuple(kwargs.pop("batch_shape"))
+    if "input_shape" in kwargs:
+        return (batch, *kwargs.pop("input_shape"))
+    if "input_dim" in kwargs:
+        return (batch, kwargs.pop("input_dim"))
+    return None

@@ -51,6 +51,10 @@ class Tracking(Module):
             name in state.get("_parameters", ()) or name in state.get("_modules", ())
         ) and not isinstance(value, Module):
             self._forget(name)
+        elif isinstance(value, Module) and not isinstance(value, Tracking):
+            from .torch_wrapper import TorchModuleWrapper
+
+            value = TorchModuleWrapper(value)
         super().__setattr__(name, value)
 
     # --- finding ------------------------------------------------------------------------------

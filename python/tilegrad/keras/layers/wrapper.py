@@ -32,9 +32,10 @@ class Wrapper(Layer):
 
 
 class TimeDistributed(Wrapper):
-    """A layer applied to every step. Shapes: (N, steps, ...) to (N, steps, ...).
+    """A layer applied to every step. Shapes: (N, steps, ...) to (N, steps, ...); of a mask (N,
+    steps, ...) the layer gets what belongs to the step.
 
-    Raises ValueError for an input of rank below 3.
+    Raises ValueError for an input of rank below 3 and for a mask that does not fit.
     """
 
     def __init__(self, layer: Any, **kwargs: Any) -> None:
@@ -51,7 +52,16 @@ class TimeDistributed(Wrapper):
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
         batch, steps = inputs.shape[:2]
-        kwargs = {"training": training} if self.layer._call_info.takes_training else {}
+        if mask is not None and tuple(mask.shape[:2]) != (batch, steps):
+            raise ValueError(
+                f"The `mask` passed to the `TimeDistributed` layer has a shape {tuple(mask.shape)} "
+                f"that is incompatible with the input shape {tuple(inputs.shape)}: the first two "
+                "sizes must be the same."
+            )
+        info = self.layer._call_info
+        kwargs = {"training": training} if info.takes_training else {}
+        if mask is not None and info.takes_mask:
+            kwargs["mask"] = mask.reshape(batch * steps, *mask.shape[2:])
         y = self.layer(inputs.reshape(batch * steps, *inputs.shape[2:]), **kwargs)
         return y.reshape(batch, steps, *y.shape[1:])
 

@@ -22,17 +22,68 @@ def clone_model(
     **kwargs: Any,
 ) -> Any:
     """A model of new layers, each ``clone_function(layer)`` (by default remade from its
-    configuration), connected as those of ``model``.
+    configuration), connected as those of ``model``, and compiled as it is.
 
-    Raises ValueError for a subclassed model without a configuration.
+    ``call_function(layer, *args, **kwargs)`` calls them, in graphs only; ``recursive`` clones
+    models within the model too, layer by layer. Raises ValueError for a subclassed model without a
+    configuration or with such functions, and for ``call_function`` with a ``Sequential``.
     """
-    remake = clone_function or _remade
-    if isinstance(model, Sequential):
-        made = [x if isinstance(x, InputLayer) else remake(x) for x in model._chain]
-        made = [_remade(x) if isinstance(x, InputLayer) else x for x in made]
-        return Sequential(made, name=model.name)
-    if not isinstance(model, Functional):
+    cache = kwargs.pop("cache", {})
+    if kwargs:
+        raise ValueError(f"Unexpected keyword argument(s): {tuple(kwargs)}")
+    if not isinstance(model, (Sequential, Functional)):
+        if clone_function or input_tensors is not None or call_function:
+            raise ValueError(
+                "Arguments `clone_function`, `call_function` and `input_tensors` are only "
+                "supported for Sequential or Functional models. Received model of type "
+                f"'{type(model).__name__}'"
+            )
         return type(model).from_config(model.get_config())
+    remake = _remaking(clone_function or _remade, call_function, recursive, cache)
+    if isinstance(model, Sequential):
+        if call_function is not None:
+            raise ValueError(
+                "`call_function` argument is not supported with Sequential models: their layers "
+                "are not called when the model is made."
+            )
+        made: Any = _clone_sequential(model, remake, input_tensors)
+    else:
+        made = _clone_functional(model, remake, input_tensors, call_function)
+    arguments = model.get_compile_config() if model.compiled else None
+    if arguments is not None:
+        made.compile_from_config(arguments)
+    return made
+
+
+def _remaking(function: Any, call_function: Any, recursive: bool, cache: dict[int, Any]) -> Any:
+    """``function``, which gives a layer that comes again the same answer, and looks into models."""
+
+    def remake(layer: Any) -> Any:
+        if id(layer) not in cache:
+            if recursive and isinstance(layer, (Sequential, Functional)):
+                called = None if isinstance(layer, Sequential) else call_function
+                cache[id(layer)] = clone_model(
+                    layer, None, function, called, recursive=True, cache=cache
+                )
+            else:
+                cache[id(layer)] = function(layer)
+        return cache[id(layer)]
+
+    return remake
+
+
+def _clone_sequential(model: Sequential, remake: Any, input_tensors: Any) -> Sequential:
+    made = [_remade(x) if isinstance(x, InputLayer) else remake(x) for x in model._chain]
+    if input_tensors is not None:
+        (given,) = tree.flatten(input_tensors)
+        rest = [x for x in made if not isinstance(x, InputLayer)]
+        made = [InputLayer(batch_shape=given.shape, dtype=given.dtype), *rest]
+    return Sequential(made, name=model.name, trainable=model.trainable)
+
+
+def _clone_functional(
+    model: Functional, remake: Any, input_tensors: Any, call_function: Any
+) -> Functional:
     plan = model._plan
     fresh: dict[int, Any] = {}
     for x in plan.inputs:
@@ -40,18 +91,18 @@ def clone_model(
     if input_tensors is not None:
         given = tree.flatten(input_tensors)
         fresh.update({id(x): y for x, y in zip(plan.inputs, given, strict=True)})
-    layers: dict[int, Any] = {}
     for node in plan.nodes:
         if all(id(x) in fresh for x in node.output_tensors):
             continue
         operation = node.operation
-        if id(operation) not in layers:
-            own = isinstance(operation, Layer)
-            layers[id(operation)] = remake(operation) if own else operation
+        fresh_one = remake(operation) if isinstance(operation, Layer) else operation
         args, options = tree.map_structure(
             lambda x: fresh.get(id(x), x), (list(node.args), node.kwargs)
         )
-        outputs = layers[id(operation)](*args, **options)
+        if call_function is not None:
+            outputs = call_function(fresh_one, *args, **options)
+        else:
+            outputs = fresh_one(*args, **options)
         for x, y in zip(node.output_tensors, tree.flatten(outputs), strict=True):
             fresh[id(x)] = y
 

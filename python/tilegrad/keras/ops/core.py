@@ -164,7 +164,9 @@ def map(f: Callable[..., Any], xs: Any) -> Any:
     return tree.map_structure(lambda *parts: tg.stack([_to_tensor(p) for p in parts]), *results)
 
 
-vectorized_map = map
+def vectorized_map(function: Callable[..., Any], elements: Any) -> Any:
+    """``function`` of each slice along the first axis, the results stacked."""
+    return map(function, elements)
 
 
 def scan(

@@ -31,10 +31,12 @@ _COMPARISONS = {
 _BINARY = {
     "add": tg.add, "subtract": tg.sub, "multiply": tg.mul, "divide": tg.true_divide,
     "true_divide": tg.true_divide, "floor_divide": tg.floor_divide, "mod": tg.remainder,
+    "gcd": tg.gcd, "lcm": tg.lcm,
+}  # fmt: skip
+_BITS = {
     "bitwise_and": tg.bitwise_and, "bitwise_or": tg.bitwise_or, "bitwise_xor": tg.bitwise_xor,
     "bitwise_left_shift": tg.bitwise_left_shift, "left_shift": tg.bitwise_left_shift,
     "bitwise_right_shift": tg.bitwise_right_shift, "right_shift": tg.bitwise_right_shift,
-    "gcd": tg.gcd, "lcm": tg.lcm,
 }  # fmt: skip
 _TENSORS = {
     "maximum": tg.maximum, "minimum": tg.minimum, "arctan2": tg.atan2, "hypot": tg.hypot,
@@ -43,8 +45,8 @@ _TENSORS = {
 }  # fmt: skip
 
 __all__ = [
-    *_FLOATING, *_ANY, *_COMPARISONS, *_BINARY, *_TENSORS, "abs", "absolute", "angle", "cbrt",
-    "clip", "divide_no_nan", "isclose", "ldexp", "logical_and", "logical_not", "logical_or",
+    *_FLOATING, *_ANY, *_BITS, *_COMPARISONS, *_BINARY, *_TENSORS, "abs", "absolute", "angle",
+    "cbrt", "clip", "divide_no_nan", "isclose", "ldexp", "logical_and", "logical_not", "logical_or",
     "logical_xor", "nan_to_num", "power", "round", "saturate_cast", "where",
 ]  # fmt: skip
 
@@ -53,6 +55,8 @@ table(_ANY, globals(), False, "NumPy's ``{}`` of each element.")
 
 
 def _two(names: dict[str, Any], scalars: bool) -> None:
+    """Puts functions of two tensors into this module; Python numbers go on as they are if they may
+    be ``scalars``."""
     for name, function in names.items():
 
         def made(x1: Any, x2: Any, _function: Any = function) -> Any:
@@ -64,13 +68,30 @@ def _two(names: dict[str, Any], scalars: bool) -> None:
             x1, x2 = _tensors(x1, x2)
             return _function(x1, x2)
 
-        made.__name__ = made.__qualname__ = name
-        made.__module__ = __name__
-        made.__doc__ = (
-            f"NumPy's ``{name}`` of each pair of elements, broadcast. Raises RuntimeError for "
-            "shapes that do not fit."
-        )
-        globals()[name] = op(made)
+        _place(name, made)
+
+
+def _of_bits(names: dict[str, Any]) -> None:
+    """The same for functions whose arguments are called x and y."""
+    for name, function in names.items():
+
+        def made(x: Any, y: Any, _function: Any = function) -> Any:
+            x, y = both(x, y)
+            if not isinstance(x, tg.Tensor):
+                x = tg.asarray(x, dtype=_scalar_dtype(x, y))
+            return _function(x, y)
+
+        _place(name, made)
+
+
+def _place(name: str, made: Any) -> None:
+    made.__name__ = made.__qualname__ = name
+    made.__module__ = __name__
+    made.__doc__ = (
+        f"NumPy's ``{name}`` of each pair of elements, broadcast. Raises RuntimeError for shapes "
+        "that do not fit."
+    )
+    globals()[name] = op(made)
 
 
 def _scalar_dtype(number: Any, tensor: Any) -> Any:
@@ -97,6 +118,7 @@ def _tensors(x1: Any, x2: Any) -> tuple[Any, Any]:
 _two(_COMPARISONS, True)
 _two(_BINARY, True)
 _two(_TENSORS, False)
+_of_bits(_BITS)
 
 
 @op

@@ -11,15 +11,24 @@ from ..dtypes import convert_to_tensor
 from ..op import op, to_float
 
 __all__ = [
-    "affine_transform", "blurred", "crop_images", "extract_patches", "from_hsv", "gaussian_blur",
-    "hsv_to_rgb", "map_coordinates", "pad_images", "resize", "rgb_to_grayscale", "rgb_to_hsv",
-    "to_hsv",
+    "affine_transform", "batched", "blurred", "crop_images", "elastic_transform",
+    "extract_patches", "extract_patches_3d", "from_hsv", "gaussian_blur", "hsv_to_rgb",
+    "map_coordinates", "pad_images", "perspective_transform", "resize", "rgb_to_grayscale",
+    "rgb_to_hsv", "scale_and_translate", "sobel_edges", "ssim", "to_hsv",
 ]  # fmt: skip
 
 
-def _batched(images: Any, data_format: Any, function: Any) -> Any:
-    """``function`` of (N, height, width, C), for one image or many, channels last or first."""
-    x = to_float(images)
+def batched(images: Any, data_format: Any, function: Any, floating: bool = True) -> Any:
+    """``function`` of (N, height, width, C), for one image or many, channels last or first.
+
+    Raises ValueError for another rank.
+    """
+    x = to_float(images) if floating else convert_to_tensor(images)
+    if x.ndim not in (3, 4):
+        raise ValueError(
+            "Invalid images rank: expected rank 3 (single image) or rank 4 (batch of images). "
+            f"Received input with shape: images.shape={tuple(x.shape)}"
+        )
     single, first = x.ndim == 3, standardize_data_format(data_format) == "channels_first"
     x = x.unsqueeze(0) if single else x
     y = function(x.permute(0, 2, 3, 1) if first else x)
@@ -33,16 +42,33 @@ def resize(
     crop_to_aspect_ratio: bool = False, pad_to_aspect_ratio: bool = False,
     fill_mode: str = "constant", fill_value: float = 0.0, data_format: Any = None,
 ) -> Any:  # fmt: skip
-    """Images at another size (height, width). Raises ValueError for an unknown interpolation."""
-    from ..layers.image_transform import resize as resized
-    from ..layers.preprocessing import resize_cropping
+    """Images at another size (height, width), of the dtype they had: stretched, or their middle
+    part (``crop_to_aspect_ratio``), or all of them with ``fill_value`` beside it
+    (``pad_to_aspect_ratio``).
+
+    Raises ValueError for an unknown interpolation or fill mode, for both ratios, and for a size
+    that is no pair.
+    """
+    from ..layers import image_transform as how
+
+    how.check_resizing(fill_mode, crop_to_aspect_ratio, pad_to_aspect_ratio)
+    if len(size) != 2:
+        raise ValueError(f"Argument `size` must be (height, width). Received: size={size}")
+    wanted, dtype = (int(size[0]), int(size[1])), convert_to_tensor(images).dtype
 
     def change(x: Any) -> Any:
         if crop_to_aspect_ratio:
-            return resize_cropping(x, size[0], size[1], interpolation)
-        return resized(x, tuple(size), interpolation)
+            return how.resize_cropping(x, wanted, interpolation, antialias)
+        if pad_to_aspect_ratio:
+            return how.resize_padding(x, wanted, interpolation, antialias, fill_value)
+        return how.resize(x, wanted, interpolation, antialias)
 
-    return _batched(images, data_format, change)
+    made = batched(images, data_format, change)
+    if dtype.is_floating_point:
+        return made
+    if dtype is tg.uint8 and interpolation == "bicubic":
+        made = made.clamp(0, 255)
+    return tg.round(made).to(dtype)
 
 
 @op
@@ -56,7 +82,7 @@ def affine_transform(
     from ..layers.image_transform import affine
 
     maps = to_float(transform).reshape(-1, 8)[:, :6]
-    return _batched(
+    return batched(
         images,
         data_format,
         lambda x: affine(x, maps.expand(len(x), 6), interpolation, fill_mode, fill_value),
@@ -67,28 +93,74 @@ def affine_transform(
 def rgb_to_grayscale(images: Any, data_format: Any = None) -> Any:
     """One channel of brightness."""
     weights = convert_to_tensor([0.2989, 0.587, 0.114])
-    return _batched(images, data_format, lambda x: (x * weights).sum(-1, keepdim=True))
+    return batched(images, data_format, lambda x: (x * weights).sum(-1, keepdim=True))
+
+
+def _edges(size: int, first: Any, last: Any, target: Any, names: str, grown: bool) -> tuple:
+    """What is added or taken away at both ends of an axis, of which two numbers of three tell.
+
+    Raises ValueError for more or less, and for numbers that would be negative.
+    """
+    if [first, last, target].count(None) != 1:
+        raise ValueError(
+            f"Must specify exactly two of {names}. Received: {first}, {last}, {target}"
+        )
+    change = None if target is None else (target - size if grown else size - target)
+    first = change - last if first is None else first
+    last = change - first if last is None else last
+    if first < 0 or last < 0:
+        raise ValueError(
+            f"{names}: expected numbers that fit a size of {size}, got {first}, {last}"
+        )
+    return int(first), int(last)
+
+
+def _sizes(images: Any, data_format: Any) -> tuple[int, int]:
+    last = standardize_data_format(data_format) == "channels_last"
+    shape = convert_to_tensor(images).shape
+    return tuple(shape[-3:-1]) if last else tuple(shape[-2:])
 
 
 @op
 def pad_images(
-    images: Any, top_padding: int, left_padding: int, bottom_padding: int, right_padding: int,
+    images: Any, top_padding: Any = None, left_padding: Any = None, bottom_padding: Any = None,
+    right_padding: Any = None, target_height: Any = None, target_width: Any = None,
     data_format: Any = None,
 ) -> Any:  # fmt: skip
-    """Zeros around images."""
-    pads = [0, 0, left_padding, right_padding, top_padding, bottom_padding]
-    return _batched(images, data_format, lambda x: tg.nn.functional.pad(x, pads))
+    """Zeros around images. Of the three numbers for each axis, two are given. Raises ValueError
+    otherwise."""
+    high, wide = _sizes(images, data_format)
+    top, bottom = _edges(
+        high, top_padding, bottom_padding, target_height,
+        "top_padding, bottom_padding, target_height", True,
+    )  # fmt: skip
+    left, right = _edges(
+        wide, left_padding, right_padding, target_width,
+        "left_padding, right_padding, target_width", True,
+    )  # fmt: skip
+    pads = [0, 0, left, right, top, bottom]
+    return batched(images, data_format, lambda x: tg.nn.functional.pad(x, pads), False)
 
 
 @op
 def crop_images(
-    images: Any, top_cropping: int, left_cropping: int, target_height: int, target_width: int,
+    images: Any, top_cropping: Any = None, left_cropping: Any = None, bottom_cropping: Any = None,
+    right_cropping: Any = None, target_height: Any = None, target_width: Any = None,
     data_format: Any = None,
 ) -> Any:  # fmt: skip
-    """A part of images."""
-    rows = slice(top_cropping, top_cropping + target_height)
-    columns = slice(left_cropping, left_cropping + target_width)
-    return _batched(images, data_format, lambda x: x[:, rows, columns])
+    """A part of images. Of the three numbers for each axis, two are given. Raises ValueError
+    otherwise."""
+    high, wide = _sizes(images, data_format)
+    top, bottom = _edges(
+        high, top_cropping, bottom_cropping, target_height,
+        "top_cropping, bottom_cropping, target_height", False,
+    )  # fmt: skip
+    left, right = _edges(
+        wide, left_cropping, right_cropping, target_width,
+        "left_cropping, right_cropping, target_width", False,
+    )  # fmt: skip
+    rows, columns = slice(top, high - bottom), slice(left, wide - right)
+    return batched(images, data_format, lambda x: x[:, rows, columns], False)
 
 
 def to_hsv(images: Any) -> Any:
@@ -120,13 +192,13 @@ def from_hsv(images: Any) -> Any:
 @op
 def rgb_to_hsv(images: Any, data_format: Any = None) -> Any:
     """Hue, saturation and value of images in red, green and blue."""
-    return _batched(images, data_format, to_hsv)
+    return batched(images, data_format, to_hsv)
 
 
 @op
 def hsv_to_rgb(images: Any, data_format: Any = None) -> Any:
     """Red, green and blue of images in hue, saturation and value."""
-    return _batched(images, data_format, from_hsv)
+    return batched(images, data_format, from_hsv)
 
 
 def blurred(x: Any, sizes: Any, sigmas: Any) -> Any:
@@ -150,7 +222,7 @@ def gaussian_blur(
     def change(x: Any) -> Any:
         return blurred(x.permute(0, 3, 1, 2), kernel_size, sigma).permute(0, 2, 3, 1)
 
-    return _batched(images, data_format, change)
+    return batched(images, data_format, change)
 
 
 @op
@@ -182,7 +254,7 @@ def extract_patches(
         made = made.reshape(len(x), x.shape[1], sizes[0] * sizes[1], high, wide)
         return made.permute(0, 3, 4, 2, 1).reshape(len(x), high, wide, -1)
 
-    return _batched(images, data_format, change)
+    return batched(images, data_format, change)
 
 
 _FILLS = ("constant", "nearest", "wrap", "mirror", "reflect")
@@ -242,3 +314,13 @@ def map_coordinates(
         found = found if weight is None else found * weight
         total = found if total is None else total + found
     return (total if x.dtype.is_floating_point else tg.round(total)).to(x.dtype)
+
+
+from .image_filters import (  # noqa: E402  (it uses what stands above)
+    elastic_transform,
+    extract_patches_3d,
+    perspective_transform,
+    scale_and_translate,
+    sobel_edges,
+    ssim,
+)

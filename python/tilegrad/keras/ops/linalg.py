@@ -12,19 +12,37 @@ from ..dtypes import convert_to_tensor
 from ..op import op, promoted, table, to_float
 
 _FLOATING = {
-    "cholesky": tg.linalg.cholesky, "cholesky_inverse": tg.cholesky_inverse,
     "det": tg.linalg.det, "erfc": tg.erfc, "inv": tg.linalg.inv, "logdet": tg.logdet,
-    "pinv": tg.linalg.pinv, "rad2deg": tg.rad2deg,
+    "rad2deg": tg.rad2deg,
 }  # fmt: skip
 __all__ = [
-    *_FLOATING, "allclose", "bitwise_invert", "cdist", "conj", "depth_to_space", "eig", "eigh",
-    "fabs", "fmod", "imag", "isreal", "jvp", "lstsq", "lu_factor", "matrix_power", "matrix_rank",
-    "nanargmax", "nanargmin",
-    "nancumprod", "nancumsum", "nanmedian", "nanpercentile", "nanprod", "nanquantile", "nanstd",
-    "nanvar", "percentile", "psnr", "qr", "segment_min", "segment_prod", "slogdet", "solve",
+    *_FLOATING, "allclose", "bitwise_invert", "cdist", "cholesky", "cholesky_inverse", "conj",
+    "depth_to_space", "eig", "eigh", "fabs", "fmod", "imag", "isreal", "jvp", "lstsq",
+    "lu_factor", "matrix_power", "matrix_rank", "nanargmax", "nanargmin", "nancumprod",
+    "nancumsum", "nanmedian", "nanpercentile", "nanprod", "nanquantile", "nanstd", "nanvar",
+    "percentile", "pinv", "psnr", "qr", "segment_min", "segment_prod", "slogdet", "solve",
     "solve_triangular", "space_to_depth", "svd", "vectorize", "view",
 ]  # fmt: skip
 table(_FLOATING, globals(), True, "``{}`` of a matrix or of each element.")
+
+
+@op
+def cholesky(x: Any, upper: bool = False) -> Any:
+    """The triangular factor of a positive definite matrix. Raises RuntimeError for another."""
+    return tg.linalg.cholesky(to_float(x), upper=upper)
+
+
+@op
+def cholesky_inverse(x: Any, upper: bool = False) -> Any:
+    """The inverse of the matrix whose triangular factor this is."""
+    return tg.cholesky_inverse(to_float(x), upper=upper)
+
+
+@op
+def pinv(x: Any, rcond: Any = None) -> Any:
+    """The pseudo-inverse; singular values below ``rcond`` times the largest count as zero."""
+    x = to_float(x)
+    return tg.linalg.pinv(x) if rcond is None else tg.linalg.pinv(x, rtol=rcond)
 
 
 @op
@@ -125,20 +143,22 @@ def bitwise_invert(x: Any) -> Any:
 
 @op
 def conj(x: Any) -> Any:
-    """The tensor itself: there are no complex numbers."""
-    return convert_to_tensor(x)
+    """Complex numbers with the other sign of their imaginary parts."""
+    return tg.conj(convert_to_tensor(x))
 
 
 @op
 def imag(x: Any) -> Any:
-    """Zeros: there are no complex numbers."""
-    return tg.zeros_like(convert_to_tensor(x))
+    """The imaginary parts; zeros of real numbers."""
+    x = convert_to_tensor(x)
+    return tg.imag(x) if x.is_complex() else tg.zeros_like(x)
 
 
 @op
 def isreal(x: Any) -> Any:
-    """True everywhere."""
-    return tg.ones(convert_to_tensor(x).shape, dtype=tg.bool)
+    """Whether the imaginary part is zero."""
+    x = convert_to_tensor(x)
+    return tg.imag(x) == 0 if x.is_complex() else tg.ones(x.shape, dtype=tg.bool)
 
 
 @op
@@ -303,7 +323,10 @@ def view(x: Any, dtype: Any = None) -> Any:
 
 
 def vectorize(pyfunc: Any, *, excluded: Any = None, signature: Any = None) -> Any:
-    """A function of one element at a time, applied to all."""
+    """A function of one element at a time, applied to all. Raises NotImplementedError for
+    ``excluded`` and ``signature``."""
+    if excluded is not None or signature is not None:
+        raise NotImplementedError("vectorize: 'excluded' and 'signature' are not supported")
 
     def over_all(*args: Any) -> Any:
         arrays = np.broadcast_arrays(*(np.asarray(a) for a in args))

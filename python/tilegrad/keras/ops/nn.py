@@ -10,7 +10,6 @@ from ...nn import functional as F
 from ..activations import (
     celu,
     elu,
-    gelu,
     glu,
     hard_shrink,
     hard_sigmoid,
@@ -59,10 +58,20 @@ def relu(x: Any) -> Any:
 
 
 @op
+def gelu(x: Any, approximate: bool = True) -> Any:
+    """``x`` times the normal distribution function of ``x``; unlike the activation of that name,
+    approximately unless told otherwise."""
+    return F.gelu(to_float(x), approximate="tanh" if approximate else "none")
+
+
+@op
 def one_hot(
     x: Any, num_classes: int, axis: int = -1, dtype: Any = None, sparse: bool = False
 ) -> Any:
-    """A vector with a one at each class number, all zeros for numbers outside."""
+    """A vector with a one at each class number, all zeros for numbers outside. Raises ValueError
+    for ``sparse``."""
+    if sparse:
+        raise ValueError("one_hot: sparse tensors are not supported (sparse=True)")
     x = convert_to_tensor(x).to(tg.int64)
     inside = (x >= 0) & (x < num_classes)
     made = F.one_hot(tg.where(inside, x, tg.zeros_like(x)), num_classes)
@@ -74,11 +83,10 @@ def one_hot(
 def multi_hot(
     inputs: Any, num_classes: int, axis: int = -1, dtype: Any = None, sparse: bool = False
 ) -> Any:
-    """A vector with ones at all class numbers along an axis."""
-    inputs = convert_to_tensor(inputs).to(tg.int64)
-    hot = F.one_hot(inputs, num_classes)
-    axis = 1 if inputs.ndim > 1 else 0
-    return tg.amax(hot, dim=axis).to(dtype_of(dtype))
+    """A vector with ones at all class numbers along an axis. Raises ValueError for ``sparse``."""
+    inputs = convert_to_tensor(inputs)
+    hot = one_hot(inputs, num_classes, axis, dtype, sparse)
+    return tg.amax(hot, dim=1 if inputs.ndim > 1 else 0)
 
 
 @op
@@ -174,10 +182,25 @@ def rms_normalization(
 @op
 def dot_product_attention(
     query: Any, key: Any, value: Any, bias: Any = None, mask: Any = None, scale: Any = None,
-    is_causal: bool = False, **kwargs: Any,
+    is_causal: bool = False, flash_attention: bool | None = None,
+    attn_logits_soft_cap: float | None = None,
 ) -> Any:  # fmt: skip
-    """Attention of queries (N, T, heads, size) to keys and values (N, S, heads, size)."""
-    q, k, v = (convert_to_tensor(x).transpose(1, 2) for x in (query, key, value))
+    """Attention of queries (N, T, heads, size) to keys and values (N, S, heads, size), of which
+    there may be fewer heads, each for as many queries.
+
+    ``attn_logits_soft_cap`` bends scores into that range; ``flash_attention`` changes nothing.
+    Raises ValueError for another rank.
+    """
+    q, k, v = (convert_to_tensor(x) for x in (query, key, value))
+    if not q.ndim == k.ndim == v.ndim == 4:
+        raise ValueError(
+            "`dot_product_attention` only supports 4D inputs. Received: "
+            f"query.shape={tuple(q.shape)}, key.shape={tuple(k.shape)}, "
+            f"value.shape={tuple(v.shape)}."
+        )
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+    if q.shape[1] > k.shape[1] > 1:
+        k, v = (tg.repeat_interleave(x, q.shape[1] // x.shape[1], dim=1) for x in (k, v))
     chosen = None if mask is None else convert_to_tensor(mask).to(tg.bool)
     if bias is not None:
         added = convert_to_tensor(bias).to(q.dtype)
@@ -190,8 +213,25 @@ def dot_product_attention(
             lower, chosen, tg.full_like(chosen, -3e38)
         )  # fmt: skip
         is_causal = False
+    if attn_logits_soft_cap is not None:
+        return _softly_capped(q, k, v, chosen, is_causal, scale, attn_logits_soft_cap)
     made = F.scaled_dot_product_attention(q, k, v, chosen, is_causal=is_causal, scale=scale)
     return made.transpose(1, 2)
+
+
+def _softly_capped(
+    q: Any, k: Any, v: Any, chosen: Any, is_causal: bool, scale: Any, cap: float
+) -> Any:
+    """Attention step by step, since no kernel bends its scores."""
+    scores = q @ k.transpose(2, 3) * (q.shape[-1] ** -0.5 if scale is None else scale)
+    scores = tg.tanh(scores / cap) * cap
+    if is_causal:
+        chosen = tg.tril(tg.ones(scores.shape[2:], dtype=tg.bool))
+    if chosen is not None and chosen.dtype is tg.bool:
+        scores = scores.masked_fill(~chosen, -3e38)
+    elif chosen is not None:
+        scores = scores + chosen
+    return (tg.softmax(scores, -1) @ v).transpose(1, 2)
 
 
 def __getattr__(name: str) -> Any:  # of the functions of this room that others hold

@@ -286,7 +286,9 @@ def nanmin(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 @op
 def bincount(x: Any, weights: Any = None, minlength: int = 0, sparse: bool = False) -> Any:
-    """How often each number occurs, along the last axis."""
+    """How often each number occurs, along the last axis. Raises ValueError for ``sparse``."""
+    if sparse:
+        raise ValueError("bincount: sparse tensors are not supported (sparse=True)")
     x = convert_to_tensor(x).long()
     weights = None if weights is None else convert_to_tensor(weights)
     if x.ndim == 1:
@@ -386,11 +388,38 @@ def trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> Any:
 
 
 def unique(
-    x: Any, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False,
-    axis: int | None = None, size: int | None = None, fill_value: Any = None,
+    x: Any, sorted: bool = True, return_index: bool = False, return_inverse: bool = False,
+    return_counts: bool = False, axis: int | None = None, size: int | None = None,
+    fill_value: Any = None,
 ) -> Any:  # fmt: skip
-    """The different elements."""
-    return tg.unique(convert_to_tensor(x), sorted, return_inverse, return_counts, axis)
+    """The different elements, with the places where each is first (``return_index``), where each
+    element of ``x`` is among them, and how often each occurs.
+
+    ``size`` cuts them off, or adds ``fill_value`` (by default zero) up to that number.
+    """
+    x = convert_to_tensor(x)
+    values, inverse, counts = tg.unique(x, sorted, True, True, axis)
+    along = 0 if axis is None else axis % x.ndim
+    flat = inverse.reshape(-1)
+    places = tg.full((values.shape[along],), flat.numel(), dtype=tg.int64)
+    places = places.scatter_reduce(0, flat, tg.arange(flat.numel()), "amin")
+    made = [values if size is None else _sized(values, size, along, fill_value)]
+    if return_index:
+        made.append(places if size is None else _sized(places, size, 0, 1))
+    if return_inverse:
+        made.append(inverse)
+    if return_counts:
+        made.append(counts if size is None else _sized(counts, size, 0, 0))
+    return made[0] if len(made) == 1 else tuple(made)
+
+
+def _sized(x: Any, size: int, axis: int, fill_value: Any) -> Any:
+    """``x`` with ``size`` elements along an axis, cut off or filled up."""
+    count = x.shape[axis]
+    if count >= size:
+        return x.narrow(axis, 0, size)
+    shape = [size - count if i == axis % x.ndim else n for i, n in enumerate(x.shape)]
+    return tg.cat([x, tg.full(shape, fill_value or 0, dtype=x.dtype)], axis)
 
 
 def builtin_max(a: int, b: int) -> int:

@@ -9,6 +9,7 @@ import tilegrad as tg
 
 from ..dtypes import cast, convert_to_tensor
 from ..op import as_ints, op, promoted
+from ..symbolic import context
 
 __all__ = [
     "append", "array_split", "broadcast_to", "concatenate", "copy", "dsplit", "dstack",
@@ -215,6 +216,12 @@ def dsplit(x: Any, indices_or_sections: Any) -> Any:
     return split(x, indices_or_sections, axis=2)
 
 
+def _counted(indices: Any, size: int) -> Any:
+    """Indices from the beginning; in a trial run, whose sizes are made up, within the axis."""
+    indices = tg.where(indices < 0, indices + size, indices)
+    return indices.clamp(0, size - 1) if context.tracing else indices
+
+
 @op
 def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     """The slices at indices along an axis; negative ones count from the end."""
@@ -222,7 +229,7 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     if axis is None:
         x, axis = x.reshape(-1), 0
     axis %= x.ndim
-    indices = tg.where(indices < 0, indices + x.shape[axis], indices)
+    indices = _counted(indices, x.shape[axis])
     chosen = tg.index_select(x, axis, indices.reshape(-1))
     return chosen.reshape(*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
 
@@ -233,7 +240,7 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> Any:
     x, indices = convert_to_tensor(x), convert_to_tensor(indices).long()
     if axis is None:
         x, indices, axis = x.reshape(-1), indices.reshape(-1), 0
-    indices = tg.where(indices < 0, indices + x.shape[axis], indices)
+    indices = _counted(indices, x.shape[axis])
     return tg.take_along_dim(x, indices, dim=axis)
 
 

@@ -44,7 +44,7 @@ class Adamax(Composed):
         epsilon: float = 1e-7,
         weight_decay: float | None = None,
         *,
-        name: str = "adamax",
+        name: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(learning_rate, weight_decay, name=name, **kwargs)
@@ -74,7 +74,7 @@ class Lion(Composed):
         beta_2: float = 0.99,
         weight_decay: float | None = None,
         *,
-        name: str = "lion",
+        name: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(learning_rate, weight_decay, name=name, **kwargs)
@@ -106,7 +106,7 @@ class Ftrl(Composed):
         beta: float = 0.0,
         weight_decay: float | None = None,
         *,
-        name: str = "ftrl",
+        name: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(learning_rate, weight_decay, name=name, **kwargs)
@@ -153,7 +153,7 @@ class Lamb(Composed):
         epsilon: float = 1e-7,
         weight_decay: float | None = None,
         *,
-        name: str = "lamb",
+        name: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(learning_rate, weight_decay, name=name, **kwargs)
@@ -185,7 +185,7 @@ class Adafactor(Composed):
         relative_step: bool = True,
         weight_decay: float | None = None,
         *,
-        name: str = "adafactor",
+        name: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(learning_rate, weight_decay, name=name, **kwargs)
@@ -242,7 +242,7 @@ class ScheduleFreeAdamW(Composed):
         warmup_steps: int = 0,
         weight_decay: float | None = None,
         *,
-        name: str = "schedule_free_adamw",
+        name: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(learning_rate, weight_decay, name=name, **kwargs)

@@ -31,7 +31,7 @@ class Muon(Composed):
         epsilon: float = 1e-7,
         weight_decay: float | None = 0.004,
         *,
-        name: str = "muon",
+        name: str | None = None,
         exclude_layers: Any = None,
         exclude_embeddings: bool = True,
         muon_a: float = 3.4445,

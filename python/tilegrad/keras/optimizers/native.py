@@ -68,7 +68,7 @@ class SGD(Native):
         nesterov: bool = False,
         weight_decay: float | None = None,
         *,
-        name: str = "SGD",
+        name: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(learning_rate, weight_decay, name=name, **kwargs)
@@ -98,7 +98,7 @@ class Adam(Native):
         amsgrad: bool = False,
         weight_decay: float | None = None,
         *,
-        name: str = "adam",
+        name: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(learning_rate, weight_decay, name=name, **kwargs)
@@ -132,7 +132,7 @@ class AdamW(Adam):
         epsilon: float = 1e-7,
         amsgrad: bool = False,
         *,
-        name: str = "adamw",
+        name: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -155,7 +155,7 @@ class RMSprop(Native):
         centered: bool = False,
         weight_decay: float | None = None,
         *,
-        name: str = "rmsprop",
+        name: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(learning_rate, weight_decay, name=name, **kwargs)
@@ -187,7 +187,7 @@ class Adagrad(Native):
         epsilon: float = 1e-7,
         weight_decay: float | None = None,
         *,
-        name: str = "adagrad",
+        name: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(learning_rate, weight_decay, name=name, **kwargs)
@@ -213,7 +213,7 @@ class Adadelta(Native):
         epsilon: float = 1e-7,
         weight_decay: float | None = None,
         *,
-        name: str = "adadelta",
+        name: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(learning_rate, weight_decay, name=name, **kwargs)
@@ -236,7 +236,7 @@ class Nadam(Native):
         epsilon: float = 1e-7,
         weight_decay: float | None = None,
         *,
-        name: str = "nadam",
+        name: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(learning_rate, weight_decay, name=name, **kwargs)

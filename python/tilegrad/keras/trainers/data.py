@@ -124,6 +124,8 @@ class Arrays(Source):
                 "Data cardinality is ambiguous. Make sure all arrays contain the same number of "
                 f"samples: 'x' sizes: {sizes[0]}, 'y' sizes: {sizes[1]}"
             )
+        if self.size == 0:
+            raise ValueError("there is no data: the arrays have no samples")
         if class_weight is not None:
             x, y, weight = self.parts
             self.parts = (x, y, with_class_weight(y, weight, class_weight))

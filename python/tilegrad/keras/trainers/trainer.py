@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 import warnings
 from typing import Any
@@ -42,6 +44,11 @@ class Trainer(Evaluator):
     name: str
     optimizer: Any
     stop_training: bool
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "compute_loss" in cls.__dict__:
+            cls.compute_loss = _told_of_training(cls.__dict__["compute_loss"])  # type: ignore
 
     def _init_training(self) -> None:
         state = self.__dict__
@@ -98,7 +105,8 @@ class Trainer(Evaluator):
             "jit_compile": jit_compile,
             "auto_scale_loss": auto_scale_loss,
         }
-        state["loss"] = loss
+        if loss is not None or "loss" not in state:  # a loss that the class set itself stays
+            state["loss"] = loss
         state["compiled"] = True
         state["stop_training"] = False
         state["run_eagerly"] = run_eagerly
@@ -417,3 +425,16 @@ class Trainer(Evaluator):
         if self._has_own("compute_metrics"):
             return numbers(self.__dict__["_computed"])
         return self._logs()
+
+
+def _told_of_training(compute_loss: Any) -> Any:
+    """``compute_loss`` as older programs define it, without ``training``, as it is called now."""
+    parameters = inspect.signature(compute_loss).parameters.values()
+    if any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters):
+        return compute_loss
+
+    @functools.wraps(compute_loss)
+    def told(*args: Any, training: bool = True, **kwargs: Any) -> Any:
+        return compute_loss(*args, **kwargs)
+
+    return told

@@ -14,6 +14,7 @@ import tilegrad as tg
 from ..config import standardize_data_format
 from .batches import Batches
 from .images import img_to_array, load_img
+from .messages import tell
 
 __all__ = ["image_dataset_from_directory", "text_dataset_from_directory"]
 
@@ -43,7 +44,7 @@ class _Listed:
         self._find(options["class_names"], options["follow_links"])
         if options["verbose"]:
             classes = f" belonging to {len(self.names)} classes" if self.names else ""
-            print(f"Found {len(self.paths)} files{classes}.")
+            tell(f"Found {len(self.paths)} files{classes}.")
         if self.mode == "binary" and len(self.names) != 2:
             raise ValueError(
                 'When passing `label_mode="binary"`, there must be exactly 2 class_names. '
@@ -201,8 +202,7 @@ def image_dataset_from_directory(
     out (None). With ``subset="both"``, two such things. Raises ValueError for arguments that do not
     fit, FileNotFoundError for a missing folder, ImportError without Pillow.
     """
-    from ..layers.image_transform import resize
-    from ..layers.preprocessing import resize_cropping
+    from ..layers.image_transform import check_resizing, resize, resize_cropping, resize_padding
 
     if color_mode not in ("rgb", "rgba", "grayscale"):
         raise ValueError(
@@ -214,10 +214,7 @@ def image_dataset_from_directory(
             "Argument `interpolation` should be one of ('bilinear', 'nearest', 'bicubic'). "
             f"Received: interpolation={interpolation}"
         )
-    if pad_to_aspect_ratio:
-        raise NotImplementedError(
-            "image_dataset_from_directory: pad_to_aspect_ratio is not supported"
-        )
+    check_resizing("constant", crop_to_aspect_ratio, pad_to_aspect_ratio)
     options = locals()
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     first = standardize_data_format(data_format) == "channels_first"
@@ -226,7 +223,9 @@ def image_dataset_from_directory(
         image = tg.from_numpy(img_to_array(load_img(path, color_mode), "channels_last", "float32"))
         image = image.unsqueeze(0)
         if crop_to_aspect_ratio:
-            image = resize_cropping(image, height, width, interpolation)
+            image = resize_cropping(image, (height, width), interpolation)
+        elif pad_to_aspect_ratio:
+            image = resize_padding(image, (height, width), interpolation, False, 0.0)
         elif tuple(image.shape[1:3]) != (height, width):
             image = resize(image, (height, width), interpolation)
         image = image.squeeze(0)

@@ -13,6 +13,7 @@ from urllib.parse import urlparse
 from urllib.request import Request, urlopen
 
 from ...datasets.download import TIMEOUT, download, matches
+from .messages import tell
 
 __all__ = ["get_file"]
 
@@ -95,7 +96,7 @@ def _fetch(origin: str, target: Path, digest: str | None) -> None:
         except RuntimeError as error:
             raise ValueError(str(error)) from error
         return
-    print(f"Downloading data from {origin}", flush=True)
+    tell(f"Downloading data from {origin}")
     part = target.with_name(target.name + ".part")
     with (
         urlopen(Request(origin, headers={"User-Agent": "tilegrad"}), timeout=TIMEOUT) as response,

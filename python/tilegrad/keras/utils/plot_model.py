@@ -10,27 +10,62 @@ from ..layers.layer import Layer
 __all__ = ["model_to_dot", "plot_model"]
 
 
-def _boxes(model: Any) -> tuple[list[Any], list[tuple[int, int]]]:
-    """The operations of a model and which feeds which, by their places in the list."""
+def _graph_of(model: Any) -> Any:
+    """The graph that a model is made of; None for one of another kind."""
     plan = model.__dict__.get("_plan")
     if plan is None and model.__dict__.get("_functional") is not None:
         plan = model._functional._plan
+    return plan
+
+
+def _boxes(model: Any, expand: bool = False) -> tuple[list[Any], list[tuple[int, int]]]:
+    """The operations of a model and which feeds which, by their places in the list; ``expand``
+    puts those of models within it in their place."""
+    boxes: list[Any] = []
+    edges: list[tuple[int, int]] = []
+    _collect(model, expand, boxes, edges)
+    return boxes, edges
+
+
+def _collect(
+    model: Any, expand: bool, boxes: list[Any], edges: list[tuple[int, int]]
+) -> tuple[list[int], list[int]]:
+    """Adds a model's boxes and edges; the places of those where tensors come in and go out."""
+    plan = _graph_of(model)
+    operations = list(model.layers) if plan is None else list(plan.operations)
+    ends: list[tuple[list[int], list[int]]] = []
+    for operation in operations:
+        if expand and isinstance(operation, Layer) and _graph_of(operation) is not None:
+            ends.append(_collect(operation, True, boxes, edges))
+        else:
+            ends.append(([len(boxes)], [len(boxes)]))
+            boxes.append(operation)
     if plan is None:
-        layers = list(model.layers)
-        return layers, [(i, i + 1) for i in range(len(layers) - 1)]
-    operations = list(plan.operations)
-    places = {id(operation): i for i, operation in enumerate(operations)}
-    edges = []
-    for node in plan.nodes:
-        for x in node.input_tensors:
-            if x.node is not None and id(x.node.operation) in places:
-                edge = places[id(x.node.operation)], places[id(node.operation)]
-                if edge not in edges and edge[0] != edge[1]:
-                    edges.append(edge)
-    return operations, edges
+        pairs = [(i, i + 1) for i in range(len(operations) - 1)]
+        inputs, outputs = operations[:1], operations[-1:]
+    else:
+        places = {id(operation): i for i, operation in enumerate(operations)}
+        pairs = [
+            (places[id(x.node.operation)], places[id(node.operation)])
+            for node in plan.nodes
+            for x in node.input_tensors
+            if x.node is not None and id(x.node.operation) in places
+        ]
+        inputs, outputs = ([x.node.operation for x in part] for part in (plan.inputs, plan.outputs))
+    for start, end in pairs:
+        for edge in [(a, b) for a in ends[start][1] for b in ends[end][0]]:
+            if start != end and edge not in edges:
+                edges.append(edge)
+    where = {id(operation): ends[i] for i, operation in enumerate(operations)}
+    return (
+        [i for x in inputs if id(x) in where for i in where[id(x)][0]],
+        [i for x in outputs if id(x) in where for i in where[id(x)][1]],
+    )
 
 
-def _label(layer: Any, names: bool, shapes: bool, dtypes: bool, activations: bool) -> str:
+def _label(
+    layer: Any, names: bool, shapes: bool, dtypes: bool, activations: bool, trainable: bool
+) -> str:
     lines = [f"{layer.name} ({type(layer).__name__})" if names else type(layer).__name__]
     if activations and getattr(layer, "activation", None) is not None:
         lines.append(f"activation: {getattr(layer.activation, '__name__', layer.activation)}")
@@ -43,6 +78,8 @@ def _label(layer: Any, names: bool, shapes: bool, dtypes: bool, activations: boo
         lines.append(f"output: {', '.join(made)}")
     if dtypes and isinstance(layer, Layer):
         lines.append(f"dtype: {layer.dtype}")
+    if trainable and getattr(layer, "weights", None):
+        lines.append(f"trainable: {'yes' if layer.trainable else 'no'}")
     return "\n".join(lines)
 
 
@@ -60,7 +97,12 @@ def model_to_dot(
     splines: str = "ortho",
     **kwargs: Any,
 ) -> Any:
-    """The graph as an object of the package pydot. Raises ImportError without it."""
+    """The graph as an object of the package pydot. Raises ImportError without it, ValueError for
+    unknown arguments.
+
+    ``expand_nested`` draws the layers of models within the model; ``subgraph`` changes nothing.
+    """
+    _refuse("model_to_dot", kwargs)
     try:
         import pydot
     except ImportError:
@@ -69,9 +111,10 @@ def model_to_dot(
         ) from None
     graph = pydot.Dot(rankdir=rankdir, dpi=dpi, splines=splines)
     graph.set_node_defaults(shape="record")
-    operations, edges = _boxes(model)
+    operations, edges = _boxes(model, expand_nested)
     for i, layer in enumerate(operations):
-        label = _label(layer, show_layer_names, show_shapes, show_dtype, show_layer_activations)
+        label = _label(layer, show_layer_names, show_shapes, show_dtype, show_layer_activations,
+                       show_trainable)  # fmt: skip
         graph.add_node(pydot.Node(str(i), label=label.replace("\n", "|")))
     for a, b in edges:
         graph.add_edge(pydot.Edge(str(a), str(b)))
@@ -94,8 +137,11 @@ def plot_model(
 ) -> Any:
     """Draws the graph into a file, by matplotlib, and returns it as a picture in a notebook.
 
-    Raises ValueError for a model that is not built, ImportError without matplotlib.
+    ``expand_nested`` draws the layers of models within the model; lines are straight whatever
+    ``splines`` says. Raises ValueError for a model that is not built and for unknown
+    arguments, ImportError without matplotlib.
     """
+    _refuse("plot_model", kwargs)
     if not model.built:
         raise ValueError(
             "This model has not yet been built. Build the model first by calling `build()` or by "
@@ -105,9 +151,9 @@ def plot_model(
         from matplotlib.figure import Figure
     except ImportError:
         raise ImportError("plot_model needs matplotlib: pip install matplotlib") from None
-    operations, edges = _boxes(model)
+    operations, edges = _boxes(model, expand_nested)
     labels = [
-        _label(x, show_layer_names, show_shapes, show_dtype, show_layer_activations)
+        _label(x, show_layer_names, show_shapes, show_dtype, show_layer_activations, show_trainable)
         for x in operations
     ]
     places = _places(len(operations), edges)
@@ -139,6 +185,11 @@ def plot_model(
     path = os.fspath(to_file)
     figure.savefig(path, dpi=dpi)
     return _picture(path)
+
+
+def _refuse(function: str, unknown: dict[str, Any]) -> None:
+    if unknown:
+        raise ValueError(f"{function}: unrecognized keyword arguments: {unknown}")
 
 
 def _places(count: int, edges: list[tuple[int, int]]) -> list[tuple[float, float]]:

@@ -7,6 +7,9 @@ import sys
 import time
 from typing import Any
 
+from ..config import settings
+from .messages import tell
+
 __all__ = ["Progbar"]
 
 
@@ -15,6 +18,7 @@ class Progbar:
 
     On a terminal and in a notebook it redraws its line at most every ``interval`` seconds;
     elsewhere it writes one line when it is finished. ``verbose=2`` is one line in any case, 0 none.
+    After ``keras.config.disable_interactive_logging()`` lines go to the log, as ``INFO``.
     Values named in ``stateful_metrics`` are shown as they are, others as means over the steps.
     """
 
@@ -36,7 +40,7 @@ class Progbar:
         self.stateless = None if stateless_metrics is None else set(stateless_metrics)
         if self.stateful is None and self.stateless is None:
             self.stateful = set()
-        self._moves = _on_a_terminal()
+        self._moves = settings.interactive_logging and _on_a_terminal()
         self._values: dict[str, list[float]] = {}
         self._seen = 0
         self._start = time.time()
@@ -64,14 +68,10 @@ class Progbar:
                     self._draw(current, now, finalize)
                     self._last = now
             elif finalize:
-                sys.stdout.write(self._line(current, now, True, plain=True) + "\n")
-                sys.stdout.flush()
+                tell(self._line(current, now, True, plain=True))
         elif self.verbose == 2 and finalize:
             count = _count(current, self.target)
-            sys.stdout.write(
-                f"{count} - {now - self._start:.0f}s -{self._pace(current, now)}{self._numbers()}\n"
-            )
-            sys.stdout.flush()
+            tell(f"{count} - {now - self._start:.0f}s -{self._pace(current, now)}{self._numbers()}")
 
     def add(self, n: int, values: Any = None) -> None:
         """Says that ``n`` more steps are done."""

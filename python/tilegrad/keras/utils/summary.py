@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .messages import tell
+
 __all__ = ["print_summary"]
 
 _FOUR = ("Layer (type)", "Output Shape", "Param #", "Connected to")
@@ -42,7 +44,7 @@ def print_summary(
     widths = [max(int(total * share / sum(shares)) - 3, 8) for share in shares]
     text = [f'Model: "{model.name}"', *_table(headers, rows, widths), *_totals(model)]
     if print_fn is None:
-        print("\n".join(text), flush=True)
+        tell("\n".join(text))
     else:
         print_fn("\n".join(text))
 
