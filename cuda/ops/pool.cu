@@ -6,7 +6,8 @@
 // more, unless channels lie side by side, take a warp each, so that the loads are side by side too.
 // Memory sees every element of both arrays once, the rest comes from the caches: sizeof(T) bytes
 // for each, and 1 or 8 for a place. Maxima told in indices cost a gradient as many comparisons as
-// windows overlap. 256 threads at up to 48 registers: 5 blocks on a multiprocessor.
+// windows overlap, all else one operation per element and window. Up to 64 registers, 4 blocks of
+// 256 threads on a multiprocessor.
 //
 // Images have fewer than 2^31 elements, so that places in them are divided in 32 bits; batches of
 // them may have more.
