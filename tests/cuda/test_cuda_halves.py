@@ -166,11 +166,11 @@ PAIRS = {
 }
 
 
-def gradients(function, *tensors):
-    """The result and the gradients of new leaves with those values."""
+def gradients(function, *tensors, dtype):
+    """The result and the gradients of new leaves; that of the result is rounded to ``dtype``."""
     leaves = [x.detach().clone().requires_grad_() for x in tensors]
     y = function(*leaves)
-    y.backward(tg.from_numpy(randn(*y.shape, seed=8)).to(y.dtype).to("cuda"))
+    y.backward(tg.from_numpy(randn(*y.shape, seed=8)).to(dtype).to("cuda", y.dtype))
     return [y.detach(), *[x.grad for x in leaves]]
 
 
@@ -191,8 +191,9 @@ def test_results_are_those_of_float32_rounded_once(name, dtype):
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_gradients_of_halves(name, dtype):
     x, wide = both(6, 300, dtype=dtype, scale=2.0)
-    halves = gradients(ACTIVATIONS[name], x)
-    for half, exact in zip(halves, gradients(ACTIVATIONS[name], wide.to("cuda")), strict=True):
+    halves = gradients(ACTIVATIONS[name], x, dtype=dtype)
+    floats = gradients(ACTIVATIONS[name], wide.to("cuda"), dtype=dtype)
+    for half, exact in zip(halves, floats, strict=True):
         assert half.dtype is dtype
         scale = max(1.0, exact.abs().max().item())
         np.testing.assert_allclose(
@@ -276,6 +277,38 @@ def test_batch_norm_of_halves(name, dtype):
     np.testing.assert_allclose(as_array(results[0][2]), as_array(results[1][2]), rtol=1e-4)
 
 
+POOLS = {
+    "max": lambda x: F.max_pool2d(x, 3, 2, 1),
+    "overlapping": lambda x: F.max_pool2d(x, 3, 1),
+    "dilated": lambda x: F.max_pool2d(x, 2, dilation=3),
+    "with indices": lambda x: F.max_pool2d(x, 2, return_indices=True)[0],
+    "adaptive max": lambda x: F.adaptive_max_pool2d(x, (3, 5)),
+    "average": lambda x: F.avg_pool2d(x, 3, 2, 1),
+    "average of planes": lambda x: F.avg_pool2d(x, (9, 11)),
+    "adaptive average": lambda x: F.adaptive_avg_pool2d(x, (4, 3)),
+    "channels last": lambda x: F.max_pool2d(x.to(memory_format=tg.channels_last), 2),
+}
+
+
+@pytest.mark.parametrize("dtype", STEP)
+@pytest.mark.parametrize("name", POOLS)
+def test_pools_of_halves(name, dtype):
+    x = both(2, 3, 9, 11, dtype=dtype, scale=2.0)[0].detach()
+    (y, grad), (wide, wide_grad) = (gradients(POOLS[name], h, dtype=dtype) for h in (x, x.float()))
+    for half, exact in ((y, wide), (grad, wide_grad)):
+        assert half.dtype is dtype
+        np.testing.assert_array_equal(as_array(half.float()), as_array(exact.to(dtype).float()))
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_rows_of_a_table_of_halves(device):
+    table = both(9, 5, dtype=tg.bfloat16)[0].detach().to(device).requires_grad_()
+    rows = F.embedding(tg.tensor([3, 3, 0], device=device), table)
+    assert rows.dtype is tg.bfloat16 and rows[1].tolist() == table[3].tolist()
+    rows.backward(tg.ones_like(rows))
+    assert table.grad.dtype is tg.bfloat16 and table.grad[:, 0].tolist() == [1, 0, 0, 2] + [0] * 5
+
+
 # What is computed in float32 elsewhere takes copies of twice the size; these must not.
 IN_PLACE_OF_COPIES = {
     "gelu": F.gelu,
@@ -283,6 +316,8 @@ IN_PLACE_OF_COPIES = {
     "softmax": lambda x: F.softmax(x, -1),
     "dropout": lambda x: F.dropout(x, 0.5),
     "batch_norm": lambda x: F.batch_norm(x, None, None, training=True),
+    "max_pool": lambda x: F.max_pool2d(x, (1, 2)),
+    "embedding": lambda x: F.embedding(tg.arange(8, device="cuda"), x.view(-1, 64)),
 }
 
 
