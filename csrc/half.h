@@ -1,5 +1,6 @@
 // The 16-bit floating types as storage: conversion from and to float, in integer arithmetic that
-// compilers vectorize. Nothing is computed in them. (constexpr: CUDA's device code may call them.)
+// compilers vectorize; on a card by its own instructions, which differ in the bits of NaNs only.
+// Nothing is computed in them. (constexpr: CUDA's device code may call them.)
 #pragma once
 
 #include <bit>
@@ -16,10 +17,14 @@ struct BFloat16 {
   BFloat16() = default;
   // To the nearest, ties to even; a NaN stays one.
   constexpr explicit BFloat16(float value) : bits() {
+#if defined(__CUDA_ARCH__)
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+#else
     const auto whole = std::bit_cast<std::uint32_t>(value);
     const std::uint32_t rounded = (whole + 0x7fff + (whole >> 16 & 1)) >> 16;
     const std::uint32_t nan = whole >> 16 | 0x40;
     bits = static_cast<std::uint16_t>((whole & 0x7fffffff) > 0x7f800000 ? nan : rounded);
+#endif
   }
   constexpr explicit operator float() const {
     return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
@@ -33,6 +38,9 @@ struct Half {
   Half() = default;
   // To the nearest, ties to even; too large ones become infinite, a NaN stays one.
   constexpr explicit Half(float value) : bits() {
+#if defined(__CUDA_ARCH__)
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+#else
     const auto whole = std::bit_cast<std::uint32_t>(value);
     const std::uint32_t size = whole & 0x7fffffff;
     // Normal: 13 bits of the fraction go, the exponent's bias falls from 127 to 15.
@@ -44,12 +52,19 @@ struct Half {
     half = size >= 0x477ff000 ? 0x7c00 : half;  // 65520, halfway to 2^16, and above
     half = size > 0x7f800000 ? 0x7e00 | (size >> 13 & 0x3ff) : half;
     bits = static_cast<std::uint16_t>(whole >> 16 & 0x8000u) | static_cast<std::uint16_t>(half);
+#endif
   }
   constexpr explicit operator float() const {
+#if defined(__CUDA_ARCH__)
+    float value = 0;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));
+    return value;
+#else
     const std::uint32_t sign = (bits & 0x8000u) << 16, size = (bits & 0x7fffu) << 13;
     // 2^112 restores the exponent's bias, and is exact for subnormal numbers too.
     const auto number = std::bit_cast<std::uint32_t>(std::bit_cast<float>(size) * 0x1p112f);
     return std::bit_cast<float>(sign | (size >= 0x7c00u << 13 ? size | 0x7f800000 : number));
+#endif
   }
 };
 

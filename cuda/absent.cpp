@@ -62,5 +62,6 @@ std::size_t new_pool() { return 0; }
 void destroy_graph(Graph) {}
 bool is_capturing() { return false; }
 void refuse_while_capturing(const char*) {}
+void report_replayed(const bool*, std::int64_t, Fault) {}
 
 }  // namespace tilegrad::cuda

@@ -48,21 +48,6 @@ static __device__ T followed(const Conv2d& c, std::int64_t channel, std::int64_t
   return static_cast<T>(c.relu && sum <= S{0} ? S{0} : sum);  // NaN stays
 }
 
-// Adds numbers up in order.
-template <class From, class To>
-struct SumTo : Add {
-  using Accumulator = Sum<From>;
-  const From* from;
-  To* to;
-  __device__ Accumulator identity() const { return Accumulator{0}; }
-  __device__ Accumulator lift(std::int64_t offset, std::int64_t) const {
-    return static_cast<Accumulator>(from[offset]);
-  }
-  __device__ void store(std::int64_t output, Accumulator sum) const {
-    to[output] = static_cast<To>(sum);
-  }
-};
-
 // to[i] = from[i] + from[size + i] + ...
 template <class T>
 static void add_runs(const Sum<T>* from, T* to, std::int64_t size, std::int64_t runs) {

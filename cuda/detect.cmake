@@ -34,6 +34,11 @@ else()
   if(CMAKE_CUDA_COMPILER)
     enable_language(CUDA)
     set(TILEGRAD_HAVE_CUDA ON)
+    # CMake 3.25 knows C++20 for CUDA, but not how newer versions of nvcc are asked for it.
+    if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
+      set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+      set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
+    endif()
     # Hopper's own instructions (wgmma) need 90a, which "native" leaves out.
     if(TILEGRAD_CUDA STREQUAL "AUTO" AND "${CMAKE_CUDA_ARCHITECTURES_NATIVE}" MATCHES "90-real")
       string(REPLACE "90-real" "90a-real" TILEGRAD_CUDA_ARCHITECTURES

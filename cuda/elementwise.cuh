@@ -3,8 +3,8 @@
 //
 // These are bound by memory, and a multiprocessor needs some tens of kilobytes on their way to keep
 // it busy. So a thread of the dense kernel first reads kItems elements of every operand, then
-// computes, then writes: 16 bytes of each operand in flight per thread, 2048 threads at 32
-// registers.
+// computes, then writes: 8 to 16 bytes of each operand in flight per thread, 2048 threads at 32
+// registers or 1280 at 48, which is what strided operands and long functions take.
 #pragma once
 
 #include <algorithm>
@@ -16,8 +16,9 @@
 
 namespace tilegrad::cuda {
 
+// Of two bytes it is 8: halves are computed in float32, and more of them would spill registers.
 template <class T>
-inline constexpr int kItems = std::clamp<int>(16 / sizeof(T), 2, 8);
+inline constexpr int kItems = sizeof(T) == 2 ? 4 : std::clamp<int>(16 / sizeof(T), 2, 8);
 
 // Operands whose elements lie side by side; an input may also be one element for all.
 template <class Y, class... X>

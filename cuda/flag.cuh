@@ -41,6 +41,8 @@ class Flag {
   Scratch memory_;
 };
 
-static __device__ inline void raise_flag(int* flag) { atomicOr(flag, 1); }
+static __device__ inline void raise_flag(int* flag, Fault fault = Fault::index) {
+  atomicOr(flag, static_cast<int>(fault));
+}
 
 }  // namespace tilegrad::cuda

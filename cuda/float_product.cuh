@@ -1,10 +1,10 @@
 // Large products of float32 matrices without tensor cores: exact float32, as PyTorch's default.
 //
-// A block of 256 threads computes a 128 x 128 tile of y, and each thread an 8 x 8 patch in
-// registers (GatherPatch). The inner dimension comes in steps of 8: each thread brings one chunk of
-// four elements of either operand, 16 bytes at once where addresses allow it, and while a step is
-// multiplied from one half of shared memory the next is on its way to registers. Every element is
-// summed in order, as in the small tiles of matmul.cu, and so to the same bits.
+// A block of 256 threads computes a 128 x 128 tile of y, or a run of its sums, and each thread an
+// 8 x 8 patch in registers (GatherPatch). The inner dimension comes in steps of 8: each thread
+// brings one chunk of four elements of either operand, 16 bytes at once where addresses allow it,
+// and while a step is multiplied from one half of shared memory the next is on its way to
+// registers. Every element of a run is summed in order, as in the small tiles of matmul.cu.
 //
 // A step reads 8 KiB and multiplies 131072 pairs: 16 per byte from the caches. 17 KiB of shared
 // memory, up to 128 registers: 2 blocks, 16 warps per multiprocessor with 64 independent sums each.
@@ -70,26 +70,30 @@ struct FloatChunk {
 
 struct FloatShared {
   alignas(16) FloatStage x[2], other[2];
-  TilePlace place;  // not in registers: it is needed again at the end
+  TilePlace place;  // not in registers: they are needed again at the end
+  Run run;
 };
 
 template <bool kXAlongInner, bool kOtherAlongInner>
 static __global__ void __launch_bounds__(kBlock, 2)
-    float_kernel(const Matmul args, const MmaAlignment aligned) {
+    float_kernel(const Matmul args, const Runs runs, const MmaAlignment aligned) {
   __shared__ FloatShared shared;
-  if (threadIdx.x == 0)
+  if (threadIdx.x == 0) {
     shared.place = tile_place((args.rows + kFloatTile - 1) / kFloatTile,
                               (args.columns + kFloatTile - 1) / kFloatTile, kFloatTile, kFloatTile);
+    shared.run = run_of(args, runs, shared.place.number);
+  }
   __syncthreads();
   const TilePlace& place = shared.place;
   FloatChunk<kXAlongInner> x;
   FloatChunk<kOtherAlongInner> other;
   {
-    const Operands<float> m = operands_of<float>(args, place.batch);
-    x.begin(m.x + place.row * args.x_row_stride, args.x_row_stride, args.x_column_stride,
-            args.rows - place.row);
-    other.begin(m.other + place.column * args.other_column_stride, args.other_column_stride,
-                args.other_row_stride, args.columns - place.column);
+    const Operands<float> m = operands_of<float>(args, shared.run.batch);
+    const std::int64_t first = shared.run.first;
+    x.begin(m.x + place.row * args.x_row_stride + first * args.x_column_stride, args.x_row_stride,
+            args.x_column_stride, args.rows - place.row);
+    other.begin(m.other + place.column * args.other_column_stride + first * args.other_row_stride,
+                args.other_column_stride, args.other_row_stride, args.columns - place.column);
   }
   const auto load = [&](std::int64_t left) {
     x.load(left, args.x_row_stride, args.x_column_stride, aligned.x);
@@ -100,19 +104,19 @@ static __global__ void __launch_bounds__(kBlock, 2)
     other.store(shared.other[half]);
   };
   GatherPatch<float, FloatTile> patch;
-  load(args.inner);
+  load(shared.run.inner);
   store(0);
   __syncthreads();
   int half = 0;
 #pragma unroll 1
-  for (std::int64_t left = args.inner; left > 0; left -= kDepth, half ^= 1) {
+  for (std::int64_t left = shared.run.inner; left > 0; left -= kDepth, half ^= 1) {
     const bool more = left > kDepth;
     if (more) load(left - kDepth);
     patch.multiply(shared.x[half], shared.other[half]);
     if (more) store(half ^ 1);
     __syncthreads();
   }
-  const Operands<float> m = operands_of<float>(args, place.batch);
+  const Operands<float> m = operands_of<float>(args, shared.run.batch);
 #pragma unroll
   for (int i = 0; i < FloatTile::kPatchRows; ++i)
 #pragma unroll
@@ -120,33 +124,28 @@ static __global__ void __launch_bounds__(kBlock, 2)
       const std::int64_t row = place.row + patch.row_of(i);
       const std::int64_t column = place.column + patch.column_of(j);
       if (row < args.rows && column < args.columns)
-        m.y[row * args.columns + column] = finished(args, m, row, column, patch.sum[i][j]);
+        store_sum(args, runs, m, place.number, row, column, patch.sum[i][j]);
     }
 }
 
-// Whether there are enough large tiles to keep a card busy.
-static inline bool takes_large_tiles(const Matmul& args) {
-  return args.rows > 64 && args.columns > 64 &&
-         tiles_along(args.rows, kFloatTile) * tiles_along(args.columns, kFloatTile) *
-                 args.batch() >=
-             64;
-}
+static inline Runs float_runs(const Matmul& args) { return runs_of(args, kFloatTile, 2, 256); }
 
 template <bool kXAlongInner, bool kOtherAlongInner>
-static void launch_float(const Matmul& args) {
-  const std::int64_t tiles =
-      tiles_along(args.rows, kFloatTile) * tiles_along(args.columns, kFloatTile);
-  launch(float_kernel<kXAlongInner, kOtherAlongInner>, {blocks_of(tiles * args.batch(), 1), kBlock},
-         args, alignment_of<float, kXAlongInner, kOtherAlongInner>(args));
+static void launch_float(const Matmul& args, const Runs& runs) {
+  launch(float_kernel<kXAlongInner, kOtherAlongInner>,
+         {blocks_of(blocks_in_tiles(args, runs, kFloatTile, kFloatTile), 1), kBlock}, args, runs,
+         alignment_of<float, kXAlongInner, kOtherAlongInner>(args));
 }
 
-static void multiply_floats(const Matmul& args) {
+static void multiply_in_float_tiles(const Matmul& args, const Runs& given) {
   const bool x_along_inner = is_along_inner(args.x_column_stride, args.x_row_stride);
   const bool other_along_inner = args.other_column_stride != 1;
-  if (x_along_inner && other_along_inner) launch_float<true, true>(args);
-  else if (x_along_inner) launch_float<true, false>(args);
-  else if (other_along_inner) launch_float<false, true>(args);
-  else launch_float<false, false>(args);
+  multiply_in_runs<float>(args, given, [&](const Runs& runs) {
+    if (x_along_inner && other_along_inner) launch_float<true, true>(args, runs);
+    else if (x_along_inner) launch_float<true, false>(args, runs);
+    else if (other_along_inner) launch_float<false, true>(args, runs);
+    else launch_float<false, false>(args, runs);
+  });
 }
 
 }  // namespace tilegrad::cuda

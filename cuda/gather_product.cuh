@@ -38,12 +38,14 @@ struct GatherColumn {
 // What a problem tells the loop; a problem is a class that derives from it, lives in shared memory
 // and has
 //   using Element = ...;
-//   static constexpr bool kStepsFast;         // whether neighbouring steps are neighbours in
-//   memory void begin(const Arguments&, std::int64_t block);  // called by one thread GatherStep
-//   step(std::int64_t) const;      // inside [first_step, end_step) GatherColumn
-//   column(std::int64_t) const;  // inside [0, columns) void store(std::int64_t row, std::int64_t
-//   result, Sum<Element> sum) const;
-// all of them __device__.
+//   static constexpr bool kStepsFast;
+//   void begin(const Arguments&, std::int64_t block);
+//   GatherStep step(std::int64_t) const;
+//   GatherColumn column(std::int64_t) const;
+//   void store(std::int64_t row, std::int64_t result, Sum<Element> sum) const;
+// all of them __device__. kStepsFast says whether neighbouring steps are neighbours in memory,
+// begin is called by one thread, steps are asked for inside [first_step, end_step), columns inside
+// [0, columns).
 template <class T>
 struct GatherProblem {
   using Element = T;

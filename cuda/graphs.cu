@@ -1,9 +1,12 @@
 // Graphs: capture of what a thread gives to a stream, its replay, and what a replay complains of.
 #include <algorithm>
 #include <atomic>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
 
-#include "launch.cuh"
-#include "state.h"
+#include "flag.cuh"
 
 namespace tilegrad::cuda {
 
@@ -11,12 +14,13 @@ struct CapturedGraph {
   int index = 0;
   std::size_t pool = 0;
   cudaStream_t stream = nullptr;
+  bool capturing = true;
   cudaGraphExec_t exec = nullptr;  // null until the capture has ended
 };
 
 namespace {
 
-// Of each card, whether a replay met an index out of range. In pinned memory: kernels write there,
+// Of each card, what replays met that they must not: Faults. In pinned memory: kernels write there,
 // and the host looks whenever it has waited. Made before the first capture, never released.
 std::atomic<int*> faults{nullptr};
 
@@ -27,6 +31,45 @@ void make_faults() {
   std::fill_n(static_cast<int*>(made), kMostDevices, 0);
   int* before = nullptr;
   if (!faults.compare_exchange_strong(before, static_cast<int*>(made))) cudaFreeHost(made);
+}
+
+// To destroy a graph means to wait for it, which would spoil a capture in any thread; and Python
+// collects garbage in whichever thread it likes. Those that are dropped meanwhile are destroyed
+// when no capture is left.
+// (Not static in a function: beside kernels, the emulated device takes that for shared memory.)
+struct Captures {
+  std::mutex mutex;
+  int running = 0;
+  std::vector<Graph> dropped;
+};
+Captures& captures = *new Captures;  // outlives static destruction
+std::atomic<std::size_t> last_pool{0};
+
+void destroy(Graph graph) {
+  if (!has_forked()) {
+    if (graph->exec != nullptr) {
+      cudaDeviceSynchronize();  // it may be running
+      cudaGraphExecDestroy(graph->exec);
+    }
+    cudaGetLastError();
+    release_pool(graph->index, graph->pool);
+  }
+  delete graph;
+}
+
+void count_captures(int change) {
+  const std::lock_guard<std::mutex> lock(captures.mutex);
+  captures.running += change;
+  if (captures.running > 0) return;
+  for (Graph graph : std::exchange(captures.dropped, {})) destroy(graph);
+}
+
+cudaError_t stop_writing(Graph graph, cudaGraph_t* written) {
+  graph->capturing = false;
+  const cudaError_t result = cudaStreamEndCapture(graph->stream, written);
+  end_pool(graph->index, graph->pool);
+  count_captures(-1);
+  return result;
 }
 
 constexpr std::size_t kMostNumbers = 512;  // of one launch: 8 KiB of parameters
@@ -40,6 +83,16 @@ __global__ void __launch_bounds__(kBlock) store_kernel(const Numbers all) {
   if (i < all.count) *all.numbers[i].place = all.numbers[i].value;
 }
 
+// One byte an element.
+struct RaiseWhere {
+  const bool* wrong;
+  int* flag;
+  Fault fault;
+  __device__ void operator()(std::int64_t i) const {
+    if (wrong[i]) raise_flag(flag, fault);
+  }
+};
+
 }  // namespace
 
 int* fault_of_captured() { return faults.load() + used_device(); }
@@ -48,19 +101,27 @@ void report_faults(int index) {
   int* const all = faults.load();
   if (all == nullptr || index < 0) return;
   volatile int& fault = all[index];
-  if (fault == 0) return;
+  const int met = fault;
+  if (met == 0) return;
   fault = 0;
-  fail(
-      ErrorKind::runtime,
-      "CUDA graph: a replay met an index or a label out of range, and its results are not what was "
-      "asked for. (What is wrong is said only outside of graphs, where calls wait for the answer: "
-      "run the same ones there.)");
+  std::string what;
+  const auto name = [&](Fault one, const char* text) {
+    if (met & static_cast<int>(one)) what += (what.empty() ? "" : " and ") + std::string(text);
+  };
+  name(Fault::index, "an index or a label out of range");
+  name(Fault::divisor, "an integer division by zero");
+  name(Fault::probability, "probabilities, weights or deviations out of range");
+  fail(ErrorKind::runtime,
+       "CUDA graph: a replay met " + what +
+           ", and its results are not what was asked for. (What is wrong is said only outside of "
+           "graphs, where calls wait for the answer: run the same ones there.)");
 }
 
-std::size_t new_pool() {
-  static std::atomic<std::size_t> last{0};
-  return ++last;
+void report_replayed(const bool* wrong, std::int64_t size, Fault fault) {
+  for_each_index(size, RaiseWhere{wrong, fault_of_captured(), fault});
 }
+
+std::size_t new_pool() { return ++last_pool; }
 
 Graph begin_capture(int index, std::size_t pool) {
   use_device(index);
@@ -73,8 +134,12 @@ Graph begin_capture(int index, std::size_t pool) {
   auto* graph = new CapturedGraph{.index = index,
                                   .pool = pool == 0 ? new_pool() : pool,
                                   .stream = static_cast<cudaStream_t>(stream)};
+  count_captures(1);
   const cudaError_t result = cudaStreamBeginCapture(graph->stream, cudaStreamCaptureModeGlobal);
-  if (result != cudaSuccess) delete graph;
+  if (result != cudaSuccess) {
+    count_captures(-1);
+    delete graph;
+  }
   TILEGRAD_CUDA_CHECK(result);
   begin_pool(index, graph->pool);
   return graph;
@@ -83,8 +148,7 @@ Graph begin_capture(int index, std::size_t pool) {
 void end_capture(Graph graph) {
   use_device(graph->index);
   cudaGraph_t written = nullptr;
-  const cudaError_t result = cudaStreamEndCapture(graph->stream, &written);
-  end_pool(graph->index, graph->pool);
+  const cudaError_t result = stop_writing(graph, &written);
   TILEGRAD_CUDA_CHECK(result);
   const cudaError_t made = cudaGraphInstantiate(&graph->exec, written, 0);
   cudaGraphDestroy(written);
@@ -112,15 +176,15 @@ void launch_graph(Graph graph, const StoredNumber* numbers, std::size_t count) {
 std::size_t graph_pool(Graph graph) { return graph->pool; }
 
 void destroy_graph(Graph graph) {
-  if (!has_forked()) {
-    if (graph->exec != nullptr) {
-      if (!uses_pool()) cudaDeviceSynchronize();  // it may be running
-      cudaGraphExecDestroy(graph->exec);
-    }
-    cudaGetLastError();
-    release_pool(graph->index, graph->pool);
+  if (graph->capturing && !has_forked()) {  // given up in the middle
+    cudaGraph_t written = nullptr;
+    if (stop_writing(graph, &written) == cudaSuccess) cudaGraphDestroy(written);
   }
-  delete graph;
+  {
+    const std::lock_guard<std::mutex> lock(captures.mutex);
+    if (captures.running > 0) return captures.dropped.push_back(graph);
+  }
+  destroy(graph);
 }
 
 bool is_capturing() {

@@ -1,13 +1,13 @@
 // Matrix products on tensor cores (mma.sync, sm_80 and later): bfloat16, float16, and float32
 // rounded to TF32; summed in float32.
 //
-// A block of 256 threads, 2 x 4 warps, computes a kTile x kTile tile of y, and each warp a part of
-// kTile / 2 x kTile / 4 in registers. The inner dimension comes in steps of 64 bytes. Three stages
-// of both operands lie in shared memory: while one is multiplied, two more are on their way, by
-// cp.async where addresses are multiples of 16 bytes, else element by element. A stage lies as
-// memory does, inner dimension fastest or slowest, and in both cases chunks of 16 bytes are
-// exchanged within a row so that the eight rows of a matrix that ldmatrix reads lie in different
-// banks.
+// A block of 256 threads, 2 x 4 warps, computes a kTile x kTile tile of y, or a run of its sums
+// (runs.cuh), and each warp a part of kTile / 2 x kTile / 4 in registers. The inner dimension comes
+// in steps of 64 bytes. Three stages of both operands lie in shared memory: while one is
+// multiplied, two more are on their way, by cp.async where addresses are multiples of 16 bytes,
+// else element by element. A stage lies as memory does, inner dimension fastest or slowest, and in
+// both cases chunks of 16 bytes are exchanged within a row so that the eight rows of a matrix that
+// ldmatrix reads lie in different banks.
 //
 // Tile 128, 16 bits: 48 KiB of shared memory, up to 128 registers: 2 blocks, 16 warps per
 // multiprocessor. A step reads 16 KiB and multiplies 524288 pairs: 32 per byte from the caches.
@@ -167,30 +167,32 @@ struct MmaAlignment {
 
 template <class T, int kTile, bool kXAlongInner, bool kOtherAlongInner>
 static __global__ void __launch_bounds__(kBlock, 2)
-    mma_kernel(const Matmul args, const MmaAlignment aligned) {
+    mma_kernel(const Matmul args, const Runs runs, const MmaAlignment aligned) {
   constexpr int kStageBytes = kTile * kStepBytes;
   char* stages = dynamic_shared<char>();
   const TilePlace place =
       tile_place((args.rows + kTile - 1) / kTile, (args.columns + kTile - 1) / kTile, kTile, kTile);
-  const Operands<T> m = operands_of<T>(args, place.batch);
-  const MmaOperand<T> x = {m.x + place.row * args.x_row_stride,
+  const Run run = run_of(args, runs, place.number);
+  const Operands<T> m = operands_of<T>(args, run.batch);
+  const MmaOperand<T> x = {m.x + place.row * args.x_row_stride + run.first * args.x_column_stride,
                            args.x_row_stride,
                            args.x_column_stride,
                            args.rows - place.row,
-                           args.inner,
+                           run.inner,
                            aligned.x};
-  const MmaOperand<T> other = {m.other + place.column * args.other_column_stride,
-                               args.other_column_stride,
-                               args.other_row_stride,
-                               args.columns - place.column,
-                               args.inner,
-                               aligned.other};
+  const MmaOperand<T> other = {
+      m.other + place.column * args.other_column_stride + run.first * args.other_row_stride,
+      args.other_column_stride,
+      args.other_row_stride,
+      args.columns - place.column,
+      run.inner,
+      aligned.other};
   const auto load = [&](std::int64_t step) {
     char* stage = stages + step % kStages * 2 * kStageBytes;
     load_stage<T, kTile, kXAlongInner>(x, step * kStep<T>, stage);
     load_stage<T, kTile, kOtherAlongInner>(other, step * kStep<T>, stage + kStageBytes);
   };
-  const std::int64_t steps = (args.inner + kStep<T> - 1) / kStep<T>;
+  const std::int64_t steps = (run.inner + kStep<T> - 1) / kStep<T>;
   for (int step = 0; step < kStages - 1; ++step) {
     if (step < steps) load(step);
     commit_copies();
@@ -208,7 +210,7 @@ static __global__ void __launch_bounds__(kBlock, 2)
   warp.for_each([&](int row, int column, float sum) {
     const std::int64_t to_row = place.row + row, to_column = place.column + column;
     if (to_row < args.rows && to_column < args.columns)
-      m.y[to_row * args.columns + to_column] = finished(args, m, to_row, to_column, sum);
+      store_sum(args, runs, m, place.number, to_row, to_column, sum);
   });
 }
 
@@ -244,33 +246,40 @@ static inline bool is_along_inner(std::int64_t inner_stride, std::int64_t outer_
 }
 
 template <class T, int kTile, bool kXAlongInner, bool kOtherAlongInner>
-static void launch_mma(const Matmul& args) {
-  const std::int64_t tiles = tiles_along(args.rows, kTile) * tiles_along(args.columns, kTile);
+static void launch_mma(const Matmul& args, const Runs& runs) {
+  const unsigned blocks = blocks_of(blocks_in_tiles(args, runs, kTile, kTile), 1);
   launch(mma_kernel<T, kTile, kXAlongInner, kOtherAlongInner>,
-         {blocks_of(tiles * args.batch(), 1), kBlock, kStages * 2 * kTile * kStepBytes}, args,
+         {blocks, kBlock, kStages * 2 * kTile * kStepBytes}, args, runs,
          alignment_of<T, kXAlongInner, kOtherAlongInner>(args));
 }
 
 // Transposed, 32-bit fragments are read one by one: two such operands of a large tile would not fit
 // registers.
 template <class T, int kTile>
-static void multiply_in_tiles(const Matmul& args) {
+static void multiply_in_tiles(const Matmul& args, const Runs& given) {
   const bool x_along_inner = is_along_inner(args.x_column_stride, args.x_row_stride);
   const bool other_along_inner = args.other_column_stride != 1;
-  if (x_along_inner && other_along_inner) launch_mma<T, kTile, true, true>(args);
-  else if (x_along_inner) launch_mma<T, kTile, true, false>(args);
-  else if (other_along_inner) launch_mma<T, kTile, false, true>(args);
-  else launch_mma<T, sizeof(T) == 4 ? 64 : kTile, false, false>(args);
+  multiply_in_runs<T>(args, given, [&](const Runs& runs) {
+    if (x_along_inner && other_along_inner) launch_mma<T, kTile, true, true>(args, runs);
+    else if (x_along_inner) launch_mma<T, kTile, true, false>(args, runs);
+    else if (other_along_inner) launch_mma<T, kTile, false, true>(args, runs);
+    else launch_mma<T, sizeof(T) == 4 ? 64 : kTile, false, false>(args, runs);
+  });
+}
+
+// A run of at least 2 KiB of each row or column.
+template <class T>
+static Runs tensor_core_runs(const Matmul& args, int tile) {
+  return runs_of(args, tile, 2, 2048 / static_cast<int>(sizeof(T)));
 }
 
 // T: BFloat16, Half, or float for TF32. Small results in small tiles, so that more blocks share the
 // work.
 template <class T>
 static void multiply_on_tensor_cores(const Matmul& args) {
-  const std::int64_t tiles = tiles_along(args.rows, 128) * tiles_along(args.columns, 128);
-  if (args.rows <= 64 || args.columns <= 64 || tiles * args.batch() < 64)
-    multiply_in_tiles<T, 64>(args);
-  else multiply_in_tiles<T, 128>(args);
+  const Runs runs = tensor_core_runs<T>(args, 128);
+  if (takes_large_tiles(args, runs)) multiply_in_tiles<T, 128>(args, runs);
+  else multiply_in_tiles<T, 64>(args, tensor_core_runs<T>(args, 64));
 }
 
 }  // namespace tilegrad::cuda

@@ -6,23 +6,24 @@
 
 namespace tilegrad::cuda {
 
-template <class T>
+// T is that of the statistics, X that of the elements.
+template <class T, class X = T>
 struct Mean : Add {
   using Accumulator = T;
-  const T* x;
+  const X* x;
   T* mean;
   T count;
   __device__ T identity() const { return T{0}; }
-  __device__ T lift(std::int64_t offset, std::int64_t) const { return x[offset]; }
+  __device__ T lift(std::int64_t offset, std::int64_t) const { return static_cast<T>(x[offset]); }
   __device__ void store(std::int64_t output, T sum) const { mean[output] = sum / count; }
 };
 
 // rstd = 1 / sqrt(variance + eps). The running statistics may be null; they blend in the unbiased
 // variance.
-template <class T>
+template <class T, class X = T>
 struct Spread : Add {
   using Accumulator = T;
-  const T* x;
+  const X* x;
   const T* mean;
   T* rstd;
   T count, eps;
@@ -31,7 +32,7 @@ struct Spread : Add {
   T momentum = 0;
   __device__ T identity() const { return T{0}; }
   __device__ T lift(std::int64_t offset, std::int64_t output) const {
-    const T deviation = x[offset] - mean[output];
+    const T deviation = static_cast<T>(x[offset]) - mean[output];
     return deviation * deviation;
   }
   __device__ void store(std::int64_t output, T squares) const {

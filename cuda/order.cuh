@@ -2,7 +2,7 @@
 // elements into an order. Equal keys stay in the order of their positions.
 //
 // Rows of up to 2048 elements are sorted in shared memory, as many in a block as fit, by Batcher's
-// bitonic network: 24 KiB and 256 threads, 8 blocks on a multiprocessor. Longer ones are
+// bitonic network: 24 KiB and 256 threads, 4 blocks on a multiprocessor. Longer ones are
 // distributed in global memory by 8 bits of the key at a time, from the lowest. A pass reads the
 // keys twice and moves them and their positions once: 3 * sizeof(Key) + 8 bytes an element. A block
 // takes 2048 elements of a row; each of its warps ranks 256 of them in order, so that nothing

@@ -8,7 +8,7 @@
 //   columns  the kept elements lie side by side: each of 32 lanes takes one output, and 8 warps
 //            share the rows.
 //
-// Reads every element once. 256 threads at up to 32 registers: 8 blocks, all 2048 threads of a
+// Reads every element once. 256 threads at up to 48 registers: 5 blocks, 1280 threads of a
 // multiprocessor, each with several independent loads on their way.
 #pragma once
 

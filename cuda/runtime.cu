@@ -8,6 +8,7 @@
 #include <string>
 
 #include "check.cuh"
+#include "found.h"
 #include "state.h"
 
 namespace tilegrad::cuda {
@@ -16,6 +17,7 @@ namespace {
 struct State {
   int count = 0;
   std::string reason;
+  std::atomic<bool> has_code[kMostDevices] = {};  // require_code has passed
 };
 
 std::atomic<bool> forked{false};
@@ -34,10 +36,11 @@ std::string reason_of(cudaError_t result) {
     const int version = driver();
     if (version == 0) return "no NVIDIA driver is installed on this machine";
     return "the NVIDIA driver is older than the CUDA runtime of this build (driver for CUDA " +
-           version_text(version) + ")";
+           version_text(version) + found_here() + ")";
   }
-  if (result == cudaErrorNoDevice) return "this machine has no NVIDIA card that can be used";
-  return std::string("CUDA does not start: ") + cudaGetErrorString(result);
+  if (result == cudaErrorNoDevice)
+    return "this machine has no NVIDIA card that can be used" + found_here();
+  return std::string("CUDA does not start: ") + cudaGetErrorString(result) + found_here();
 }
 
 // Asked once. Never destroyed: tensors may be released after static destruction.
@@ -91,6 +94,10 @@ void use_device(int index) {
   require_device(index, "cuda");
   if (used == index) return;
   TILEGRAD_CUDA_CHECK(cudaSetDevice(index));
+  if (!state().has_code[index]) {
+    require_code(index);
+    state().has_code[index] = true;
+  }
   used = index;
 }
 

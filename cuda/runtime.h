@@ -117,5 +117,10 @@ bool is_capturing();  // the current stream of this thread
 // Throws a RuntimeError that names what would wait, if the current stream is capturing: after a
 // wait CUDA would declare the capture invalid.
 void refuse_while_capturing(const char* what);
+// What a replay may meet that elsewhere is refused at once; bits.
+enum class Fault : int { index = 1, divisor = 2, probability = 4 };
+// While a graph is captured: in its replays a true element is a fault, of which whoever waits is
+// told.
+void report_replayed(const bool* wrong, std::int64_t size, Fault fault);
 
 }  // namespace tilegrad::cuda

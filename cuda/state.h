@@ -30,8 +30,8 @@ void end_pool(int index, std::size_t pool);
 void release_pool(int index, std::size_t pool);  // its graph is gone
 bool uses_pool();                                // this thread, now
 
-// Where kernels of a graph that this thread captures on its card say that something was wrong, and
-// the complaint of earlier replays, made by whoever has waited: a RuntimeError.
+// Where kernels of a graph that this thread captures on its card say that something was wrong
+// (raise_flag), and the complaint of earlier replays, made by whoever has waited: a RuntimeError.
 int* fault_of_captured();
 void report_faults(int index);
 

@@ -1,13 +1,14 @@
 // Matrix products by warpgroups (wgmma, sm_90a): bfloat16 and float16 in all orders of dimensions,
 // and float32 rounded to TF32 where both operands lie along the inner dimension; summed in float32.
 //
-// A block of nine warps computes a tile of y of 128 rows and kColumns columns, 128 or 256. The last
-// warp, of which one lane works, has the copy engine bring 128 bytes of the inner dimension of both
-// operands at a time to a ring of stages; the engine fills with zeros what lies outside. The other
-// eight warps are two warpgroups, each of which multiplies 64 rows from there. Per stage, a barrier
-// `full` counts the bytes that have come, and a barrier `empty` the eight warps that have read it;
-// one step stays in flight while the next is issued. The sums then go through the same shared
-// memory, so that y is written 16 bytes per thread in order of addresses.
+// A block of nine warps computes a tile of y of 128 rows and kColumns columns, 128 or 256, or a run
+// of its sums (runs.cuh). The last warp, of which one lane works, has the copy engine bring 128
+// bytes of the inner dimension of both operands at a time to a ring of stages; the engine fills
+// with zeros what lies outside. The other eight warps are two warpgroups, each of which multiplies
+// 64 rows from there. Per stage, a barrier `full` counts the bytes that have come, and a barrier
+// `empty` the eight warps that have read it; one step stays in flight while the next is issued. The
+// sums then go through the same shared memory, so that y is written 16 bytes per thread in order of
+// addresses.
 //
 // Where an operand lies along the inner dimension, a stage holds a row of 128 bytes for each of its
 // rows or columns; otherwise boxes of 64 rows or columns, and in each a row for every element of
@@ -78,10 +79,11 @@ static __device__ void load_boxes(char* to, const CUtensorMap& map, int outer, i
 template <class T, int kColumns, bool kXAlongInner, bool kOtherAlongInner>
 static __device__ void load_all(char* stages, WgmmaBarriers<kColumns>& barriers,
                                 const CUtensorMap& x, const CUtensorMap& other,
-                                const WgmmaBatch& batch, const TilePlace& place, int steps) {
+                                const WgmmaBatch& batch, const TilePlace& place, const Run& run,
+                                int steps) {
   using Layout = WgmmaLayout<kColumns>;
-  const int index[2] = {static_cast<int>(place.batch % batch.size[0]),
-                        static_cast<int>(place.batch / batch.size[0])};
+  const int index[2] = {static_cast<int>(run.batch % batch.size[0]),
+                        static_cast<int>(run.batch / batch.size[0])};
   int x_batch[2], other_batch[2];
   for (int d = 0; d < 2; ++d) {
     x_batch[d] = batch.moves_x[d] ? index[d] : 0;
@@ -91,7 +93,8 @@ static __device__ void load_all(char* stages, WgmmaBarriers<kColumns>& barriers,
   unsigned parity = 1;  // nobody reads a stage before its first bytes
 #pragma unroll 1
   for (int step = 0; step < steps; ++step) {
-    const int inner = step * (kSwizzleBytes / static_cast<int>(sizeof(T)));
+    const int inner =
+        static_cast<int>(run.first) + step * (kSwizzleBytes / static_cast<int>(sizeof(T)));
     char* to = stages + stage * Layout::kStageBytes;
     Barrier& full = barriers.full[stage];
     wait_for_phase(barriers.empty[stage], parity);
@@ -170,6 +173,19 @@ static __device__ void finish_rows(const Matmul& args, const Operands<T>& m, con
   }
 }
 
+// Keeps the sums of those rows for add_runs_kernel: `to` is the first of the run's.
+template <int kColumns>
+static __device__ void keep_rows(const Matmul& args, float* to, const float* sums,
+                                 std::int64_t first_row, std::int64_t first_column) {
+#pragma unroll 1
+  for (int n = threadIdx.x % kWarp; n < kWarpRows * kColumns; n += kWarp) {
+    const std::int64_t row = first_row + n / kColumns, column = first_column + n % kColumns;
+    if (row < args.rows && column < args.columns)
+      to[row * args.columns + column] =
+          sums[n / kColumns * WgmmaLayout<kColumns>::kSumStride + n % kColumns];
+  }
+}
+
 // Writes the sums of a warp to shared memory, in rows.
 template <int kColumns>
 static __device__ void spread_sums(const float (&sum)[kColumns / 2], float* to) {
@@ -187,7 +203,7 @@ static __device__ void spread_sums(const float (&sum)[kColumns / 2], float* to) 
 
 template <class T, int kColumns, bool kXAlongInner, bool kOtherAlongInner>
 static __global__ void __launch_bounds__(kWgmmaThreads, kColumns == 256 ? 1 : 2)
-    wgmma_kernel(const Matmul args, const __grid_constant__ WgmmaMaps maps) {
+    wgmma_kernel(const Matmul args, const Runs runs, const __grid_constant__ WgmmaMaps maps) {
 #if defined(TILEGRAD_HAS_WARPGROUPS)
   using Layout = WgmmaLayout<kColumns>;
   __shared__ WgmmaBarriers<kColumns> barriers;
@@ -205,13 +221,14 @@ static __global__ void __launch_bounds__(kWgmmaThreads, kColumns == 256 ? 1 : 2)
   }
   __syncthreads();
   constexpr int kInnerStep = kSwizzleBytes / static_cast<int>(sizeof(T));
-  const int steps = static_cast<int>((args.inner + kInnerStep - 1) / kInnerStep);
+  const Run run = run_of(args, runs, place.number);
+  const int steps = static_cast<int>((run.inner + kInnerStep - 1) / kInnerStep);
   const int warp = __shfl_sync(kAllLanes, static_cast<int>(threadIdx.x) / kWarp, 0);
   const int lane = threadIdx.x % kWarp;
   if (warp == kMultiplyingWarps) {
     if (lane == 0)
       load_all<T, kColumns, kXAlongInner, kOtherAlongInner>(stages, barriers, maps.x, maps.other,
-                                                            maps.batch, place, steps);
+                                                            maps.batch, place, run, steps);
     return;
   }
   float sum[kColumns / 2] = {};
@@ -222,8 +239,11 @@ static __global__ void __launch_bounds__(kWgmmaThreads, kColumns == 256 ? 1 : 2)
   float* sums = reinterpret_cast<float*>(stages) + warp * kWarpRows * Layout::kSumStride;
   spread_sums<kColumns>(sum, sums);
   __syncwarp();
-  finish_rows<T, kColumns>(args, operands_of<T>(args, place.batch), sums,
-                           place.row + warp * kWarpRows, place.column);
+  const std::int64_t row = place.row + warp * kWarpRows;
+  if (runs.count == 1)
+    return finish_rows<T, kColumns>(args, operands_of<T>(args, run.batch), sums, row, place.column);
+  float* to = static_cast<float*>(runs.sums) + place.number * args.rows * args.columns;
+  keep_rows<kColumns>(args, to, sums, row, place.column);
 #endif
 }
 
@@ -274,19 +294,18 @@ static bool map_operand(CUtensorMap& map, const void* data, bool along_inner, st
 }
 
 template <class T, int kColumns, bool kXAlongInner, bool kOtherAlongInner>
-static void launch_wgmma(const Matmul& args, const WgmmaMaps& maps) {
+static void launch_wgmma(const Matmul& args, const Runs& runs, const WgmmaMaps& maps) {
   constexpr int kSharedBytes = WgmmaLayout<kColumns>::kSharedBytes;
   const auto kernel = wgmma_kernel<T, kColumns, kXAlongInner, kOtherAlongInner>;
   TILEGRAD_CUDA_CHECK(
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes));
-  const std::int64_t tiles =
-      tiles_along(args.rows, kWgmmaRows) * tiles_along(args.columns, kColumns);
-  launch(kernel, {blocks_of(tiles * args.batch(), 1), kWgmmaThreads, kSharedBytes}, args, maps);
+  const unsigned blocks = blocks_of(blocks_in_tiles(args, runs, kWgmmaRows, kColumns), 1);
+  launch(kernel, {blocks, kWgmmaThreads, kSharedBytes}, args, runs, maps);
 }
 
 // Multiplies in tiles of kColumns columns; false if the operands do not lie as it takes.
 template <class T, int kColumns>
-static bool multiply_in_wide_tiles(const Matmul& args) {
+static bool multiply_in_wide_tiles(const Matmul& args, const Runs& given) {
   const bool x_along_inner = is_along_inner(args.x_column_stride, args.x_row_stride);
   const bool other_along_inner = args.other_column_stride != 1;
   if (sizeof(T) == 4 && !(x_along_inner && other_along_inner)) return false;  // only halves turn
@@ -304,14 +323,17 @@ static bool multiply_in_wide_tiles(const Matmul& args) {
     maps.batch.moves_x[d] = batch.x_strides[d] != 0;
     maps.batch.moves_other[d] = batch.other_strides[d] != 0;
   }
-  if constexpr (sizeof(T) == 4) {
-    launch_wgmma<T, kColumns, true, true>(args, maps);
-  } else {
-    if (x_along_inner && other_along_inner) launch_wgmma<T, kColumns, true, true>(args, maps);
-    else if (x_along_inner) launch_wgmma<T, kColumns, true, false>(args, maps);
-    else if (other_along_inner) launch_wgmma<T, kColumns, false, true>(args, maps);
-    else launch_wgmma<T, kColumns, false, false>(args, maps);
-  }
+  multiply_in_runs<T>(args, given, [&](const Runs& runs) {
+    if constexpr (sizeof(T) == 4) {
+      launch_wgmma<T, kColumns, true, true>(args, runs, maps);
+    } else {
+      if (x_along_inner && other_along_inner)
+        launch_wgmma<T, kColumns, true, true>(args, runs, maps);
+      else if (x_along_inner) launch_wgmma<T, kColumns, true, false>(args, runs, maps);
+      else if (other_along_inner) launch_wgmma<T, kColumns, false, true>(args, runs, maps);
+      else launch_wgmma<T, kColumns, false, false>(args, runs, maps);
+    }
+  });
   return true;
 }
 
@@ -320,11 +342,12 @@ static bool multiply_in_wide_tiles(const Matmul& args) {
 template <class T>
 static bool multiply_by_warpgroups(const Matmul& args) {
 #if defined(TILEGRAD_CUDA_SM_90A) || defined(TILEGRAD_EMULATED_CUDA)
-  if (args.rows <= 64 || args.columns <= 64 || compute_capability() != 90) return false;
-  const std::int64_t tiles_down = tiles_along(args.rows, kWgmmaRows) * args.batch();
-  if (tiles_down * tiles_along(args.columns, 256) >= 128)  // about one for each multiprocessor
-    return multiply_in_wide_tiles<T, 256>(args);
-  return tiles_down * tiles_along(args.columns, 128) >= 64 && multiply_in_wide_tiles<T, 128>(args);
+  // The runs are those of other cards.
+  const Runs runs = tensor_core_runs<T>(args, 128);
+  if (!takes_large_tiles(args, runs) || compute_capability() != 90) return false;
+  const bool wide = runs.count == 1 && blocks_in_tiles(args, runs, kWgmmaRows, 256) >= 128;
+  return wide ? multiply_in_wide_tiles<T, 256>(args, runs)  // about one for each multiprocessor
+              : multiply_in_wide_tiles<T, 128>(args, runs);
 #else
   (void)args;
   return false;

@@ -18,6 +18,7 @@ namespace {
 Entry pybind_entry = nullptr;
 std::set<std::string> half_names, complex_names;  // of functions that take them as they are
 std::set<std::string> half_names_on_cards;        // on CUDA devices only
+std::map<std::string, int> alike_names_on_cards;  // there, so many tensors of one half dtype
 std::map<std::string, HalfRule> rules;
 std::map<PyObject*, std::string> guarded_names;  // by the function's first argument, `self`
 PyObject* complex_rules = nullptr;               // Python: a dict of functions by name
@@ -103,14 +104,37 @@ bool are_halves_on_cards(PyObject* const* args, Py_ssize_t total) {
   return found;
 }
 
+bool are_alike_halves_on_cards(PyObject* const* args, Py_ssize_t total, int least) {
+  const Tensor* first = nullptr;
+  for (Py_ssize_t i = 0; i < total; ++i) {
+    if (!is_tensor(args[i])) continue;
+    const Tensor& x = as_py(args[i])->tensor;
+    if (x.device().is_cpu()) return false;
+    if (!is_floating(x.dtype)) continue;
+    if (first == nullptr) first = &x;
+    if (!is_half(x.dtype) || x.dtype != first->dtype) return false;
+    --least;
+  }
+  return first != nullptr && least <= 0;
+}
+
+// Whether the function has kernels for these very arguments.
+bool takes_as_they_are(const std::string& name, PyObject* const* args, Py_ssize_t total) {
+  if (half_names_on_cards.count(name)) return are_halves_on_cards(args, total);
+  const auto alike = alike_names_on_cards.find(name);
+  return alike != alike_names_on_cards.end() &&
+         are_alike_halves_on_cards(args, total, alike->second);
+}
+
 // A call with halves: by its rule, or as autocast wants it.
 PyObject* call_with_halves(PyObject* self, PyObject* const* args, Py_ssize_t total,
                            Py_ssize_t count, PyObject* names, HalfRule rule) {
-  if (half_names_on_cards.count(guarded_names[self]) && are_halves_on_cards(args, total))
-    return pybind_entry(self, args, count, names);
-  if (keeps_full_precision && total > 0 && kFullPrecision.count(guarded_names[self]))
+  const std::string& name = guarded_names[self];
+  if (keeps_full_precision && total > 0 && kFullPrecision.count(name))
     for (Py_ssize_t i = 0; i < total; ++i)
       if (is_tensor(args[i]) && !as_py(args[i])->tensor.device().is_cpu()) rule = HalfRule::keep;
+  if (rule != HalfRule::keep && takes_as_they_are(name, args, total))
+    return pybind_entry(self, args, count, names);
   return call_in_float32(pybind_entry, self, args, total, count, names, rule);
 }
 
@@ -175,6 +199,10 @@ void takes_halves(std::initializer_list<const char*> names) {
 
 void takes_halves_on_cards(std::initializer_list<const char*> names) {
   half_names_on_cards.insert(names.begin(), names.end());
+}
+
+void takes_alike_halves_on_cards(int least, std::initializer_list<const char*> names) {
+  for (const char* name : names) alike_names_on_cards[name] = least;
 }
 
 void takes_complex(std::initializer_list<const char*> names) {

@@ -21,6 +21,8 @@ void takes_every_dtype(std::initializer_list<const char*> names);
 void takes_halves(std::initializer_list<const char*> names);
 // These know the halves where all of theirs are on CUDA devices.
 void takes_halves_on_cards(std::initializer_list<const char*> names);
+// The same where all of their floating tensors, at least so many, have one half dtype.
+void takes_alike_halves_on_cards(int least, std::initializer_list<const char*> names);
 // These know complex numbers; halves are computed in float32.
 void takes_complex(std::initializer_list<const char*> names);
 

@@ -57,6 +57,15 @@ void forget_graph(GraphHandle handle) {
   cuda::destroy_graph(graph->graph);
 }
 
+// Deviations that are wrong, for draws that are made of other operations.
+void report_replayed(const Tensor& wrong) {
+  TILEGRAD_CHECK(wrong.dtype == DType::boolean && !wrong.device().is_cpu() && wrong.is_contiguous(),
+                 runtime, "cuda_report_replayed: argument 'wrong': expected a contiguous bool ",
+                 "tensor on a CUDA device, got ", info(wrong.dtype).name, " on ",
+                 wrong.device().str());
+  cuda::report_replayed(wrong.data<bool>(), wrong.numel(), cuda::Fault::probability);
+}
+
 }  // namespace
 
 std::optional<Tensor> captured_key(Generator& generator, Device device) {
@@ -78,6 +87,7 @@ void bind_graphs(py::module_& module) {
   module.def("cuda_new_pool", &cuda::new_pool);
   module.def("cuda_graph_destroy", &forget_graph, py::arg("graph"));
   module.def("cuda_is_capturing", &cuda::is_capturing);
+  module.def("cuda_report_replayed", &report_replayed, py::arg("wrong"));
 }
 
 }  // namespace tilegrad

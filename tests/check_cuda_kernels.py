@@ -3,7 +3,9 @@
 
 No kernel may spill registers, none but those listed below may use local memory, and no tensor-core
 pipeline may be serialized (ptxas warning C7510): each of these costs several times the run time,
-and none of them shows in any result. Needs nvcc, no card.
+and none of them shows in any result. And what the note at the top of a file says of bytes,
+operations and occupancy must be there, the occupancy that of the registers, which is looked at with
+the version of nvcc that the notes were made with. Needs nvcc, no card.
 
     python tests/check_cuda_kernels.py --architectures 80 90a --table
 
@@ -15,6 +17,7 @@ integers count least.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import re
 import subprocess
@@ -36,6 +39,15 @@ MAY_USE_LOCAL_MEMORY = re.compile(r"(sin|cos|tan)_of")
 # Kernels of float64, which is there for checks: around a division or a root, a call on the card,
 # values are saved. In mangled names a template's argument double is a d.
 MAY_SPILL = re.compile(r"I(Li\d+E)?d[EJN]")
+# What every note says, of the kernel with most registers, those of float64 left out.
+OCCUPANCY = re.compile(
+    r"[Uu]p to (\d+) registers, (\d+) blocks? of (\d+) threads on a multiprocessor"
+)
+BYTES = re.compile(r"\bbytes\b|KiB")
+OPERATIONS = re.compile(r"operation|multiplication|addition|comparison|division|arithmetic")
+NOTED_WITH = "13.0"  # another nvcc gives kernels a few registers more or less
+# Of a multiprocessor, and how registers are given to threads.
+MOST_THREADS, MOST_REGISTERS, REGISTER_STEP = 2048, 65536, 8
 
 
 class Kernel(NamedTuple):
@@ -108,6 +120,41 @@ def complaints_about(kernels: list[Kernel], text: str, where: str) -> list[str]:
     return complaints
 
 
+def note_of(text: str) -> str:
+    """The comment at the top of a source, in one line."""
+    lines = itertools.takewhile(lambda line: line.startswith("//"), text.splitlines())
+    return " ".join(line[2:].strip() for line in lines)
+
+
+def complaints_about_note(note: str, kernels: list[Kernel], where: str) -> list[str]:
+    """What the note leaves out, or does not say as the kernels of all architectures are."""
+    complaints = []
+    if not BYTES.search(note):
+        complaints.append(f"{where}: the note says nothing of bytes")
+    if not OPERATIONS.search(note):
+        complaints.append(f"{where}: the note says nothing of operations")
+    said = OCCUPANCY.search(note)
+    if not said:
+        return [*complaints, f"{where}: the note says no occupancy like {OCCUPANCY.pattern!r}"]
+    registers, blocks, threads = map(int, said.groups())
+    used = max(k.registers for k in kernels if not MAY_SPILL.search(k.name))
+    given = -(-used // REGISTER_STEP) * REGISTER_STEP
+    fit = min(MOST_THREADS // threads, MOST_REGISTERS // (given * threads))
+    if (registers, blocks) != (given, fit):
+        complaints.append(
+            f"{where}: the note says {registers} registers and {blocks} blocks, and the kernels "
+            f"take {given}, so that {fit} fit"
+        )
+    return complaints
+
+
+def release_of(nvcc: str) -> str:
+    """The version of the compiler, like 13.0."""
+    told = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"release (\d+\.\d+)", told)
+    return found[1] if found else "unknown"
+
+
 def main() -> int:
     """Returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -128,6 +175,13 @@ def main() -> int:
         results = list(pool.map(lambda job: compile_one(*job), jobs))
     kernels = [kernel for found, _ in results for kernel in found]
     complaints = [line for _, lines in results for line in lines]
+    if {"80", "90a"} <= set(options.architectures) and release_of(options.nvcc) == NOTED_WITH:
+        for path in sources:
+            own = [k for k in kernels if k.source == path.name]
+            where = str(path.relative_to(ROOT))
+            complaints += (
+                complaints_about_note(note_of(path.read_text()), own, where) if own else []
+            )
     if options.table:
         for k in sorted(kernels):
             print(f"{k.source:20} sm_{k.architecture:4} {k.registers:4} registers "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -13,6 +14,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 CMAKE = shutil.which("cmake", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+CMAKES = sorted({path for path in (CMAKE, shutil.which("cmake"), "/usr/bin/cmake")
+                 if path and Path(path).exists()})  # fmt: skip
 NVCC = shutil.which("nvcc")
 DRIVER = Path("/proc/driver/nvidia/version").exists() or Path("/dev/nvidiactl").exists()
 
@@ -95,6 +98,34 @@ def test_on_builds_the_release_architectures(tmp_path):
     assert "have=ON state=on" in output
     assert re.search(r"architectures=\d+a?-real;[\d;real-]*\d+ ", output + " ")
     assert "90a-real" in output  # Hopper's own instructions are in no other code
+
+
+KERNELS = f"""
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+add_subdirectory("{ROOT.as_posix()}/cuda" cuda)
+"""
+
+
+# The oldest version that pyproject.toml allows knows nvcc of today less well than a new one does.
+@pytest.mark.skipif(NVCC is None, reason="needs nvcc")
+@pytest.mark.parametrize("cmake", CMAKES)
+def test_each_cmake_at_hand_asks_nvcc_for_the_standard(tmp_path, cmake):
+    version = subprocess.run([cmake, "--version"], capture_output=True, text=True, check=True)
+    if tuple(map(int, re.findall(r"\d+", version.stdout)[:2])) < (3, 25):
+        pytest.skip("older than what a build needs")
+    (tmp_path / "CMakeLists.txt").write_text(PROJECT + KERNELS)
+    build = tmp_path / "build"
+    command = [cmake, "-S", str(tmp_path), "-B", str(build), "-DTILEGRAD_CUDA=ON"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    commands = json.loads((build / "compile_commands.json").read_text())
+    kernels = [c["command"] for c in commands if c["file"].endswith(".cu")]
+    assert len(kernels) > 30
+    for compiled in kernels:
+        assert re.findall(r"-std=\S+", compiled) == ["-std=c++20"]
+        assert "sm_90a" in compiled
 
 
 @pytest.mark.parametrize("compiler", ["/bin/false", "/nonexistent/nvcc"])

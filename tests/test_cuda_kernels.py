@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from check_cuda_kernels import complaints_about, parse
+import pytest
+
+from check_cuda_kernels import ROOT, complaints_about, complaints_about_note, note_of, parse
 
 ENTRY = """\
 ptxas info    : Compiling entry function '{name}' for 'sm_80'
@@ -40,3 +42,49 @@ def test_spills_local_memory_and_serialized_pipelines_are_found():
 def test_only_the_reduction_of_huge_angles_may_use_local_memory():
     assert complaints(report("dense_kernel_sin_of_f", stack=32)) == []
     assert complaints(report("dense_kernel_sin_of_f", stack=32, stores=4)) != []
+
+
+# --- notes ----------------------------------------------------------------------------------------
+
+SOURCES = sorted((ROOT / "cuda" / "ops").glob("*.cu"))
+NOTE = """\
+// scale: 8 bytes and one operation an element. Up to 40 registers, 6
+// blocks of 256 threads on a multiprocessor.
+#include "scale.h"
+"""
+
+
+def about_note(text: str, registers: int = 40) -> list[str]:
+    of_double = ENTRY.format(name="scaleIdE", stack=0, stores=0, loads=0, registers=200)
+    kernels = parse("scale.cu", "80", report("scale").replace("40", str(registers)) + of_double)
+    return complaints_about_note(note_of(text), kernels, "scale.cu")
+
+
+def test_a_note_that_is_whole_and_right_passes():
+    assert note_of(NOTE).endswith("6 blocks of 256 threads on a multiprocessor.")
+    assert about_note(NOTE) == about_note(NOTE, registers=33) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "registers", "complaint"),
+    [
+        (NOTE.replace("bytes", ""), 40, "nothing of bytes"),
+        (NOTE.replace("operation", ""), 40, "nothing of operations"),
+        (NOTE.replace("registers", ""), 40, "no occupancy"),
+        (NOTE, 41, "says 40 registers and 6 blocks, and the kernels take 48, so that 5 fit"),
+        (NOTE, 32, "take 32, so that 8 fit"),
+        (NOTE.replace("6\n", "8\n"), 40, "says 40 registers and 8 blocks"),
+        (NOTE.replace("256", "1024"), 40, "so that 1 fit"),
+    ],
+)
+def test_notes_that_lack_something_or_err_are_found(text, registers, complaint):
+    (found,) = about_note(text, registers)
+    assert complaint in found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_every_kernel_has_its_note(path):
+    """Whether the numbers are right takes nvcc: ctest -R cuda.compile."""
+    kernels = parse(path.name, "80", report("any"))
+    complaints = complaints_about_note(note_of(path.read_text()), kernels, path.name)
+    assert not [line for line in complaints if "nothing" in line or "no occupancy" in line]

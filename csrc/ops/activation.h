@@ -26,7 +26,7 @@ enum class ActivationOp : std::uint8_t {
 
 struct Activation {
   ActivationOp op;
-  DType dtype;          // float32 or float64
+  DType dtype;          // float32 or float64; on CUDA also halves
   double a, b, c;       // parameters, as above
   StridedLoop<2> loop;  // operands: y, x; y may be x itself
 };

@@ -8,11 +8,12 @@
 
 namespace tilegrad {
 
-// One struct serves all kernels. All arrays are contiguous and of one dtype; weight and bias may be
-// null. x, y and what goes with them are (batch, channels, length), everything else has one element
-// per channel. Channels-last tensors come with length 1 and every pixel in `batch`.
+// One struct serves all kernels. All arrays are contiguous and of one dtype, but of halves, which
+// only CUDA takes, what has one element per channel is float32; weight and bias may be null. x, y
+// and what goes with them are (batch, channels, length), everything else has one element per
+// channel. Channels-last tensors come with length 1 and every pixel in `batch`.
 struct BatchNorm {
-  DType dtype;  // float32 or float64
+  DType dtype;  // float32 or float64; on CUDA also halves
   std::int64_t batch, channels, length;
   double eps = 0;
   const void* x = nullptr;

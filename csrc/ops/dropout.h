@@ -9,7 +9,7 @@
 namespace tilegrad {
 
 struct Dropout {
-  DType dtype;    // float32 or float64
+  DType dtype;    // float32 or float64; on CUDA also halves
   void* y;        // (size), contiguous; may be x itself
   const void* x;  // (size), contiguous
   std::int64_t size;

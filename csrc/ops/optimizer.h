@@ -23,6 +23,7 @@ struct OptimizerEntry {
   double step;         // how many steps this parameter has taken, this one included
   double scalar[2];    // numbers of this parameter alone; said in each step below
   CardNumber counter;  // of all entries or of none: the step before; CUDA counts it up, `step` is 0
+  CardNumber own[2];   // with a counter, in place of scalar: said in each step below
 };
 
 // What every step knows.
@@ -79,11 +80,13 @@ struct AdamaxStep {
 };
 
 // NAdam (Dozat, 2016). State: mean, mean square. Scalars: the factors of the gradient and of its
-// mean, which follow from the momentum schedule.
+// mean, which follow from the schedule beta1 * (1 - 0.96^(step * momentum_decay) / 2) of momenta.
+// Own: the product of all momenta so far; CUDA continues it and works out the factors.
 struct NadamStep {
   OptimizerStep common;
   double beta1, beta2, eps;
   bool decoupled_weight_decay;
+  double momentum_decay = 0;  // with counters
 };
 
 // RAdam (Liu et al., 2020). State: mean, mean square.
@@ -100,10 +103,13 @@ struct RpropStep {
 };
 
 // Averaged stochastic gradient descent (Polyak and Juditsky, 1992). State: the average. Scalars:
-// eta, the rate of this step, and mu, the share of the new parameter in the average.
+// eta, the rate of this step, and mu, the share of the new parameter in the average. Own: the same;
+// CUDA then stores those of the next step, lr / (1 + lambd * lr * step)^alpha and
+// 1 / max(1, step - t0).
 struct AsgdStep {
   OptimizerStep common;
   double lambd;
+  double alpha = 0, t0 = 0;  // with counters
 };
 
 }  // namespace tilegrad

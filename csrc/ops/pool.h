@@ -52,7 +52,7 @@ struct PoolAxis {
 
 // One struct serves all kernels; each uses the arrays named beside it. All are contiguous.
 struct Pool {
-  DType dtype;          // float32 or float64
+  DType dtype;          // float32 or float64; on CUDA also halves
   std::int64_t planes;  // batch * channels; where `channels` is not 0, the batch alone
   // Not 0: channels-last arrays, in which every element below is a row of so many. Windows are not
   // adaptive for maxima, which are told in taps.

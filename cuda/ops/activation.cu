@@ -1,8 +1,11 @@
 // Activation functions, 2 * sizeof(T) bytes an element, and their derivatives, 3 * sizeof(T).
-// Each is a kernel of its own: some need many registers, relu must not.
+// Each is a kernel of its own: some need many registers, relu must not. One operation an element
+// for relu, some 20 to 40 where there is an exponential or an error function: bound by memory.
+// Up to 48 registers, 5 blocks of 256 threads on a multiprocessor; the cheap ones 32 and 8.
 #include "ops/activation.h"
 
 #include "elementwise.cuh"
+#include "sums.cuh"
 
 namespace tilegrad::cuda {
 namespace {
@@ -135,6 +138,12 @@ void choose_function(const Args& args, const Run& run) {
 }  // namespace
 
 void activation_forward(const Activation& args) {
+  const auto of_halves = [&](auto type) {
+    using T = typename decltype(type)::type;
+    choose_function<float, Forward>(
+        args, [&](auto f) { map_elements<T, T>(args.loop, OfHalves<T, decltype(f)>{f}); });
+  };
+  if (visit_halves(args.dtype, of_halves)) return;
   visit_floating(args.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     choose_function<T, Forward>(args, [&](auto f) { map_elements<T, T>(args.loop, f); });
@@ -142,6 +151,12 @@ void activation_forward(const Activation& args) {
 }
 
 void activation_backward(const ActivationBackward& args) {
+  const auto of_halves = [&](auto type) {
+    using T = typename decltype(type)::type;
+    choose_function<float, Backward>(
+        args, [&](auto f) { map_elements<T, T, T>(args.loop, OfHalves<T, decltype(f)>{f}); });
+  };
+  if (visit_halves(args.dtype, of_halves)) return;
   visit_floating(args.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     choose_function<T, Backward>(args, [&](auto f) { map_elements<T, T, T>(args.loop, f); });

@@ -11,8 +11,9 @@
 //
 // Operations per pair of query and key: features + value_features multiplications forward, 4 *
 // features + 3 * value_features backward. Bytes: key and value once per tile of 64 queries, mostly
-// from the second cache. 26 to 34 KiB of shared memory, up to 128 registers: 2 blocks, 16 warps per
-// multiprocessor.
+// from the second cache. In float32 26 to 34 KiB of shared memory, 128 registers and 2 blocks of
+// 256 threads, 16 warps on a multiprocessor. For halves (attention_halves.cuh):
+// Up to 248 registers, 2 blocks of 128 threads on a multiprocessor.
 #include "ops/attention.h"
 
 #include "attention_halves.cuh"

@@ -1,4 +1,5 @@
-// Comparisons: 2 * sizeof(T) bytes read and one written per element.
+// Comparisons: 2 * sizeof(T) bytes read and one written per element, and one comparison. Up to 48
+// registers, 5 blocks of 256 threads on a multiprocessor.
 #include "ops/compare.h"
 
 #include "elementwise.cuh"

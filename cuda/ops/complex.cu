@@ -1,6 +1,6 @@
 // Products, quotients and absolute values of complex numbers, pairs of parts side by side:
-// 6 * sizeof(part) bytes an element, or 3. Quotients of float32 take two divisions in double. 256
-// threads at up to 48 registers: 5 blocks on a multiprocessor.
+// 6 * sizeof(part) bytes an element, or 3, and 6 operations for a product. Quotients of float32
+// take two divisions in double. Up to 48 registers, 5 blocks of 256 threads on a multiprocessor.
 #include "ops/complex.h"
 
 #include "elementwise.cuh"

@@ -3,16 +3,21 @@
 // y: rows are output channels, columns are pixels of all images, and the inner dimension are the
 // taps. The gradient of x is the same with other walks: a pixel of x sees every tap that leads to a
 // whole position of y, so pixels are sorted by their remainder modulo the stride; within such a
-// class the taps are the same for all, and nothing is multiplied by inserted zeros. The gradient of
-// the weight sums over pixels: rows are output channels, columns are taps; where there are few of
-// both, the pixels are cut into runs, each with a sum of its own, and the sums are added up in
-// order. All cuts depend on sizes alone.
+// class the taps are the same for all, and nothing is multiplied by inserted zeros. Where there are
+// few tiles, the taps of either are cut into runs (runs.cuh). The gradient of the weight sums over
+// pixels: rows are output channels, columns are taps; where there are few of both, the pixels are
+// cut into runs, each with a sum of its own, and the sums are added up in order. All cuts depend on
+// sizes alone.
 //
-// Reads x once per 128 output channels and tap, mostly from the caches; writes every result once.
+// Two operations per pixel, tap and output channel. Bytes: x once per 128 output channels and tap,
+// mostly from the caches; every result is written once. Up to 128 registers, 2 blocks of 256
+// threads on a multiprocessor, with 25 KiB of shared memory each.
 #include "ops/conv2d.h"
 
 #include "conv.cuh"
+#include "divide.cuh"
 #include "gather_product.cuh"
+#include "runs.cuh"
 
 namespace tilegrad::cuda {
 namespace {
@@ -67,6 +72,15 @@ __host__ __device__ std::int64_t most_columns(const Conv2d& c, bool backward) {
   return c.batch * ((c.in_height - 1) / c.stride_y + 1) * ((c.in_width - 1) / c.stride_x + 1);
 }
 
+// What conv2d and conv2d_grad_input are given: the taps are cut into runs, and each writes its sums
+// behind those of the one before.
+struct ConvolutionArguments {
+  Conv2d conv;
+  Cut taps;
+  std::int64_t size;     // elements of the result
+  void* sums = nullptr;  // where there are several runs
+};
+
 // The convolution (kBackward: the gradient of x). The block's number counts tiles of rows fastest:
 // blocks that run at one time read the same pixels.
 template <class T, class Tile, bool kBackward>
@@ -75,8 +89,12 @@ struct Convolution : GatherProblem<T> {
   Conv2d args;
   std::int64_t group, plane, result_plane, result_channels, step_left;
   Walk y, x;
+  // Gradients that are not rounded are sums themselves.
+  static constexpr bool kIsSum = kBackward && !kIsHalf<T>;
+  Sum<T>* sums;  // of this run; null where it is the only one and its sums are not the result
 
-  __device__ void begin(const Conv2d& c, std::int64_t block) {
+  __device__ void begin(const ConvolutionArguments& given, std::int64_t block) {
+    const Conv2d& c = given.conv;
     args = c;
     this->rows = kBackward ? c.in_channels : c.out_channels;
     const std::int64_t row_tiles = (this->rows + Tile::kRows - 1) / Tile::kRows;
@@ -85,11 +103,10 @@ struct Convolution : GatherProblem<T> {
     std::int64_t tile, column_tile, kind = 0;
     block = divide(block, row_tiles, tile);
     block = divide(block, column_tiles, column_tile);
-    group = block;
     if (kBackward) {
       std::int64_t kind_x;
       const std::int64_t kinds_x = classes_of(horizontal(c)), kinds_y = classes_of(vertical(c));
-      group = divide(block, kinds_x * kinds_y, kind);
+      block = divide(block, kinds_x * kinds_y, kind);
       const std::int64_t kind_y = divide(kind, kinds_x, kind_x);
       y = backward_walk(vertical(c), kind_y);
       x = backward_walk(horizontal(c), kind_x);
@@ -100,14 +117,17 @@ struct Convolution : GatherProblem<T> {
     this->first_row = tile * Tile::kRows;
     this->first_column = column_tile * Tile::kColumns;
     this->columns = c.batch * y.count * x.count;
-    point_to(c);
+    const std::int64_t run = divide(block, c.groups, group);
+    if (given.taps.count > 1) sums = static_cast<Sum<T>*>(given.sums) + run * given.size;
+    else sums = kIsSum ? static_cast<Sum<T>*>(c.x) : nullptr;
+    point_to(c, run * given.taps.length, given.taps.length);
   }
 
-  __device__ void point_to(const Conv2d& c) {
+  __device__ void point_to(const Conv2d& c, std::int64_t first, std::int64_t length) {
     const std::int64_t read_channels = kBackward ? c.out_channels : c.in_channels;
     const std::int64_t filter = c.kernel_height * c.kernel_width;
-    this->first_step = 0;
-    this->end_step = read_channels * y.taps * x.taps;
+    this->first_step = first;
+    this->end_step = min(first + length, read_channels * y.taps * x.taps);
     this->height = static_cast<int>(kBackward ? c.out_height : c.in_height);
     this->width = static_cast<int>(kBackward ? c.out_width : c.in_width);
     plane = std::int64_t{this->height} * this->width;
@@ -146,8 +166,29 @@ struct Convolution : GatherProblem<T> {
 
   __device__ void store(std::int64_t row, std::int64_t result, Sum<T> sum) const {
     const std::int64_t to = result + row * result_plane;
-    if constexpr (kBackward) static_cast<T*>(args.x)[to] = static_cast<T>(sum);
+    if (kIsSum || sums != nullptr) sums[to] = sum;
+    else if constexpr (kBackward) static_cast<T*>(args.x)[to] = static_cast<T>(sum);
     else static_cast<T*>(args.y)[to] = followed<T>(args, group * args.out_channels + row, to, sum);
+  }
+};
+
+// Adds up the runs of one element of the result.
+template <class T, bool kBackward>
+struct FinishElement {
+  ConvolutionArguments given;
+  __device__ void operator()(std::int64_t to) const {
+    const Conv2d& c = given.conv;
+    const Sum<T>* from = static_cast<const Sum<T>*>(given.sums) + to;
+    Sum<T> sum = *from;
+#pragma unroll 4
+    for (std::int64_t run = 1; run < given.taps.count; ++run) sum += from[run * given.size];
+    if constexpr (kBackward) {
+      static_cast<T*>(c.x)[to] = static_cast<T>(sum);
+    } else {
+      const std::int64_t plane = divide(to, c.pixels()).quotient;
+      const std::int64_t channel = divide(plane, c.groups * c.out_channels).remainder;
+      static_cast<T*>(c.y)[to] = followed<T>(c, channel, to, sum);
+    }
   }
 };
 
@@ -253,14 +294,31 @@ void launch_gather(std::int64_t blocks, const Arguments& args, [[maybe_unused]] 
     launch(gather_kernel<Problem, Tile, GatherPatch<T, Tile>, Arguments>, shape, args);
 }
 
+// Taps of the class of pixels that has most.
+std::int64_t most_taps(const Conv2d& c, bool backward) {
+  if (!backward) return c.taps();
+  const auto along = [](const Direction& d) {
+    const std::int64_t step = d.stride / common_divisor(d.stride, d.dilation);
+    return (d.kernel + step - 1) / step;
+  };
+  return c.out_channels * along(vertical(c)) * along(horizontal(c));
+}
+
 template <class T, bool kBackward>
 void convolve(const Conv2d& c) {
   const std::int64_t rows = kBackward ? c.in_channels : c.out_channels;
   const std::int64_t kinds = kBackward ? classes_of(vertical(c)) * classes_of(horizontal(c)) : 1;
+  const std::int64_t plane = kBackward ? c.in_height * c.in_width : c.pixels();
   with_tile<T, 128>(rows, [&](auto tile) {
     using Tile = decltype(tile);
-    const std::int64_t blocks = tiles_of<Tile>(rows, most_columns(c, kBackward)) * kinds * c.groups;
-    launch_gather<Convolution<T, Tile, kBackward>, Tile>(blocks, c, c.allow_tf32);
+    const std::int64_t tiles = tiles_of<Tile>(rows, most_columns(c, kBackward)) * kinds * c.groups;
+    const Cut taps = cut_into_runs(tiles, most_taps(c, kBackward), 2, 512, kTable);
+    ConvolutionArguments args = {c, taps, c.batch * c.groups * rows * plane};
+    const std::int64_t sums = taps.count == 1 ? 0 : taps.count * args.size;
+    const Scratch memory(static_cast<std::size_t>(sums) * sizeof(Sum<T>));
+    args.sums = memory.data;
+    launch_gather<Convolution<T, Tile, kBackward>, Tile>(tiles * taps.count, args, c.allow_tf32);
+    if (taps.count > 1) for_each_index(args.size, FinishElement<T, kBackward>{args});
   });
 }
 

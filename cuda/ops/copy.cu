@@ -3,11 +3,12 @@
 // Where the elements of one operand lie side by side along one dimension and those of the other
 // along another, as in a transposed matrix, a block moves tiles of 32 x 32 elements through shared
 // memory, so that both are read and written in whole lines: 256 threads, 4 elements each on their
-// way, at most 8448 bytes of shared memory, up to 56 registers: 4 blocks on a multiprocessor.
+// way, at most 8448 bytes of shared memory.
 //
 // Copies within a dtype and between float32 and the halves have kernels of their own. For the rest
 // there is one kernel per dtype that is written, and the switch over the one that is read is the
-// same for all threads. sizeof(To) + sizeof(From) bytes an element, no arithmetic to speak of.
+// same for all threads. sizeof(To) + sizeof(From) bytes an element, no arithmetic to speak of. Up
+// to 56 registers, 4 blocks of 256 threads on a multiprocessor.
 #include "ops/copy.h"
 
 #include "divide.cuh"

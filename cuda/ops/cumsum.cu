@@ -1,8 +1,8 @@
 // Cumulative sums along one dimension (scan.cuh). float32 is summed in double, as on the CPU.
 //
 // 2 * sizeof(T) bytes an element, 3 * where a line is cut into chunks, and one addition in double:
-// a card with few units for them is bound by those. 256 threads at up to 56 registers: 4 blocks,
-// half of the threads of a multiprocessor, with four loads on their way each.
+// a card with few units for them is bound by those. Up to 48 registers, 5 blocks of 256 threads on
+// a multiprocessor, with four loads on their way each.
 #include "ops/cumsum.h"
 
 #include "scan.cuh"

@@ -3,12 +3,12 @@
 // There is nothing to share between channels, so these are bound by memory. A thread computes
 // kStrip results below each other, with 8, 16 or 32 threads side by side, as the width asks for;
 // what their windows share comes from the first cache. Reads x about once and writes y once: 2 *
-// sizeof(T) bytes an output. 256 threads at up to 64 registers: 4 blocks, 32 warps per
+// sizeof(T) bytes and two operations per tap an output. 64 registers and 4 blocks, 32 warps per
 // multiprocessor.
 //
 // The gradient of the weight: a block sums kTaps taps of one filter over a run of pixels, each
 // thread every 256th of them; then the runs are added up in order. Reads x and y once per kTaps
-// taps.
+// taps. Up to 96 registers, 2 blocks of 256 threads on a multiprocessor.
 #include "ops/depthwise.h"
 
 #include "conv.cuh"

@@ -2,11 +2,13 @@
 //
 // A thread draws the four numbers of one counter, which are 16 elements apart (csrc/philox.h); a
 // half warp covers 64 elements side by side. 2 * sizeof(T) bytes and a quarter of ten rounds, some
-// 15 operations, an element: bound by memory. 256 threads at up to 32 registers: full occupancy.
+// 15 operations, an element: bound by memory. Up to 32 registers, 8 blocks of 256 threads on a
+// multiprocessor.
 #include "ops/dropout.h"
 
 #include "launch.cuh"
 #include "philox.cuh"
+#include "sums.cuh"
 
 namespace tilegrad::cuda {
 namespace {
@@ -17,7 +19,7 @@ struct DropoutCounter {
   T* y;
   std::int64_t size;
   std::uint32_t threshold;
-  T scale;
+  Sum<T> scale;
   RandomKey key;
 
   __device__ void operator()(std::int64_t counter) const {
@@ -27,7 +29,9 @@ struct DropoutCounter {
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
       const std::int64_t i = first + k * kPhiloxStep;
-      if (i < size) results[k] = x[i] * (numbers.word[k] < threshold ? scale : T{0});
+      if (i < size)
+        results[k] = static_cast<T>(static_cast<Sum<T>>(x[i]) *
+                                    (numbers.word[k] < threshold ? scale : Sum<T>{0}));
     }
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
@@ -40,12 +44,12 @@ struct DropoutCounter {
 }  // namespace
 
 void dropout(const Dropout& args) {
-  visit_floating(args.dtype, [&](auto type) {
+  visit_stored(args.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     for_each_index(
         counters_for(args.size),
         DropoutCounter<T>{static_cast<const T*>(args.x), static_cast<T*>(args.y), args.size,
-                          args.threshold, static_cast<T>(args.scale), args.key});
+                          args.threshold, static_cast<Sum<T>>(args.scale), args.key});
   });
 }
 

@@ -5,7 +5,8 @@
 // places are sorted by the entry that they name (order.cuh, some 12 bytes a place and pass); then a
 // thread sums one feature of an entry that has up to 64 places, and a block 32 features of one that
 // has more, warp w every eighth place. Each gradient row is read once and each row of the result
-// written once. 256 threads at up to 32 registers: full occupancy.
+// written once, with one addition an element. Up to 56 registers, 4 blocks of 256 threads on a
+// multiprocessor, in the sort; 32 and 8 forward.
 #include "ops/embedding.h"
 
 #include "flag.cuh"

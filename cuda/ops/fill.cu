@@ -1,4 +1,5 @@
-// fill and arange: sizeof(T) bytes written per element.
+// fill and arange: sizeof(T) bytes written per element, no arithmetic or one operation. Up to 40
+// registers, 6 blocks of 256 threads on a multiprocessor.
 #include "ops/fill.h"
 
 #include <cstring>

@@ -1,5 +1,6 @@
 // Group normalization and its gradients: folds over the rows that groups are (moments.cuh), and one
-// elementwise pass. 4 * sizeof(T) bytes an element forward, 7 * backward.
+// elementwise pass. 4 * sizeof(T) bytes an element forward, 7 * backward, and some 10 to 20
+// operations. Up to 56 registers, 4 blocks of 256 threads on a multiprocessor.
 #include "ops/group_norm.h"
 
 #include "moments.cuh"

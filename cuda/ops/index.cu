@@ -4,8 +4,8 @@
 // Offsets and reads take a thread per element: 8 bytes for each index, 2 * element_size + 8 for a
 // read. An index out of range raises a flag, for which the host waits. nonzero counts with a scan
 // (scan.cuh), whose store writes the coordinates of the true ones: two bytes an element and
-// 8 * ndim for each that is true. 256 threads at up to 32 registers, 52 in scans: 4 blocks, half of
-// the threads of a multiprocessor.
+// 8 * ndim for each that is true. A few integer operations an element. Up to 48 registers, 5 blocks
+// of 256 threads on a multiprocessor.
 #include "ops/index.h"
 
 #include "elementwise.cuh"

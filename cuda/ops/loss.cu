@@ -1,5 +1,6 @@
 // Losses that compare element by element: values and slopes, 3 and 4 * sizeof(T) bytes an element,
-// and the fold of the values, 2 * sizeof(T).
+// and the fold of the values, 2 * sizeof(T). A few operations an element, some 60 with a logarithm.
+// Up to 56 registers, 4 blocks of 256 threads on a multiprocessor.
 #include "ops/loss.h"
 
 #include "elementwise.cuh"

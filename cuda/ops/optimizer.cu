@@ -1,11 +1,12 @@
-// Optimizer steps: one launch updates all parameters of a group (up to 400 tensors of one dtype;
+// Optimizer steps: one launch updates all parameters of a group (up to 380 tensors of one dtype;
 // more take more launches).
 //
 // The tensors travel as kernel parameters. A block takes 4096 elements of one tensor, which it
 // finds by bisection. Memory sees parameter, gradient and states once each way: for Adam 7 *
-// sizeof(T) bytes an element. 256 threads at up to 48 registers, two elements of each array on
-// their way. What depends on the number of the step is computed on the host, or, where the card
-// counts, by one thread for each tensor in a launch before.
+// sizeof(T) bytes an element and some 15 operations. Up to 48 registers, 5 blocks of 256 threads on
+// a multiprocessor, two elements of each array on their way. What depends on the number of the step
+// is computed on the host, or, where the card counts, by one thread for each tensor in a launch
+// before.
 #include "ops/optimizer.h"
 
 #include <cmath>
@@ -16,10 +17,10 @@
 namespace tilegrad::cuda {
 namespace {
 
-constexpr int kMostEntries = 400;  // CUDA passes up to 32764 bytes of parameters
+constexpr int kMostEntries = 380;  // CUDA passes up to 32764 bytes of parameters
 constexpr std::int64_t kElements = 4096;
 
-constexpr int kNumbers = 3;
+constexpr int kNumbers = 4;
 
 // One tensor; `numbers` are what the step has computed for it on the host.
 struct Entry {
@@ -78,16 +79,20 @@ struct Counters {
   double lr;
   CardNumber card_lr;
   CardNumber counters[kMostEntries];
+  CardNumber own[kMostEntries][2];
 };
+static_assert(sizeof(Counters) < 32000);
 
 __device__ double read(const CardNumber& number) {
   if (number.dtype == DType::float32) return *static_cast<const float*>(number.data);
   return *static_cast<const double*>(number.data);
 }
 
-__device__ double count_up(const CardNumber& counter) {
-  if (counter.dtype == DType::float32) return *static_cast<float*>(counter.data) += 1;
-  return *static_cast<double*>(counter.data) += 1;
+// Returns what is left of the value when it is stored.
+__device__ double write(const CardNumber& number, double value) {
+  if (number.dtype == DType::float32)
+    return *static_cast<float*>(number.data) = static_cast<float>(value);
+  return *static_cast<double*>(number.data) = value;
 }
 
 template <class Numbers>
@@ -95,13 +100,17 @@ __global__ void __launch_bounds__(kBlock)
     count_kernel(const Counters all, const Numbers numbers_of, double* computed) {
   const int i = static_cast<int>(blockIdx.x) * kBlock + static_cast<int>(threadIdx.x);
   if (i >= all.count) return;
-  const double step = count_up(all.counters[i]);
-  numbers_of(all.card_lr.data == nullptr ? all.lr : read(all.card_lr), step,
-             computed + kNumbers * i);
+  const double step = write(all.counters[i], read(all.counters[i]) + 1);
+  const double lr = all.card_lr.data == nullptr ? all.lr : read(all.card_lr);
+  double* numbers = computed + kNumbers * i;
+  if constexpr (requires { numbers_of.advance(lr, step, all.own[i], numbers); })
+    numbers_of.advance(lr, step, all.own[i], numbers);
+  numbers_of(lr, step, numbers);
 }
 
 // Runs Rule<T>(args) over the entries of dtype T; numbers_of(lr, step, numbers) adds to `numbers`,
-// which begin with the entry's scalars, what depends on the step.
+// which begin with the entry's scalars, what depends on the step. On the card the scalars come from
+// numbers_of.advance(lr, step, own, numbers), which also brings the entry's own numbers forward.
 template <class T, class Rule, class Numbers>
 void run_dtype(const OptimizerStep& step, const Rule& rule, const Numbers& numbers_of) {
   Batch batch;
@@ -132,8 +141,9 @@ void run_dtype(const OptimizerStep& step, const Rule& rule, const Numbers& numbe
              from.parameter,
              from.grad,
              {from.state[0], from.state[1], from.state[2]},
-             {from.scalar[0], from.scalar[1], 0}};
+             {from.scalar[0], from.scalar[1]}};
     counters.counters[batch.count] = from.counter;
+    for (int k = 0; k < 2; ++k) counters.own[batch.count][k] = from.own[k];
     if (from.counter.data == nullptr) numbers_of(step.lr, from.step, entry.numbers);
     batch.first_block[batch.count + 1] =
         batch.first_block[batch.count] + blocks_of(from.size, kElements);
@@ -300,20 +310,18 @@ struct Adamax {
   }
 };
 
-// Numbers: the factors of the gradient and of the mean, the correction of the mean square.
+// Numbers: the factors of the gradient and of the mean, the correction of the mean square, and what
+// the decay leaves of the parameter.
 template <class T>
 struct Nadam {
   Gradient<T> gradient;
   Averages<T> averages;
-  T kept;
-  explicit Nadam(const NadamStep& a)
-      : gradient(a.common, !a.decoupled_weight_decay),
-        averages(a),
-        kept(static_cast<T>(KeptShare(a.common, a.decoupled_weight_decay)(a.common.lr))) {}
+  explicit Nadam(const NadamStep& a) : gradient(a.common, !a.decoupled_weight_decay), averages(a) {}
   __device__ void operator()(const Element<T>& e) const {
     const T g = gradient(e), mean = averages.blend_mean(e, g);
     const T root = sqrt(averages.blend_square(e, g) / e.number(2)) + averages.eps;
-    e.parameter() = kept * e.parameter() - e.number(0) * (g / root) - e.number(1) * (mean / root);
+    e.parameter() =
+        e.number(3) * e.parameter() - e.number(0) * (g / root) - e.number(1) * (mean / root);
   }
 };
 
@@ -394,9 +402,20 @@ struct AdamaxNumbers {
 };
 
 struct NadamNumbers {
-  double beta2;
-  __host__ __device__ void operator()(double, double step, double* numbers) const {
+  double beta1, beta2, momentum_decay;
+  KeptShare kept;
+  __device__ double momentum(double step) const {
+    return beta1 * (1 - 0.5 * pow(0.96, step * momentum_decay));
+  }
+  __device__ void advance(double lr, double step, const CardNumber* own, double* numbers) const {
+    const double now = momentum(step), next = momentum(step + 1);
+    const double so_far = write(own[0], read(own[0]) * now);
+    numbers[0] = lr * (1 - now) / (1 - so_far);
+    numbers[1] = lr * next / (1 - so_far * next);
+  }
+  __host__ __device__ void operator()(double lr, double step, double* numbers) const {
     numbers[2] = 1 - pow(beta2, step);
+    numbers[3] = kept(lr);
   }
 };
 
@@ -418,7 +437,13 @@ struct RadamNumbers {
 };
 
 struct AsgdNumbers {
-  double lambd;
+  double lambd, alpha, t0;
+  __device__ void advance(double lr, double step, const CardNumber* own, double* numbers) const {
+    numbers[0] = read(own[0]);
+    numbers[1] = read(own[1]);
+    write(own[0], lr / pow(1 + lambd * lr * step, alpha));
+    write(own[1], 1 / fmax(1.0, step - t0));
+  }
   __host__ __device__ void operator()(double, double, double* numbers) const {
     numbers[2] = 1 - lambd * numbers[0];
   }
@@ -443,7 +468,10 @@ void adadelta_step(const AdadeltaStep& args) { run_step<Adadelta>(args, NoNumber
 
 void adamax_step(const AdamaxStep& args) { run_step<Adamax>(args, AdamaxNumbers{args.beta1}); }
 
-void nadam_step(const NadamStep& args) { run_step<Nadam>(args, NadamNumbers{args.beta2}); }
+void nadam_step(const NadamStep& args) {
+  const KeptShare kept(args.common, args.decoupled_weight_decay);
+  run_step<Nadam>(args, NadamNumbers{args.beta1, args.beta2, args.momentum_decay, kept});
+}
 
 void radam_step(const RadamStep& args) {
   const KeptShare kept(args.common, args.decoupled_weight_decay);
@@ -452,6 +480,8 @@ void radam_step(const RadamStep& args) {
 
 void rprop_step(const RpropStep& args) { run_step<Rprop>(args, NoNumbers{}); }
 
-void asgd_step(const AsgdStep& args) { run_step<Asgd>(args, AsgdNumbers{args.lambd}); }
+void asgd_step(const AsgdStep& args) {
+  run_step<Asgd>(args, AsgdNumbers{args.lambd, args.alpha, args.t0});
+}
 
 }  // namespace tilegrad::cuda

@@ -6,7 +6,8 @@
 // more, unless channels lie side by side, take a warp each, so that the loads are side by side too.
 // Memory sees every element of both arrays once, the rest comes from the caches: sizeof(T) bytes
 // for each, and 1 or 8 for a place. Maxima told in indices cost a gradient as many comparisons as
-// windows overlap. 256 threads at up to 48 registers: 5 blocks on a multiprocessor.
+// windows overlap, all else one operation per element and window. Up to 64 registers, 4 blocks of
+// 256 threads on a multiprocessor.
 //
 // Images have fewer than 2^31 elements, so that places in them are divided in 32 bits; batches of
 // them may have more.
@@ -16,6 +17,7 @@
 
 #include "divide.cuh"
 #include "launch.cuh"
+#include "sums.cuh"
 #include "warp.cuh"
 
 namespace tilegrad::cuda {
@@ -155,19 +157,20 @@ struct MaxWindow {
     const T* const image = x + at.image * s.in_size + at.channel;
     const Range d = window_at<kAdaptive>(s.depth, at.z), h = window_at<kAdaptive>(s.height, at.y),
                 w = window_at<kAdaptive>(s.width, at.x);
-    T best = -std::numeric_limits<T>::infinity();
+    using S = Sum<T>;
+    S best = -std::numeric_limits<S>::infinity();
     int z_best = d.first, y_best = h.first, x_best = w.first;
     for (int a = d.first; a < d.last; a += d.step)
       for (int b = h.first; b < h.last; b += h.step) {
         const int row = (a * s.height.in + b) * s.width.in;
         for (int c = w.first; c < w.last; c += w.step) {
-          const T value = image[(row + c) * s.channels];
+          const S value = static_cast<S>(image[(row + c) * s.channels]);
           if (!(value > best || value != value)) continue;
           best = value;
           z_best = a, y_best = b, x_best = c;
         }
       }
-    y[i] = best;
+    y[i] = static_cast<T>(best);
     if (indices) {
       indices[i] = (z_best * s.height.in + y_best) * s.width.in + x_best;
     } else if (taps) {
@@ -217,15 +220,15 @@ struct MaxGradientOfTaps {
   __device__ void operator()(std::int64_t i) const {
     const Standing at = input_at(s, i);
     const std::int64_t first = at.image * s.out_size;
-    T sum = 0;
+    Sum<T> sum = 0;
     for_each_window<false>(s, at, [&](int output, int oz, int oy, int ox) {
       const unsigned tap =
           (tap_at(s.depth, oz, at.z) * s.height.kernel + tap_at(s.height, oy, at.y)) *
               s.width.kernel +
           tap_at(s.width, ox, at.x);
-      if (taps[first + output] == tap) sum += y[first + output];
+      if (taps[first + output] == tap) sum += static_cast<Sum<T>>(y[first + output]);
     });
-    x[i] = sum;
+    x[i] = static_cast<T>(sum);
   }
 };
 
@@ -239,11 +242,11 @@ struct MaxGradientOfIndices {
     const Standing at = input_at(s, i);
     const std::int64_t first = at.image * s.out_size;
     const std::int64_t place = (at.z * s.height.in + at.y) * s.width.in + at.x;
-    T sum = 0;
+    Sum<T> sum = 0;
     for_each_window<kAdaptive>(s, at, [&](int output, int, int, int) {
-      if (indices[first + output] == place) sum += y[first + output];
+      if (indices[first + output] == place) sum += static_cast<Sum<T>>(y[first + output]);
     });
-    x[i] = sum;
+    x[i] = static_cast<T>(sum);
   }
 };
 
@@ -295,12 +298,13 @@ __global__ void __launch_bounds__(kBlock, 4)
   const T* const image = x + at.image * s.in_size + at.channel;
   const Range d = window_at<kAdaptive>(s.depth, at.z), h = window_at<kAdaptive>(s.height, at.y),
               w = window_at<kAdaptive>(s.width, at.x);
-  T sum = 0;
+  using S = Sum<T>;
+  S sum = 0;
   if constexpr (kThreads == 1) {
     for (int a = d.first; a < d.last; ++a)
       for (int b = h.first; b < h.last; ++b)
         for (int c = w.first; c < w.last; ++c)
-          sum += image[((a * s.height.in + b) * s.width.in + c) * s.channels];
+          sum += static_cast<S>(image[((a * s.height.in + b) * s.width.in + c) * s.channels]);
   } else {
     const int height = max(h.last - h.first, 0), width = max(w.last - w.first, 0);
     const int size = max(d.last - d.first, 0) * height * width;
@@ -308,16 +312,17 @@ __global__ void __launch_bounds__(kBlock, 4)
       auto rest = static_cast<unsigned>(k);
       const int c = w.first + static_cast<int>(Standing::take(rest, width));
       const int b = h.first + static_cast<int>(Standing::take(rest, height));
-      sum += image[((d.first + static_cast<int>(rest)) * s.height.in + b) * s.width.in + c];
+      const int row = (d.first + static_cast<int>(rest)) * s.height.in + b;
+      sum += static_cast<S>(image[row * s.width.in + c]);
     }
     sum = warp_reduce(sum, Add{});
     if (threadIdx.x % kThreads != 0) return;
   }
   const bool nothing = d.first >= d.last || h.first >= h.last || w.first >= w.last;
-  const T divisor =
-      rule.of<T>(rule.along<kAdaptive>(s.depth, at.z, d), rule.along<kAdaptive>(s.height, at.y, h),
+  const S divisor =
+      rule.of<S>(rule.along<kAdaptive>(s.depth, at.z, d), rule.along<kAdaptive>(s.height, at.y, h),
                  rule.along<kAdaptive>(s.width, at.x, w));
-  y[i] = nothing && !kAdaptive ? T{0} : sum / divisor;
+  y[i] = static_cast<T>(nothing && !kAdaptive ? S{0} : sum / divisor);
 }
 
 template <class T, bool kAdaptive>
@@ -329,12 +334,13 @@ struct AverageGradient {
   __device__ void operator()(std::int64_t i) const {
     const Standing at = input_at(s, i);
     const T* const image = y + at.image * s.out_size;
-    T sum = 0;
+    using S = Sum<T>;
+    S sum = 0;
     for_each_window<kAdaptive>(s, at, [&](int output, int oz, int oy, int ox) {
-      sum +=
-          image[output] / rule.of<T>(along(s.depth, oz), along(s.height, oy), along(s.width, ox));
+      sum += static_cast<S>(image[output]) /
+             rule.of<S>(along(s.depth, oz), along(s.height, oy), along(s.width, ox));
     });
-    x[i] = sum;
+    x[i] = static_cast<T>(sum);
   }
   __device__ int along(const Axis& axis, int o) const {
     return rule.along<kAdaptive>(axis, o, window_at<kAdaptive>(axis, o));
@@ -349,13 +355,12 @@ std::int64_t window_of(const Pool& p) {
   return along(p.depth) * along(p.height) * along(p.width);
 }
 
-// body(a value of type T, a constant that says whether windows are adaptive)
+// body(the type, a constant that says whether windows are adaptive)
 template <class Body>
 void visit_pool(const Pool& args, const Body& body) {
-  visit_floating(args.dtype, [&](auto type) {
-    const typename decltype(type)::type zero = 0;
-    if (args.width.adaptive) body(zero, std::true_type{});
-    else body(zero, std::false_type{});
+  visit_stored(args.dtype, [&](auto type) {
+    if (args.width.adaptive) body(type, std::true_type{});
+    else body(type, std::false_type{});
   });
 }
 
@@ -363,8 +368,8 @@ void visit_pool(const Pool& args, const Body& body) {
 
 void max_pool(const Pool& args) {
   const Shape3 s(args);
-  visit_pool(args, [&](auto zero, auto adaptive) {
-    using T = decltype(zero);
+  visit_pool(args, [&](auto type, auto adaptive) {
+    using T = typename decltype(type)::type;
     for_each_index<4>(s.outputs(),
                       MaxWindow<T, adaptive()>{s, static_cast<const T*>(args.x),
                                                static_cast<T*>(args.y), args.taps, args.indices});
@@ -373,8 +378,8 @@ void max_pool(const Pool& args) {
 
 void max_pool_grad(const Pool& args) {
   const Shape3 s(args);
-  visit_pool(args, [&](auto zero, auto adaptive) {
-    using T = decltype(zero);
+  visit_pool(args, [&](auto type, auto adaptive) {
+    using T = typename decltype(type)::type;
     T* x = static_cast<T*>(args.x);
     const T* y = static_cast<const T*>(args.y);
     if (args.indices)
@@ -394,8 +399,8 @@ void avg_pool(const Pool& args) {
   const std::int64_t outputs = s.outputs();
   if (outputs == 0) return;
   const AverageRule rule = {args.count_include_pad, args.divisor};
-  visit_pool(args, [&](auto zero, auto adaptive) {
-    using T = decltype(zero);
+  visit_pool(args, [&](auto type, auto adaptive) {
+    using T = typename decltype(type)::type;
     const T* x = static_cast<const T*>(args.x);
     T* y = static_cast<T*>(args.y);
     if (args.channels == 0 && window_of(args) >= kWarp)
@@ -408,8 +413,8 @@ void avg_pool(const Pool& args) {
 
 void avg_pool_grad(const Pool& args) {
   const Shape3 s(args);
-  visit_pool(args, [&](auto zero, auto adaptive) {
-    using T = decltype(zero);
+  visit_pool(args, [&](auto type, auto adaptive) {
+    using T = typename decltype(type)::type;
     for_each_index<4>(s.inputs(),
                       AverageGradient<T, adaptive()>{s,
                                                      {args.count_include_pad, args.divisor},

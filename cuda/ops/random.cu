@@ -6,14 +6,16 @@
 // number takes a logarithm, a root and a sine. A permutation sorts positions by 64 random bits
 // (order.cuh). Categories with replacement take a scan of the weights and a binary search; without,
 // those whose exponential variables with the weights as rates are smallest (Efraimidis and
-// Spirakis, "Weighted random sampling with a reservoir", 2006). 256 threads at up to 40 registers:
-// 6 blocks on a multiprocessor.
+// Spirakis, "Weighted random sampling with a reservoir", 2006). Up to 56 registers, 4 blocks of 256
+// threads on a multiprocessor, in scans and sorts; 40 and 6 where numbers are drawn.
 #include "ops/random.h"
 
 #include <limits>
 
+#include "flag.cuh"
 #include "order.cuh"
 #include "philox.cuh"
+#include "reduce.cuh"
 
 namespace tilegrad::cuda {
 namespace {
@@ -177,6 +179,45 @@ struct ChooseElement {
   }
 };
 
+// Elsewhere the host has looked at probabilities and weights; while a graph is captured it cannot,
+// so each replay does.
+template <class T>
+struct CheckProbability {
+  const T* p;
+  int* flag;
+  __device__ void operator()(std::int64_t i) const {
+    if (!(p[i] >= T{0} && p[i] <= T{1})) raise_flag(flag, Fault::probability);
+  }
+};
+
+// How many categories of a row are possible; -1 if one of them has no weight that is a number.
+struct CountPossible {
+  using Accumulator = std::int64_t;
+  const double* weights;
+  std::int64_t wanted;
+  int* flag;
+  __device__ std::int64_t identity() const { return 0; }
+  __device__ std::int64_t lift(std::int64_t offset, std::int64_t) const {
+    const double weight = weights[offset];
+    return weight >= 0 && weight <= std::numeric_limits<double>::max() ? weight > 0 : -1;
+  }
+  __device__ std::int64_t operator()(std::int64_t a, std::int64_t b) const {
+    return a < 0 || b < 0 ? -1 : a + b;
+  }
+  __device__ void store(std::int64_t, std::int64_t possible) const {
+    if (possible < wanted) raise_flag(flag, Fault::probability);
+  }
+};
+
+void check_weights_of_replays(const Multinomial& args) {
+  ReduceShape shape = line_shape(args.categories);
+  shape.kept_ndim = 1;
+  shape.kept_shape[0] = args.rows;
+  shape.kept_strides[0] = args.categories;
+  const std::int64_t wanted = args.replacement ? 1 : args.samples;
+  reduce_by(CountPossible{args.weights, wanted, fault_of_captured()}, shape);
+}
+
 // --- categories ---
 
 struct WeightSums {
@@ -242,12 +283,14 @@ void random(const RandomFill& args) {
 void random_choice(const RandomChoice& args) {
   visit_floating(args.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
-    for_each_index(args.size, ChooseElement<T>{static_cast<const T*>(args.p),
-                                               static_cast<T*>(args.y), args.key});
+    const T* p = static_cast<const T*>(args.p);
+    if (is_capturing()) for_each_index(args.size, CheckProbability<T>{p, fault_of_captured()});
+    for_each_index(args.size, ChooseElement<T>{p, static_cast<T*>(args.y), args.key});
   });
 }
 
 void multinomial(const Multinomial& args) {
+  if (is_capturing()) check_weights_of_replays(args);
   if (!args.replacement) return sort_rows(FirstToArrive{args}, args.rows, args.categories);
   const Scratch memory(static_cast<std::size_t>(args.rows * args.categories) * sizeof(double));
   auto* sums = static_cast<double*>(memory.data);

@@ -9,8 +9,9 @@
 // all steps.
 //
 // A step reads the recurrent weights once per kRows sequences: they lie in the second cache, and
-// their bandwidth is the limit. 256 threads, up to 64 registers, 7 KiB of shared memory for floats
-// of an LSTM: 4 blocks, 32 warps per multiprocessor, if a step has that many.
+// their bandwidth is the limit: 4 bytes and two operations per weight and sequence, divided by
+// kRows. Up to 64 registers, 4 blocks of 256 threads on a multiprocessor, if a step has that many,
+// with 7 KiB of shared memory for floats of an LSTM.
 #include "ops/recurrent.h"
 
 #include "launch.cuh"

@@ -1,4 +1,6 @@
 // The reductions of a tensor over some of its dimensions; the way through memory is in reduce.cuh.
+// sizeof(T) bytes and one operation an element. Up to 48 registers, 5 blocks of 256 threads on a
+// multiprocessor.
 #include "reduce.cuh"
 
 #include <limits>

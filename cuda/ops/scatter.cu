@@ -4,8 +4,9 @@
 // a stable sort, so that what meets in one element keeps its order); the other dimensions are not,
 // since different places there never meet. Then a thread takes one element that is written, and up
 // to 64 values for it, one after the other; where there are more, a block shares them, in an order
-// that depends on their number alone. Bytes moved per place: some 12 a pass of the sort; per value
-// 3 * sizeof(T). 256 threads at up to 40 registers: 6 blocks on a multiprocessor.
+// that depends on their number alone. Moves some 12 bytes a pass of the sort for a
+// place, and 3 * sizeof(T) bytes and one operation for a value. Up to 56 registers, 4 blocks of 256
+// threads on a multiprocessor.
 #include "ops/scatter.h"
 
 #include <limits>

@@ -1,8 +1,8 @@
 // Sorting of rows (order.cuh), places in sorted rows, and groups of equal neighbours.
 //
 // A place takes a binary search by one thread. Groups are numbered by a scan over the beginnings of
-// groups (scan.cuh), whose store writes what is known of each: some 40 bytes an element.
-// Occupancies: see there.
+// groups (scan.cuh), whose store writes what is known of each: some 40 bytes an element and a few
+// integer operations. Up to 64 registers, 4 blocks of 256 threads on a multiprocessor.
 #include "ops/sort.h"
 
 #include "flag.cuh"

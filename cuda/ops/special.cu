@@ -1,7 +1,7 @@
 // Special functions (csrc/special_functions.h): one thread per element, in double as on the CPU.
 //
 // 2 * sizeof(T) bytes an element and some hundred operations in double, by which they are bound
-// whatever the occupancy: 256 threads at up to 80 registers, 3 blocks on a multiprocessor.
+// whatever the occupancy. Up to 56 registers, 4 blocks of 256 threads on a multiprocessor.
 #include "ops/special.h"
 
 #include "launch.cuh"

@@ -1,5 +1,7 @@
-// One-operand elementwise operations: 2 * sizeof(T) bytes an element. Each function of floats is a
-// kernel of its own, since the registers of the most demanding would be everybody's.
+// One-operand elementwise operations: 2 * sizeof(T) bytes an element and one operation, or some 20
+// to 40 for a transcendental function. Each function of floats is a kernel of its own, since the
+// registers of the most demanding would be everybody's. Up to 40 registers, 6 blocks of 256 threads
+// on a multiprocessor.
 #include "ops/unary.h"
 
 #include "elementwise.cuh"

@@ -2,8 +2,9 @@
 // more take more launches) and notices what is not finite.
 //
 // The tensors travel as kernel parameters. A block takes 4096 elements of one tensor, which it
-// finds by bisection. Memory sees each element once each way: 2 * sizeof(T) bytes. 256 threads at
-// up to 32 registers. The flag is an integer OR of the bits of 1.0, the same whoever sets it.
+// finds by bisection. Memory sees each element once each way: 2 * sizeof(T) bytes, two operations.
+// Up to 32 registers, 8 blocks of 256 threads on a multiprocessor. The flag is an integer OR of the
+// bits of 1.0, the same whoever sets it.
 #include "ops/unscale.h"
 
 #include "launch.cuh"

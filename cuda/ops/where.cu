@@ -1,4 +1,5 @@
-// where: a choice between two tensors, element by element. 3 * element_size + 1 bytes an element.
+// where: a choice between two tensors, element by element. 3 * element_size + 1 bytes an element,
+// no arithmetic. Up to 48 registers, 5 blocks of 256 threads on a multiprocessor.
 #include "ops/where.h"
 
 #include "elementwise.cuh"

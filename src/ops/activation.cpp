@@ -3,6 +3,7 @@
 
 #include "bind.h"
 #include "dispatch.h"
+#include "gate.h"
 #include "loop.h"
 #include "order.h"
 
@@ -86,7 +87,8 @@ void bind_activation(py::module_& module) {
       [](const Tensor& grad, const Tensor& value, double a, double b, double c) {    \
         return activation_backward(ActivationOp::name, #name, grad, value, a, b, c); \
       },                                                                             \
-      py::arg("grad"), py::arg("value"), a, b, c);
+      py::arg("grad"), py::arg("value"), a, b, c);                                   \
+  takes_alike_halves_on_cards(1, {#name, #name "_", #name "_backward"});
   TILEGRAD_BIND(relu)
   TILEGRAD_BIND(sigmoid)
   TILEGRAD_BIND(tanh)

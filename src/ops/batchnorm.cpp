@@ -44,6 +44,8 @@ struct BatchNormLayout {
   Tensor ordered(const char* op, const char* name, const Tensor& x,
                  const OptionalTensor& value) const {
     if (!value) return {};
+    if (is_half(x.dtype) != is_half(value->dtype))  // the gate sends only those on a card here
+      return ordered(op, name, x, to_dtype(*value, x.dtype));
     TILEGRAD_CHECK(value->shape == x.shape && value->dtype == x.dtype, runtime, op, ": argument '",
                    name, "': expected shape ", x.shape.str(), " and dtype ", info(x.dtype).name,
                    ", got ", value->shape.str(), " and ", info(value->dtype).name);
@@ -58,24 +60,30 @@ struct BatchNormLayout {
   BatchNorm args;
 };
 
+// What has one element per channel is float32 where the input is a half.
+DType batch_norm_wide(DType dtype) { return is_half(dtype) ? DType::float32 : dtype; }
+
 // The optional per-channel argument, checked and contiguous; undefined if it is None.
 Tensor batch_norm_per_channel(const char* name, const Tensor& x, const OptionalTensor& value) {
   if (!value) return {};
   TILEGRAD_CHECK(value->ndim() == 1 && value->shape[0] == x.shape[1], runtime, "batch_norm: ", name,
                  " should contain ", x.shape[1], " elements not ", value->numel(), " (shape ",
                  value->shape.str(), ")");
-  TILEGRAD_CHECK(value->dtype == x.dtype, runtime, "batch_norm: argument '", name,
+  const DType wide = batch_norm_wide(x.dtype);
+  TILEGRAD_CHECK(batch_norm_wide(value->dtype) == wide, runtime, "batch_norm: argument '", name,
                  "': expected the dtype of input, ", info(x.dtype).name, ", got ",
                  info(value->dtype).name, " (mixed dtype)");
   TILEGRAD_CHECK(value->device() == x.device(), runtime,
                  "batch_norm: expected all tensors on one device, got ", x.device().str(), " and ",
                  value->device().str());
-  return contiguous(*value);
+  return contiguous(to_dtype(*value, wide));
 }
 
 void* batch_norm_bytes(const Tensor& x) { return x.defined() ? x.bytes() : nullptr; }
 
-Tensor batch_norm_result(const Tensor& x) { return empty({x.shape[1]}, x.dtype, x.device()); }
+Tensor batch_norm_result(const Tensor& x) {
+  return empty({x.shape[1]}, batch_norm_wide(x.dtype), x.device());
+}
 
 // Of a training batch: (y, mean, rstd). Updates the running statistics in place.
 py::tuple batch_norm_train(const Tensor& x, const OptionalTensor& running_mean,
@@ -111,7 +119,7 @@ py::tuple batch_norm_train(const Tensor& x, const OptionalTensor& running_mean,
       copy_into(*running_mean, new_mean);
     if (running_var && new_var.bytes() != running_var->bytes()) copy_into(*running_var, new_var);
   } else {  // no values: no statistics, and the running ones stay
-    const Tensor zero = scalar_tensor(Scalar{}, x.dtype, x.device());
+    const Tensor zero = scalar_tensor(Scalar{}, mean.dtype, x.device());
     copy_into(mean, zero);
     copy_into(rstd, zero);
   }
@@ -198,6 +206,10 @@ py::tuple batch_norm_backward(const Tensor& grad, const Tensor& x, const Tensor&
     if (x.numel() == 0) args.length = 1, args.batch = 0;  // the sums are zeros
     run(batchnorm_backward_kernel, x.device(), args, 2 * x.numel());
   }
+  if (weight && is_half(weight->dtype)) {
+    grad_weight = to_dtype(grad_weight, weight->dtype);
+    grad_bias = to_dtype(grad_bias, weight->dtype);
+  }
   py::object last = wants_grad_residual && !output ? py::cast(grad)
                                                    : batch_norm_or_none(std::move(grad_residual));
   return py::make_tuple(batch_norm_or_none(std::move(grad_input)), std::move(grad_weight),
@@ -218,6 +230,7 @@ void bind_batchnorm(py::module_& module) {
              py::arg("wants_grad_input"), py::arg("output"), py::arg("wants_grad_residual"));
   half_rule(HalfRule::first_result, {"batch_norm_train"});
   half_rule(HalfRule::follow_input, {"batch_norm"});
+  takes_halves_on_cards({"batch_norm_train", "batch_norm", "batch_norm_backward"});
 }
 
 }  // namespace tilegrad

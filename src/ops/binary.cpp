@@ -82,8 +82,8 @@ Device device_of(const Operand& x, const Operand& other) {
   return other.is_tensor() ? other.tensor->device() : Device{};
 }
 
-// Of divisors on a card the host must wait for a copy. While a graph is captured it cannot; kernels
-// divide by zero without harm. A Python number is looked at here, whatever the device.
+// Of divisors on a card the host must wait for a copy. While a graph is captured it cannot: then
+// the kernel looks at them in each replay. A Python number is looked at here, whatever the device.
 void reject_zero_divisor(BinaryOp op, const Operand& other, DType dtype) {
   const bool divides = op == BinaryOp::floor_divide || op == BinaryOp::trunc_divide ||
                        op == BinaryOp::remainder || op == BinaryOp::fmod;
@@ -252,6 +252,9 @@ void bind_binary(py::module_& module) {
   TILEGRAD_FOR_EACH_BINARY(TILEGRAD_BIND)
 #undef TILEGRAD_BIND
   takes_complex({"add", "sub", "mul", "div", "add_", "sub_", "mul_", "div_"});
+#define TILEGRAD_TAKES(name, dtypes) takes_alike_halves_on_cards(2, {#name, #name "_"});
+  TILEGRAD_FOR_EACH_BINARY(TILEGRAD_TAKES)
+#undef TILEGRAD_TAKES
 }
 
 }  // namespace tilegrad

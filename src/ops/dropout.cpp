@@ -6,6 +6,7 @@
 
 #include "bind.h"
 #include "dispatch.h"
+#include "gate.h"
 #include "rng.h"
 
 namespace tilegrad {
@@ -51,6 +52,7 @@ void dropout_in_place(const Tensor& x, double p, const Operand& key) {
 void bind_dropout(py::module_& module) {
   module.def("dropout", &dropout, py::arg("input"), py::arg("p"), py::arg("key"));
   module.def("dropout_", &dropout_in_place, py::arg("input"), py::arg("p"), py::arg("key"));
+  takes_alike_halves_on_cards(1, {"dropout", "dropout_"});
 }
 
 }  // namespace tilegrad

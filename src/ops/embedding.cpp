@@ -3,6 +3,7 @@
 
 #include "bind.h"
 #include "dispatch.h"
+#include "gate.h"
 #include "indexing.h"
 
 namespace tilegrad {
@@ -224,6 +225,7 @@ void bind_embedding(py::module_& module) {
   module.def("embedding_bag", &embedding_bags, py::arg("input"), py::arg("weight"),
              py::arg("offsets"), py::arg("mode"), py::arg("per_sample_weights"),
              py::arg("include_last_offset"), py::arg("padding_idx"));
+  takes_halves({"embedding"});  // rows are moved as they are
 }
 
 }  // namespace tilegrad

@@ -3,6 +3,7 @@
 
 #include "bind.h"
 #include "dispatch.h"
+#include "gate.h"
 
 namespace tilegrad {
 namespace {
@@ -111,6 +112,8 @@ void bind_layer_norm(py::module_& module) {
   module.def("layer_norm_backward", &layer_norm_grad, py::arg("grad"), py::arg("input"),
              py::arg("normalized_shape"), py::arg("mean"), py::arg("rstd"), py::arg("weight"),
              py::arg("wants_input"), py::arg("wants_weight"), py::arg("wants_bias"));
+  half_rule(HalfRule::first_result, {"layer_norm"});
+  half_rule(HalfRule::follow_input, {"layer_norm_backward"});
 }
 
 }  // namespace tilegrad

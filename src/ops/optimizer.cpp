@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 #include <vector>
 
 #include "bind.h"
@@ -64,7 +65,7 @@ class Step {
       PyObject* value = find_state(state, parameter, name);
       if (value == nullptr) return false;
       pending.scalars.push_back(&as_tensor(value, op_, "state"));
-      check_scalar(*pending.scalars.back(), PyUnicode_AsUTF8(name.ptr()));
+      check_scalar(*pending.scalars.back(), PyUnicode_AsUTF8(name.ptr()), x.device());
     }
     pending.parameter = &x;
     pending.grad = &as_py(grad)->tensor;
@@ -86,8 +87,10 @@ class Step {
       for (std::size_t s = 0; s < pending.states.size(); ++s)
         entry.state[slots_.empty() ? s : slots_[s]] = writable(*pending.states[s]);
       if (pending.steps != nullptr) count_step(*pending.steps, entry);
-      for (std::size_t s = 0; s < pending.scalars.size(); ++s)
-        entry.scalar[s] = read_scalar(*pending.scalars[s]);
+      for (std::size_t s = 0; s < pending.scalars.size(); ++s) {
+        if (counts_on_card_) entry.own[s] = number_on_card(*pending.scalars[s]);
+        else entry.scalar[s] = read_scalar(*pending.scalars[s]);
+      }
       entries_.push_back(entry);
       work_ += entry.size;
     }
@@ -115,8 +118,10 @@ class Step {
     return step;
   }
 
-  // The entries, for steps that compute an entry's scalars from others.
-  std::vector<OptimizerEntry>& entries() { return entries_; }
+  // The entries, for steps that compute an entry's scalars from others; none where the card does.
+  std::span<OptimizerEntry> entries_of_host() {
+    return counts_on_card_ ? std::span<OptimizerEntry>{} : std::span(entries_);
+  }
 
   // Stores a new value of a parameter's own number; the kernel still gets what the entry says.
   double write_scalar(std::size_t entry, std::size_t which, double value) {
@@ -174,14 +179,14 @@ class Step {
                    info(count.dtype).name, " of shape ", count.shape.str(), " on ",
                    count.device().str());
   }
-  void check_scalar(const Tensor& number, const char* name) const {
-    TILEGRAD_CHECK(!counts_on_card_, not_implemented, op_,
-                   ": 'step' and the other numbers of this optimizer cannot be on a CUDA device");
+  void check_scalar(const Tensor& number, const char* name, Device device) const {
+    const Device wanted = counts_on_card_ ? device : Device{};
     TILEGRAD_CHECK(number.numel() == 1 && is_floating(number.dtype) && !is_half(number.dtype) &&
-                       number.device().is_cpu(),
-                   runtime, op_, ": expected '", name,
-                   "' to be a float32 or float64 CPU tensor with one element, got ",
-                   info(number.dtype).name, " of shape ", number.shape.str());
+                       number.device() == wanted,
+                   runtime, op_, ": expected '", name, "' to be a float32 or float64 tensor with ",
+                   "one element on ", wanted.str(), ", where 'step' is, got ",
+                   info(number.dtype).name, " of shape ", number.shape.str(), " on ",
+                   number.device().str());
   }
 
   // Halves are stepped in float32 and rounded once.
@@ -202,10 +207,17 @@ class Step {
   static double read_scalar(const Tensor& number) {
     return number.dtype == DType::float32 ? *number.data<float>() : *number.data<double>();
   }
+  CardNumber number_on_card(const Tensor& number) const {
+    begin_write(number, op_);
+    return {number.bytes(), number.dtype};
+  }
   void count_step(const Tensor& steps, OptimizerEntry& entry) {
+    if (counts_on_card_) {
+      entry.counter = number_on_card(steps);
+      return;
+    }
     begin_write(steps, op_);
-    if (counts_on_card_) entry.counter = {steps.bytes(), steps.dtype};
-    else if (steps.dtype == DType::float32) entry.step = ++*steps.data<float>();
+    if (steps.dtype == DType::float32) entry.step = ++*steps.data<float>();
     else entry.step = ++*steps.data<double>();
   }
 
@@ -277,24 +289,24 @@ void bind_adaptive(py::module_& module) {
   module.def(
       "nadam_step",
       [mean = interned("exp_avg"), square = interned("exp_avg_sq"), count = interned("step"),
-       product = interned("mu_product")](
-          const py::list& parameters, const py::dict& state, double lr, double beta1, double beta2,
-          double eps, double weight_decay, double momentum_decay, bool maximize, bool decoupled) {
+       product = interned("mu_product")](const py::list& parameters, const py::dict& state,
+                                         const Operand& lr, double beta1, double beta2, double eps,
+                                         double weight_decay, double momentum_decay, bool maximize,
+                                         bool decoupled) {
         Step step("nadam_step");
         if (!collect(step, parameters, state, {mean, square}, &count, {product})) return false;
-        for (std::size_t k = 0; k < step.entries().size(); ++k) {
-          OptimizerEntry& entry = step.entries()[k];
+        const OptimizerStep common = step.common(lr, weight_decay, maximize);
+        for (std::size_t k = 0; OptimizerEntry& entry : step.entries_of_host()) {
           // The momentum grows towards beta1; its product corrects for starting at zero.
           const auto momentum = [&](double t) {
             return beta1 * (1 - 0.5 * std::pow(0.96, t * momentum_decay));
           };
           const double now = momentum(entry.step), next = momentum(entry.step + 1);
-          const double so_far = step.scale_scalar(k, 0, now);
-          entry.scalar[0] = lr * (1 - now) / (1 - so_far);
-          entry.scalar[1] = lr * next / (1 - so_far * next);
+          const double so_far = step.scale_scalar(k++, 0, now);
+          entry.scalar[0] = common.lr * (1 - now) / (1 - so_far);
+          entry.scalar[1] = common.lr * next / (1 - so_far * next);
         }
-        step.finish(nadam_step_kernel,
-                    {step.common(lr, weight_decay, maximize), beta1, beta2, eps, decoupled});
+        step.finish(nadam_step_kernel, {common, beta1, beta2, eps, decoupled, momentum_decay});
         return true;
       },
       py::arg("parameters"), py::arg("state"), py::arg("lr"), py::arg("beta1"), py::arg("beta2"),
@@ -334,17 +346,18 @@ void bind_others(py::module_& module) {
   module.def(
       "asgd_step",
       [average = interned("ax"), count = interned("step"), eta = interned("eta"),
-       mu = interned("mu")](const py::list& parameters, const py::dict& state, double lr,
+       mu = interned("mu")](const py::list& parameters, const py::dict& state, const Operand& lr,
                             double lambd, double alpha, double t0, double weight_decay,
                             bool maximize) {
         Step step("asgd_step");
         if (!collect(step, parameters, state, {average}, &count, {eta, mu})) return false;
-        for (std::size_t k = 0; k < step.entries().size(); ++k) {  // for the next step
-          const double t = step.entries()[k].step;
-          step.write_scalar(k, 0, lr / std::pow(1 + lambd * lr * t, alpha));
-          step.write_scalar(k, 1, 1 / std::max(1.0, t - t0));
+        const OptimizerStep common = step.common(lr, weight_decay, maximize);
+        for (std::size_t k = 0; const OptimizerEntry& entry : step.entries_of_host()) {
+          const double t = entry.step, rate = common.lr;  // for the next step
+          step.write_scalar(k, 0, rate / std::pow(1 + lambd * rate * t, alpha));
+          step.write_scalar(k++, 1, 1 / std::max(1.0, t - t0));
         }
-        step.finish(asgd_step_kernel, {step.common(lr, weight_decay, maximize), lambd});
+        step.finish(asgd_step_kernel, {common, lambd, alpha, t0});
         return true;
       },
       py::arg("parameters"), py::arg("state"), py::arg("lr"), py::arg("lambd"), py::arg("alpha"),

@@ -4,6 +4,7 @@
 #include "bind.h"
 #include "channels_last.h"
 #include "dispatch.h"
+#include "gate.h"
 
 namespace tilegrad {
 namespace {
@@ -277,6 +278,8 @@ void bind_pool(py::module_& module) {
   module.def("avg_pool", &avg_pool, py::arg("input"), py::arg("windows"));
   module.def("avg_pool_backward", &avg_pool_backward, py::arg("grad"), py::arg("input_shape"),
              py::arg("windows"));
+  takes_alike_halves_on_cards(1,
+                              {"max_pool", "max_pool_backward", "avg_pool", "avg_pool_backward"});
 }
 
 }  // namespace tilegrad

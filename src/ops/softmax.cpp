@@ -3,6 +3,7 @@
 
 #include "bind.h"
 #include "dispatch.h"
+#include "gate.h"
 
 namespace tilegrad {
 namespace {
@@ -67,7 +68,8 @@ void bind_softmax(py::module_& module) {
       [](const Tensor& grad, const Tensor& y, std::int64_t dim) {                           \
         return softmax_backward(#name "_backward", log, grad, y, dim);                      \
       },                                                                                    \
-      py::arg("grad"), py::arg("output"), py::arg("dim"));
+      py::arg("grad"), py::arg("output"), py::arg("dim"));                                  \
+  takes_alike_halves_on_cards(1, {#name, #name "_backward"});
   TILEGRAD_BIND(softmax, false)
   TILEGRAD_BIND(log_softmax, true)
 #undef TILEGRAD_BIND

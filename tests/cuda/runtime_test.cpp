@@ -3,6 +3,7 @@
 #include "runtime.h"
 
 #include <functional>
+#include <thread>
 #include <vector>
 
 #include "kernel_testing.h"
@@ -253,6 +254,30 @@ TEST_F(Cuda, WhatWaitsIsRefusedAndTheCaptureGoesOn) {
   cuda::launch_graph(graph);
   EXPECT_EQ(first_of(data), 6);
   cuda::destroy_graph(graph);
+  cuda::free(data, 0);
+}
+
+// Python's garbage collector runs in whichever thread it likes.
+TEST_F(Cuda, AGraphThatIsDroppedElsewhereDoesNotSpoilACapture) {
+  void* data = cuda::allocate(4, 0);
+  fill(data, 1, 1);
+  const cuda::Stream side = cuda::stream_from_pool(0, false);
+  cuda::set_current_stream(0, side);
+  const auto captured = [&](float value, const std::function<void()>& meanwhile) {
+    const cuda::Graph graph = cuda::begin_capture(0, 0);
+    fill(data, 1, value);
+    meanwhile();
+    cuda::end_capture(graph);
+    return graph;
+  };
+  const cuda::Graph first = captured(5, [] {});
+  const cuda::Graph second =
+      captured(7, [&] { std::thread([&] { cuda::destroy_graph(first); }).join(); });
+  const cuda::Graph third = captured(8, [&] { cuda::destroy_graph(second); });
+  cuda::set_current_stream(0, nullptr);
+  cuda::launch_graph(third);
+  EXPECT_EQ(first_of(data), 8);
+  cuda::destroy_graph(third);
   cuda::free(data, 0);
 }
 

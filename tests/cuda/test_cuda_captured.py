@@ -188,9 +188,89 @@ def test_divisors_of_a_graph():
     assert quotient.tolist() == [3, -4, 3] and rest.tolist() == [3, 1, 1]
     divisor.copy_(indices(1, 0, 0))
     graph.replay()
-    assert quotient.tolist()[0] == 7
+    check_error(RuntimeError, "a replay met an integer division by zero,", quotient.tolist)
+    assert quotient.tolist()[0] == 7  # said once
     check_error(RuntimeError, "division by zero", lambda: x // divisor)
     check_error(RuntimeError, "division by zero", lambda: captured(lambda: x // 0))
+
+
+DIVIDES = {
+    "floor_divide": tg.floor_divide,
+    "remainder": tg.remainder,
+    "fmod": tg.fmod,
+    "in place": lambda x, divisor: x.clone().remainder_(divisor),
+    "onto the divisor": lambda x, divisor: tg.floor_divide(x, divisor, out=divisor.clone()),
+    "truncated": lambda x, divisor: tg.div(x, divisor, rounding_mode="trunc"),
+    "broadcast": lambda x, divisor: x[:, None] // divisor,
+}
+
+
+@pytest.mark.parametrize("dtype", [tg.int64, tg.uint8])
+@pytest.mark.parametrize("name", DIVIDES)
+def test_a_replay_complains_of_a_divisor_that_is_zero(name, dtype):
+    x, divisor = indices(7, 8, 9).to(dtype), indices(2, 3, 4).to(dtype)
+    graph, y = captured(lambda: DIVIDES[name](x, divisor))
+    graph.replay()
+    assert y.tolist() == DIVIDES[name](x, divisor).tolist()
+    divisor.copy_(indices(1, 2, 0))
+    graph.replay()
+    check_error(RuntimeError, "integer division by zero", tg.cuda.synchronize)
+    divisor.copy_(indices(1, 2, 3))
+    graph.replay()
+    assert y.tolist() == DIVIDES[name](x, divisor).tolist()
+
+
+CHANCES = {
+    "bernoulli": (lambda p: tg.bernoulli(p), [-0.1, 1.1, float("nan")]),
+    "multinomial": (lambda p: tg.multinomial(p, 2), [-0.1, float("inf"), float("nan")]),
+    "with replacement": (lambda p: tg.multinomial(p, 4, replacement=True), [-1.0, float("nan")]),
+    "rows": (lambda p: tg.multinomial(tg.stack((p.abs(), p)), 1), [-0.5]),
+    "deviations": (lambda p: tg.normal(0.0, p), [-0.1]),
+    "deviations and means": (lambda p: tg.normal(p[:, None], p[::2]), [-0.1]),
+}
+
+
+@pytest.mark.parametrize("name", CHANCES)
+def test_a_replay_complains_of_chances_out_of_range(name):
+    draw, wrong = CHANCES[name]
+    right = tg.tensor([0.5, 0.0, 1.0], device="cuda")
+    p = right.clone()
+    graph, y = captured(lambda: draw(p))
+    graph.replay()
+    tg.cuda.synchronize()
+    for value in wrong:
+        p[2] = value
+        graph.replay()
+        check_error(RuntimeError, "met probabilities, weights or deviations", y.cpu)
+        with pytest.raises(RuntimeError):
+            draw(p)  # refused at once
+        p.copy_(right)
+        graph.replay()
+        assert y.cpu().shape == y.shape
+
+
+def test_a_replay_complains_of_too_few_categories_for_its_samples():
+    p = tg.tensor([0.5, 0.0, 1.0], device="cuda")
+    two, _ = captured(lambda: tg.multinomial(p, 2))
+    again, _ = captured(lambda: tg.multinomial(p, 3, replacement=True))
+    p[0] = 0
+    again.replay()  # one is enough
+    tg.cuda.synchronize()
+    two.replay()
+    check_error(RuntimeError, "met probabilities", tg.cuda.synchronize)
+    p.zero_()
+    again.replay()
+    check_error(RuntimeError, "met probabilities", tg.cuda.synchronize)
+
+
+def test_several_faults_are_told_together():
+    p, index, x = tg.tensor([0.5, 0.5], device="cuda"), indices(0, 1), indices(4, 5)
+    graph, _ = captured(lambda: (tg.bernoulli(p), x[index], x // (index + 1)))
+    index.copy_(indices(-1, 5))
+    p.fill_(2.0)
+    graph.replay()
+    expected = "out of range and an integer division by zero and probabilities"
+    check_error(RuntimeError, expected, tg.cuda.synchronize)
 
 
 # --- what waits ---------------------------------------------------------------------------------
@@ -249,21 +329,35 @@ def parameter(value=1.0):
     return p
 
 
-@pytest.mark.parametrize(
-    "kind", ["Adam", "AdamW", "RAdam", "Adamax", "RMSprop", "Adadelta", "Rprop"]
-)
+COUNTED = {
+    "Adam": {},
+    "AdamW": {},
+    "RAdam": {},
+    "Adamax": {},
+    "RMSprop": {},
+    "Adadelta": {},
+    "Rprop": {},
+    "NAdam": {"weight_decay": 0.1, "momentum_decay": 0.1},
+    "ASGD": {"lambd": 0.1, "alpha": 0.5, "t0": 2},
+}
+
+
+@pytest.mark.parametrize("kind", COUNTED)
 def test_steps_counted_on_the_card_are_the_same(kind):
     make = getattr(tg.optim, kind)
     results = []
     for capturable in (False, True):
         p = parameter()
-        optimizer = make([p], lr=0.1, capturable=capturable)
+        optimizer = make([p], lr=0.1, capturable=capturable, **COUNTED[kind])
         for _ in range(7):  # RAdam is rectified from the sixth on
             optimizer.step()
-        count = optimizer.state[p]["step"]
-        assert count.is_cuda == capturable and count.item() == 7
-        results.append(p.tolist())
-    np.testing.assert_allclose(results[0], results[1], rtol=1e-6)
+        state = optimizer.state[p]
+        numbers = {name: x for name, x in state.items() if x.ndim == 0}
+        assert all(x.is_cuda == capturable for x in numbers.values())
+        assert state["step"].item() == 7
+        results.append([p.tolist(), *[x.tolist() for x in state.values()]])
+    for plain, counted in zip(*results, strict=True):
+        np.testing.assert_allclose(plain, counted, rtol=1e-6)
 
 
 def test_a_count_on_the_card_survives_checkpoints():
@@ -285,15 +379,10 @@ def test_a_count_on_the_card_survives_checkpoints():
 
 def test_steps_that_cannot_be_captured_say_so():
     p = parameter()
-    for kind in ("Adam", "RMSprop", "Adamax", "NAdam"):
+    for kind in ("Adam", "RMSprop", "Adamax", "NAdam", "ASGD"):
         optimizer = getattr(tg.optim, kind)([p])
         optimizer.step()
         with pytest.raises(RuntimeError, match=f"instance of {kind} .*capturable is False"):
-            captured(optimizer.step)
-    for kind in ("NAdam", "ASGD"):
-        optimizer = getattr(tg.optim, kind)([p], capturable=True)
-        optimizer.step()
-        with pytest.raises(NotImplementedError, match=kind):
             captured(optimizer.step)
     for optimizer in (tg.optim.Adam([p], capturable=True), tg.optim.SGD([p], 0.1, momentum=0.9)):
         with pytest.raises(RuntimeError, match="before the capture"):
@@ -310,4 +399,14 @@ def test_counts_on_two_devices_are_refused():
     optimizer.state[q]["step"] = optimizer.state[q]["step"].cpu()
     before = p.tolist()
     check_error(RuntimeError, "expected every 'step'", optimizer.step)
+    assert p.tolist() == before
+
+
+def test_an_own_number_apart_from_the_count_is_refused():
+    p = parameter()
+    optimizer = tg.optim.NAdam([p], capturable=True)
+    optimizer.step()
+    optimizer.state[p]["mu_product"] = optimizer.state[p]["mu_product"].cpu()
+    before = p.tolist()
+    check_error(RuntimeError, "nadam_step: expected 'mu_product' .* on cuda:0", optimizer.step)
     assert p.tolist() == before

@@ -73,6 +73,18 @@ OPTIMIZERS = {
     "RMSprop": lambda p: tg.optim.RMSprop(p, lr=0.01, momentum=0.9, capturable=True),
     "Adadelta": lambda p: tg.optim.Adadelta(p, lr=0.1, capturable=True),
     "Rprop": lambda p: tg.optim.Rprop(p, lr=0.01, capturable=True),
+    "NAdam": lambda p: tg.optim.NAdam(p, lr=0.1, capturable=True),
+    "NAdam, a rate on the card": lambda p: tg.optim.NAdam(
+        p,
+        lr=tg.tensor(0.1, device="cuda"),
+        weight_decay=0.1,
+        decoupled_weight_decay=True,
+        capturable=True,
+    ),
+    "ASGD": lambda p: tg.optim.ASGD(p, lr=0.1, t0=1, capturable=True),
+    "ASGD, a rate on the card": lambda p: tg.optim.ASGD(
+        p, lr=tg.tensor(0.1, device="cuda"), lambd=0.1, capturable=True
+    ),
 }
 
 
@@ -103,6 +115,10 @@ def test_a_training_step_as_a_graph(kind):
                     group["lr"].mul_(0.5)  # the graph reads it anew
     for a, b in zip(plain.parameters(), captured.parameters(), strict=True):
         np.testing.assert_array_equal(a.detach().cpu().numpy(), b.detach().cpu().numpy())
+        for name, state in optimizers[0].state[a].items():
+            if state is not None:
+                other = optimizers[1].state[b][name]
+                np.testing.assert_array_equal(state.cpu().numpy(), other.cpu().numpy())
 
 
 def test_what_waits_cannot_be_captured():
@@ -118,6 +134,21 @@ def test_what_waits_cannot_be_captured():
     np.testing.assert_array_equal(y.cpu().numpy(), 2 * x.cpu().numpy())
     check_error(RuntimeError, "non-default stream", tg.cuda.CUDAGraph().capture_begin)
     check_error(RuntimeError, "no capture", tg.cuda.CUDAGraph().capture_end)
+
+
+def test_a_capture_that_is_given_up_leaves_the_card_usable():
+    x = there(5)
+    with tg.cuda.stream(tg.cuda.Stream()):
+        graph = tg.cuda.CUDAGraph()
+        graph.capture_begin()
+        x + 1
+        del graph
+        assert not tg.cuda.is_current_stream_capturing()
+    graph = tg.cuda.CUDAGraph()
+    with tg.cuda.graph(graph):
+        y = x * 2
+    graph.replay()
+    np.testing.assert_array_equal(y.cpu().numpy(), 2 * x.cpu().numpy())
 
 
 def test_graphed_callables():

@@ -126,3 +126,226 @@ def test_attention_with_masks_and_dropout(boolean):
     tg.cuda.manual_seed(3)
     again = F.scaled_dot_product_attention(q.float(), q.float(), q.float(), dropout_p=0.5)
     np.testing.assert_allclose(as_array(first.float()), as_array(again), atol=2e-2)  # same weights
+
+
+# --- computed in float32 element by element or row by row, and rounded once -----------------------
+
+ACTIVATIONS = {
+    "relu": F.relu,
+    "sigmoid": tg.sigmoid,
+    "tanh": tg.tanh,
+    "gelu": F.gelu,
+    "gelu tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "silu": F.silu,
+    "leaky_relu": lambda x: F.leaky_relu(x, 0.1),
+    "elu": lambda x: F.elu(x, 0.7),
+    "softplus": F.softplus,
+    "logsigmoid": F.logsigmoid,
+    "clamp": lambda x: x.clamp(-0.3, 0.4),
+    "hardtanh": F.hardtanh,
+    "hardsigmoid": F.hardsigmoid,
+    "hardswish": F.hardswish,
+    "softmax": lambda x: F.softmax(x, 1),
+    "softmax of columns": lambda x: F.softmax(x, 0),
+    "log_softmax": lambda x: F.log_softmax(x, -1),
+}
+PAIRS = {
+    "add": lambda x, y: x + y,
+    "sub": lambda x, y: x - y,
+    "mul": lambda x, y: x * y,
+    "div": lambda x, y: x / y,
+    "with alpha": lambda x, y: tg.add(x, y, alpha=0.3),
+    "maximum": tg.maximum,
+    "atan2": tg.atan2,
+    "floor_divide": lambda x, y: x // y,
+    "remainder": lambda x, y: x % y,
+    "pow": lambda x, y: x.abs() ** y,
+    "broadcast": lambda x, y: x * y[:1],
+    "transposed": lambda x, y: x[:4, :4].t() + y[:4, :4],
+    "in place": lambda x, y: x.clone().mul_(y),
+}
+
+
+def gradients(function, *tensors, dtype):
+    """The result and the gradients of new leaves; that of the result is rounded to ``dtype``."""
+    leaves = [x.detach().clone().requires_grad_() for x in tensors]
+    y = function(*leaves)
+    y.backward(tg.from_numpy(randn(*y.shape, seed=8)).to(dtype).to("cuda", y.dtype))
+    return [y.detach(), *[x.grad for x in leaves]]
+
+
+# Beside the same kernel of float32 on the card: no bit may differ.
+@pytest.mark.parametrize("dtype", STEP)
+@pytest.mark.parametrize("name", [*ACTIVATIONS, *PAIRS])
+def test_results_are_those_of_float32_rounded_once(name, dtype):
+    function = ACTIVATIONS.get(name) or PAIRS[name]
+    x, y = both(7, 45, dtype=dtype, scale=3.0)[0], both(7, 45, dtype=dtype, seed=1, scale=2.0)[0]
+    halves = [x.detach()] if name in ACTIVATIONS else [x.detach(), y.detach()]
+    result = function(*halves)
+    wide = function(*[h.float() for h in halves])
+    assert result.dtype is dtype
+    np.testing.assert_array_equal(as_array(result.float()), as_array(wide.to(dtype).float()))
+
+
+@pytest.mark.parametrize("dtype", STEP)
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_gradients_of_halves(name, dtype):
+    x, wide = both(6, 300, dtype=dtype, scale=2.0)
+    halves = gradients(ACTIVATIONS[name], x, dtype=dtype)
+    floats = gradients(ACTIVATIONS[name], wide.to("cuda"), dtype=dtype)
+    for half, exact in zip(halves, floats, strict=True):
+        assert half.dtype is dtype
+        scale = max(1.0, exact.abs().max().item())
+        np.testing.assert_allclose(
+            as_array(half.float()), as_array(exact), atol=3 * STEP[dtype] * scale
+        )
+
+
+def test_infinite_and_missing_halves_stay():
+    special = tg.tensor([float("inf"), -float("inf"), float("nan"), 65504.0, -0.0], device="cuda")
+    for dtype in STEP:
+        x = special.to(dtype)
+        for function in (F.relu, F.gelu, lambda x: x + x, lambda x: x * x):
+            expected = function(x.float()).to(dtype)
+            np.testing.assert_array_equal(as_array(function(x).float()), as_array(expected.float()))
+
+
+@pytest.mark.parametrize("dtype", STEP)
+def test_dropout_drops_what_it_drops_of_floats(dtype):
+    x, _ = both(1000, dtype=dtype)
+    tg.cuda.manual_seed(5)
+    half = F.dropout(x, 0.3)
+    tg.cuda.manual_seed(5)
+    wide = F.dropout(x.float(), 0.3).to(dtype)
+    np.testing.assert_array_equal(as_array(half.float()), as_array(wide.float()))
+    half.backward(tg.ones_like(half))
+    assert x.grad.dtype is dtype and set(x.grad.unique().tolist()) == {
+        0,
+        (10 / 7 * tg.ones(1)).to(dtype).item(),
+    }
+
+
+NORMALIZED = {
+    "training": {},
+    "relu": {"relu": True},
+    "residual": {"relu": True, "residual": True},
+    "evaluation": {"training": False},
+    "channels last": {"channels_last": True},
+    "half weights": {"half": True},
+    "plain": {"plain": True},
+}
+
+
+@pytest.mark.parametrize("dtype", STEP)
+@pytest.mark.parametrize("name", NORMALIZED)
+def test_batch_norm_of_halves(name, dtype):
+    options = NORMALIZED[name]
+    training = options.get("training", True)
+    x, wide = both(4, 5, 6, 7, dtype=dtype, scale=2.0)
+    residual, wide_residual = both(4, 5, 6, 7, dtype=dtype, seed=2)
+    weight, wide_weight = both(5, dtype=dtype, seed=3)
+    bias, wide_bias = both(5, dtype=dtype, seed=4)
+    if not options.get("half"):
+        weight, bias = (p.detach().float().requires_grad_() for p in (weight, bias))
+    results = []
+    for inputs in ((x, residual, weight, bias), (wide, wide_residual, wide_weight, wide_bias)):
+        image, added, *parameters = inputs
+        mean, var = tg.full((5,), 0.1, device=image.device), tg.full((5,), 1.3, device=image.device)
+        if options.get("plain"):
+            parameters = [None, None]
+        if options.get("channels_last"):
+            image = image.to(memory_format=tg.channels_last)
+        args = (image, mean, var, *parameters, training, 0.2, 1e-5)
+        if options.get("relu"):
+            rest = added if options.get("residual") else None
+            y = tg.ops.batchnorm.batch_norm_relu(*args, residual=rest)
+        else:
+            y = F.batch_norm(*args)
+        y.backward(both(*y.shape, dtype=dtype, seed=5)[0 if y.is_cuda else 1].detach())
+        grads = [p.grad for p in inputs if p.grad is not None]
+        results.append([y, mean, var, *grads])
+    for p in (x, weight, bias):
+        assert p.grad is None or p.grad.dtype is p.dtype
+    for half, exact in zip(*results, strict=True):
+        assert half.is_cuda
+        scale = max(1.0, exact.abs().max().item())
+        np.testing.assert_allclose(
+            as_array(half.detach().float()), as_array(exact), atol=3 * STEP[dtype] * scale
+        )
+    # Statistics are never rounded to halves.
+    np.testing.assert_allclose(as_array(results[0][1]), as_array(results[1][1]), rtol=1e-4)
+    np.testing.assert_allclose(as_array(results[0][2]), as_array(results[1][2]), rtol=1e-4)
+
+
+POOLS = {
+    "max": lambda x: F.max_pool2d(x, 3, 2, 1),
+    "overlapping": lambda x: F.max_pool2d(x, 3, 1),
+    "dilated": lambda x: F.max_pool2d(x, 2, dilation=3),
+    "with indices": lambda x: F.max_pool2d(x, 2, return_indices=True)[0],
+    "adaptive max": lambda x: F.adaptive_max_pool2d(x, (3, 5)),
+    "average": lambda x: F.avg_pool2d(x, 3, 2, 1),
+    "average of planes": lambda x: F.avg_pool2d(x, (9, 11)),
+    "adaptive average": lambda x: F.adaptive_avg_pool2d(x, (4, 3)),
+    "channels last": lambda x: F.max_pool2d(x.to(memory_format=tg.channels_last), 2),
+}
+
+
+@pytest.mark.parametrize("dtype", STEP)
+@pytest.mark.parametrize("name", POOLS)
+def test_pools_of_halves(name, dtype):
+    x = both(2, 3, 9, 11, dtype=dtype, scale=2.0)[0].detach()
+    (y, grad), (wide, wide_grad) = (gradients(POOLS[name], h, dtype=dtype) for h in (x, x.float()))
+    for half, exact in ((y, wide), (grad, wide_grad)):
+        assert half.dtype is dtype
+        np.testing.assert_array_equal(as_array(half.float()), as_array(exact.to(dtype).float()))
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_rows_of_a_table_of_halves(device):
+    table = both(9, 5, dtype=tg.bfloat16)[0].detach().to(device).requires_grad_()
+    rows = F.embedding(tg.tensor([3, 3, 0], device=device), table)
+    assert rows.dtype is tg.bfloat16 and rows[1].tolist() == table[3].tolist()
+    rows.backward(tg.ones_like(rows))
+    assert table.grad.dtype is tg.bfloat16 and table.grad[:, 0].tolist() == [1, 0, 0, 2] + [0] * 5
+
+
+# What is computed in float32 elsewhere takes copies of twice the size; these must not.
+IN_PLACE_OF_COPIES = {
+    "gelu": F.gelu,
+    "add": lambda x: x + x,
+    "softmax": lambda x: F.softmax(x, -1),
+    "dropout": lambda x: F.dropout(x, 0.5),
+    "batch_norm": lambda x: F.batch_norm(x, None, None, training=True),
+    "max_pool": lambda x: F.max_pool2d(x, (1, 2)),
+    "embedding": lambda x: F.embedding(tg.arange(8, device="cuda"), x.view(-1, 64)),
+}
+
+
+@pytest.mark.parametrize("name", IN_PLACE_OF_COPIES)
+def test_no_copies_in_float32_are_made(name):
+    x = tg.ones(16, 8, 512, device="cuda", dtype=tg.bfloat16)
+    before = tg.cuda.memory_allocated()
+    tg.cuda.reset_peak_memory_stats()
+    y = IN_PLACE_OF_COPIES[name](x)
+    assert y.dtype is tg.bfloat16
+    assert tg.cuda.max_memory_allocated() - before < 1.5 * x.numel() * 2
+
+
+def test_autocast_keeps_full_precision_where_pytorch_does():
+    x = both(4, 8, dtype=tg.bfloat16)[0].detach()
+    with tg.autocast("cuda", dtype=tg.bfloat16):
+        assert F.softmax(x, -1).dtype is tg.float32 and F.softplus(x).dtype is tg.float32
+        assert F.gelu(x).dtype is tg.bfloat16 and (x + x).dtype is tg.bfloat16
+        assert F.batch_norm(x, None, None, training=True).dtype is tg.bfloat16
+
+
+def test_statistics_of_layer_norm_are_not_rounded():
+    for device in ("cpu", "cuda"):
+        x = tg.from_numpy(randn(3, 64, seed=1)).to(tg.bfloat16).to(device)
+        wide = x.float().requires_grad_()
+        x.requires_grad_()
+        for each in (x, wide):
+            F.layer_norm(each * 1, (64,)).backward(tg.ones_like(each).cumsum(1))
+        np.testing.assert_allclose(
+            as_array(x.grad.float()), as_array(wide.grad), rtol=8e-3, atol=2e-2
+        )

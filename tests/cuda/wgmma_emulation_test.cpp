@@ -81,15 +81,18 @@ bool same_bits(const std::vector<T>& a, const Array<T>& b) {
 
 // Both ways, in every order of threads.
 template <class T, int kColumns>
-void compare(Problem<T>& problem, const Matmul& args) {
+void compare(Problem<T>& problem, const Matmul& args, std::int64_t length = 0) {
+  const std::int64_t whole = std::max<std::int64_t>(args.inner, 1);
+  if (length == 0) length = whole;
+  const Runs runs = {{(whole + length - 1) / length, length}, args.batch()};
   fill(problem.y);
-  multiply_on_tensor_cores<T>(args);
+  multiply_in_tiles<T, 128>(args, runs);
   wait_for_cuda();
   const std::vector<T> expected = values_of(problem.y);
   for_each_cuda_order([&](const char* order) {
     SCOPED_TRACE(order);
     fill(problem.y);
-    ASSERT_TRUE((multiply_in_wide_tiles<T, kColumns>(args)));
+    ASSERT_TRUE((multiply_in_wide_tiles<T, kColumns>(args, runs)));
     wait_for_cuda();
     ASSERT_TRUE(same_bits(expected, problem.y));
   });
@@ -143,6 +146,29 @@ TEST(EmulationOfWarpgroups, WhatFollowsTheSum) {
   }
 }
 
+// Runs of one stage, of more than the ring holds, and a last one that is shorter than a stage.
+TEST(EmulationOfWarpgroups, RunsOfTheInnerDimension) {
+  for (bool x_transposed : {false, true})
+    for (bool other_transposed : {false, true}) {
+      Problem<BFloat16> problem({150, 139, 64 * 9 + 20, x_transposed, other_transposed, 8});
+      Matmul args = problem.arguments();
+      args.bias = problem.bias.data();
+      args.residual = problem.residual.data();
+      args.residual_row_stride = args.columns, args.residual_column_stride = 1;
+      args.activation = MatmulActivation::relu;
+      args.batch_ndim = 1, args.batch_shape[0] = 2;
+      args.x_batch_strides[0] = problem.x.size / 2;
+      args.other_batch_strides[0] = problem.other.size / 2;
+      args.residual_batch_strides[0] = problem.residual.size / 2;
+      for (std::int64_t length : {64, 320, 512}) {
+        SCOPED_TRACE(length);
+        compare<BFloat16, 128>(problem, args, length);
+      }
+    }
+  Problem<float> floats({130, 70, 300, false, true});
+  compare<float, 128>(floats, floats.arguments(), 128);
+}
+
 // x (2, 1, rows, inner) @ other (1, 3, inner, columns), and batches that merge into one dimension.
 TEST(EmulationOfWarpgroups, Batches) {
   constexpr std::int64_t rows = 70, columns = 72, inner = 40;
@@ -174,7 +200,8 @@ TEST(EmulationOfWarpgroups, InfinityAndNaNStayInTheirRowsAndColumns) {
   const Matmul args = problem.arguments();
   for_each_cuda_order([&](const char*) {
     fill(problem.y);
-    ASSERT_TRUE((multiply_in_wide_tiles<BFloat16, 128>(args)));
+    ASSERT_TRUE(
+        (multiply_in_wide_tiles<BFloat16, 128>(args, tensor_core_runs<BFloat16>(args, 128))));
     wait_for_cuda();
     for (std::int64_t i = 0; i < 140; ++i)
       for (std::int64_t j = 0; j < 136; ++j) {

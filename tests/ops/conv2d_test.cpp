@@ -190,6 +190,8 @@ void test_all_halves(DType dtype, double step) {
   test_halves<T>(make_case(1, 1, 5, 40, 12, 2, 4, 2, 6), dtype, step);
   test_halves<T>(make_case(3, 1, 3, 4, 21, 2, 1, 1, 1), dtype, step);  // pixels in several runs
   test_halves<T>(make_case(1, 1, 70, 66, 4, 2, 3, 1, 1), dtype, step);
+  test_halves<T>(make_case(1, 2, 190, 5, 4, 2, 2, 1, 1), dtype, step);  // taps in several runs
+  test_halves<T>(make_case(1, 1, 3, 350, 5, 3, 2, 1, 1), dtype, step);
 }
 
 template <class T>
@@ -204,6 +206,8 @@ void test_all() {
   test_case<T>(make_case(2, 1, 5, 6, 20, 3, 4, 2, 6));   // taps of four kinds in grad_input
   test_case<T>(make_case(2, 1, 6, 5, 45, 2, 1, 0, 20));  // taps far apart
   test_case<T>(make_case(1, 1, 70, 66, 4, 2, 3, 1, 1));  // the tallest tiles of CUDA's kernels
+  test_case<T>(make_case(1, 2, 190, 5, 4, 2, 2, 1, 1));  // taps in several runs
+  test_case<T>(make_case(1, 1, 3, 350, 5, 3, 2, 1, 1));  // the same in grad_input, one run empty
 }
 
 TEST(Conv2d, Winograd) {
@@ -227,6 +231,7 @@ TEST(Conv2d, Tf32) {
   };
   test(make_case(1, 2, 3, 40, 9, 2, 2, 1, 2));
   test(make_case(1, 1, 70, 66, 4, 2, 3, 1, 1));
+  test(make_case(1, 2, 190, 5, 4, 2, 2, 1, 1));
 }
 
 TEST(Conv2d, BFloat16) { test_all_halves<BFloat16>(DType::bfloat16, 0x1p-7); }

@@ -159,6 +159,57 @@ TEST(Matmul, Float16OnTensorCores) {
       [] { test_halves<Half>(DType::float16, tensor_core_cases(), 0x1p-10); });
 }
 
+// Few tiles and a long inner dimension, which CUDA cuts into runs: with everything that follows the
+// sum, and the sums of x's rows.
+template <class T>
+void test_long_products() {
+  for (const Case& c : {Case{40, 30, 2100, true, false, true}, Case{3, 70, 1500, false, true, true},
+                        Case{65, 1, 1024}}) {
+    SCOPED_TRACE(::testing::Message() << c.rows << " x " << c.inner << " x " << c.columns);
+    const std::int64_t size = c.rows * c.columns;
+    Array<T> x = Array<T>::random(c.rows * c.inner, 44), residual = Array<T>::random(size, 46);
+    Array<T> other = Array<T>::random(c.inner * c.columns, 45), bias(c.columns, T(0.5)), y(size);
+    Array<T> sums(c.rows);
+    Array<double> expected(size), expected_sums(c.rows);
+    Matmul args = arguments(c, x.data(), other.data(), bias.data(), y.data());
+    args.residual = residual.data();
+    args.residual_row_stride = 1, args.residual_column_stride = c.rows;
+    args.activation = MatmulActivation::relu;
+    args.x_sums = sums.data();
+    for (std::int64_t i = 0; i < c.rows; ++i) {
+      for (std::int64_t p = 0; p < c.inner; ++p)
+        expected_sums[i] += x[i * args.x_row_stride + p * args.x_column_stride];
+      for (std::int64_t j = 0; j < c.columns; ++j) {
+        double sum = static_cast<double>(residual[i + j * c.rows]) + (c.bias ? 0.5 : 0);
+        for (std::int64_t p = 0; p < c.inner; ++p)
+          sum +=
+              static_cast<double>(x[i * args.x_row_stride + p * args.x_column_stride]) *
+              static_cast<double>(other[p * args.other_row_stride + j * args.other_column_stride]);
+        expected[i * c.columns + j] = std::max(sum, 0.0);
+      }
+    }
+    const double tolerance = std::numeric_limits<T>::epsilon() * static_cast<double>(c.inner) / 4;
+    for_each_isa([&](Isa isa) {
+      y = Array<T>(size, T(NAN)), sums = Array<T>(c.rows, T(NAN));
+      args.y = y.data(), args.x_sums = sums.data();
+      run_on(isa, matmul_kernel, args);
+      expect_close(y, expected, size, tolerance, tolerance);
+      expect_close(sums, expected_sums, c.rows, tolerance, tolerance);
+    });
+  }
+}
+
+TEST(Matmul, LongFloat32) { test_long_products<float>(); }
+TEST(Matmul, LongFloat64) { test_long_products<double>(); }
+
+TEST(Matmul, LongHalves) {
+  if (!testing_cuda()) return;
+  for (bool transposed : {false, true})
+    test_halves<BFloat16>(
+        DType::bfloat16, {{40, 30, 2100, transposed, false, true}, {67, 9, 2304, transposed, true}},
+        0x1p-7);
+}
+
 // By warpgroups where the card has them, more steps of the inner dimension than stages.
 TEST(Matmul, LargeHalvesInEveryOrderOfDimensions) {
   if (!testing_cuda()) return;

@@ -256,10 +256,7 @@ def normal(
         return output
     if not isinstance(mean, Tensor) and not isinstance(std, Tensor):
         raise TypeError("normal: expected a tensor 'mean' or 'std', or the argument 'size'")
-    checked = isinstance(std, Tensor) and std.numel() and not _is_captured(std)
-    lowest = std.min().item() if checked else std
-    if not isinstance(lowest, Tensor) and lowest < 0:
-        raise RuntimeError(f"normal expects std >= 0.0, but found std {lowest}")
+    _check_deviation(std)
     given, (mean, std) = (
         (mean, std),
         (x.detach() if isinstance(x, Tensor) else x for x in (mean, std)),
@@ -273,9 +270,18 @@ def normal(
     return output
 
 
-def _is_captured(x: Any) -> bool:
-    """Whether nothing may wait for what the tensor holds: a CUDA graph is being captured."""
-    return x.is_cuda and _C.cuda_is_capturing()
+def _check_deviation(std: Any) -> None:
+    """Refuses negative deviations; while a CUDA graph is captured, its replays will."""
+    if isinstance(std, Tensor):
+        if std.numel() == 0:
+            return
+        if std.is_cuda and _C.cuda_is_capturing():
+            wrong: Any = std.detach() < 0
+            _C.cuda_report_replayed(wrong.contiguous())
+            return
+        std = std.min().item()
+    if std < 0:
+        raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
 
 
 @method()

@@ -17,14 +17,13 @@ class ASGD(Optimizer):
     The rate of step t is ``lr / (1 + lambd * lr * t) ** alpha``, the parameter decays by
     ``lambd`` times that rate, and the mean starts after ``t0`` steps (Polyak and Juditsky,
     "Acceleration of Stochastic Approximation by Averaging", 1992). ``weight_decay * p`` is added to
-    the gradient, ``maximize`` reverses it. ``foreach`` and ``capturable`` change nothing: one
-    native call updates a group in any case, and a CUDA graph cannot repeat a step.
+    the gradient, ``maximize`` reverses it. ``capturable`` is as in :class:`Adam`; ``foreach``
+    changes nothing: one native call updates a group in any case.
 
     Raises ValueError for a negative rate or weight decay.
     """
 
     _scalar_states = ("step", "eta", "mu")
-    _counts_on_card = False
 
     def __init__(
         self,

@@ -17,14 +17,13 @@ class NAdam(Optimizer):
     The momentum of step t is ``betas[0] * (1 - 0.96 ** (t * momentum_decay) / 2)`` (Dozat,
     "Incorporating Nesterov Momentum into Adam", 2016). ``weight_decay`` is added to the gradient,
     or with ``decoupled_weight_decay`` taken off the parameter itself; ``maximize`` reverses the
-    gradient. ``foreach`` and ``capturable`` change nothing: one native call updates a group in any
-    case, and a CUDA graph cannot repeat a step.
+    gradient. ``capturable`` is as in :class:`Adam`; ``foreach`` changes nothing: one native call
+    updates a group in any case.
 
     Raises ValueError for negative options and for betas outside [0, 1).
     """
 
     _scalar_states = ("step", "mu_product")
-    _counts_on_card = False
 
     def __init__(
         self,

@@ -117,8 +117,6 @@ def _check_captured(optimizer: Any) -> None:
             f"Attempting CUDA graph capture of step() for an instance of {name} but param_groups' "
             "capturable is False."
         )
-    if not optimizer._counts_on_card:
-        raise NotImplementedError(f"{name}: a step cannot be captured in a CUDA graph")
 
 
 class Optimizer:
@@ -134,7 +132,6 @@ class Optimizer:
     _step_hooks: _StepHooks | None = None
     _state_hooks: _StateHooks | None = None
     _scalar_states: tuple[str, ...] = ("step",)  # kept as tensors; numbers in old checkpoints
-    _counts_on_card = True  # with capturable, ``step`` is where the parameter is
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -280,7 +277,7 @@ class Optimizer:
 
     def _placed(self, number: Any, parameter: Any, group: dict[str, Any]) -> Any:
         """A number of the state where the step looks for it."""
-        moves = group.get("capturable") and self._counts_on_card and parameter.is_cuda
+        moves = group.get("capturable") and parameter.is_cuda
         return _C.to_device(number, parameter.device) if moves else number
 
     def _native_step(

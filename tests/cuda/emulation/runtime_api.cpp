@@ -19,6 +19,7 @@ namespace {
 constexpr std::size_t kSharedPerBlock = 48 << 10;  // more only where a kernel has asked for it
 constexpr std::size_t kMostSharedPerBlock = 227 << 10;
 constexpr unsigned kMostThreads = 1024;
+constexpr int kOldestWithCode = 8;  // as in a release, see cuda/detect.cmake
 
 struct Device {
   std::mutex mutex;
@@ -50,6 +51,11 @@ bool is_launchable(const cudaLaunchConfig_t& config, std::size_t dynamic_limit) 
          config.dynamicSmemBytes <= dynamic_limit;
 }
 
+bool has_code() {
+  const std::lock_guard<std::mutex> lock(device().mutex);
+  return device().major >= kOldestWithCode;
+}
+
 std::size_t dynamic_limit_of(const void* kernel) {
   const std::lock_guard<std::mutex> lock(device().mutex);
   const auto found = device().dynamic_shared_limits.find(kernel);
@@ -71,6 +77,7 @@ cudaError_t outcome(cudaError_t error) {
 
 cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel,
                    const std::function<void()>& body) {
+  if (!has_code()) return outcome(cudaErrorNoKernelImageForDevice);
   if (!is_launchable(config, dynamic_limit_of(kernel)))
     return outcome(cudaErrorInvalidConfiguration);
   const Grid grid = {config.gridDim, config.blockDim, config.dynamicSmemBytes, kernel};

@@ -145,7 +145,8 @@ struct cudaLaunchConfig_t {
 
 namespace emulation {
 
-// The card that the device plays: 9.0 unless a test has chosen another one.
+// The card that the device plays: 9.0 unless a test has chosen another one. For those before 8.0
+// there is no code.
 void set_compute_capability(int major, int minor);
 
 // Runs body() as each thread of the grid, if the configuration is one that a card accepts, or
