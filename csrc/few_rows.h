@@ -183,9 +183,15 @@ static void multiply_narrow(const Product<T>& m) {
       const auto multiply =
           m.columns > kLanes<T> ? multiply_rows_in_place<2, T> : multiply_rows_in_place<1, T>;
       multiply(m.rows - row, m.inner, m.x + row * m.x_row, m.x_row, panel, tile, width, false);
-      for (Int i = 0; i < std::min<Int>(kRowsInPlace, end - row); ++i)
+      const Int rows = std::min<Int>(kRowsInPlace, end - row);
+      T* y = m.y + row * m.y_row;
+      if (m.y_column == 1) {
+        move_tile(tile, rows, m.columns, y, m.y_row, false);
+        continue;
+      }
+      for (Int i = 0; i < rows; ++i)
         for (Int j = 0; j < m.columns; ++j)
-          m.y[(row + i) * m.y_row + j * m.y_column] = tile[i * width + j];
+          y[i * m.y_row + j * m.y_column] = tile[i * width + j];
     }
   });
 }
