@@ -230,3 +230,27 @@ def test_functions_of_several_inputs_say_their_shapes():
     assert again.compute_output_shape([(7, 3), (7, 3)]) == (7, 1)
     by_function = layers.Lambda(apart, output_shape=lambda shapes: (shapes[0][0], 1))
     assert by_function([ours.Input((3,)), ours.Input((3,))]).shape == (None, 1)
+    plain = layers.Lambda(lambda x: x[:, :2] * 2)
+    assert plain(ours.Input((3,))).shape == (None, 2)
+    assert plain.compute_output_shape((5, 3)) == (5, 2)
+
+
+def test_targets_of_truths():
+    """One-hot rows as booleans, as NumPy programs often make them."""
+    y, p = np.eye(3, dtype=bool)[[0, 2, 1, 1]], np.abs(array(4, 3))
+
+    def results(keras):
+        metrics, found = keras.metrics, []
+        for metric in (
+            metrics.CategoricalAccuracy(), metrics.TopKCategoricalAccuracy(2),
+            metrics.F1Score(), metrics.OneHotIoU(3, [0, 1]), metrics.MeanSquaredError(),
+        ):  # fmt: skip
+            metric.update_state(y, p)
+            found.append(keras.ops.convert_to_numpy(metric.result()))
+        return [*found, keras.ops.argmax(y, -1), keras.ops.argmin(y, -1)]
+
+    close(*both(results))
+    model = ours.Sequential([layers.Dense(3, activation="softmax")])
+    model.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
+    history = model.fit(X[:4], y, validation_data=(X[:4], y), verbose=0).history
+    assert set(history) == {"loss", "accuracy", "val_loss", "val_accuracy"}

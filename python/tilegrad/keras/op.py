@@ -12,7 +12,7 @@ from ..tensor import Tensor
 from .dtypes import cast, convert_to_tensor
 from .symbolic import Operation, any_symbolic
 
-__all__ = ["as_ints", "both", "op", "promoted", "table", "to_float"]
+__all__ = ["as_ints", "both", "op", "ordered", "promoted", "table", "to_float"]
 
 
 def op(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -31,6 +31,12 @@ def to_float(x: Any) -> Any:
     """A tensor of floating-point numbers: integers become ``floatx``."""
     x = convert_to_tensor(x)
     return x if x.dtype.is_floating_point else cast(x, None)
+
+
+def ordered(x: Any) -> Any:
+    """A tensor of which one element can be the largest: truths become 0 and 1."""
+    x = convert_to_tensor(x)
+    return x.to(tilegrad.uint8) if x.dtype is tilegrad.bool else x
 
 
 def both(x1: Any, x2: Any) -> tuple[Any, Any]:

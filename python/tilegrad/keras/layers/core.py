@@ -9,7 +9,7 @@ import tilegrad as tg
 from ...nn import functional as F
 from .. import activations, constraints, initializers, regularizers, tree
 from ..registry import own_module, serialize_keras_object
-from ..symbolic import KerasTensor, Node, context
+from ..symbolic import KerasTensor, Node, context, infer
 from .dense_function import dense, dense_relu
 from .input_spec import InputSpec
 from .layer import Layer
@@ -342,7 +342,7 @@ class Lambda(Layer):
 
     def compute_output_spec(self, inputs: Any, **kwargs: Any) -> Any:
         if self._output_shape is None:
-            return super().compute_output_spec(inputs)
+            return infer(self, (inputs,), {})
         shape = self.compute_output_shape(shape_of(inputs))
         return tree.map_shape_structure(lambda s: KerasTensor(s, self.compute_dtype), shape)
 

@@ -8,6 +8,7 @@ import tilegrad as tg
 
 from ..dtypes import convert_to_tensor
 from ..losses.functions import same_rank
+from ..op import ordered
 from ..registry import own, own_module
 from .metric import MeanMetricWrapper
 
@@ -40,8 +41,7 @@ def binary_accuracy(y_true: Any, y_pred: Any, threshold: float = 0.5) -> Any:
 def categorical_accuracy(y_true: Any, y_pred: Any) -> Any:
     """Whether the largest prediction is where the target in one-hot form has its largest number."""
     y_pred = convert_to_tensor(y_pred)
-    y_true = convert_to_tensor(y_true).argmax(-1)
-    return _float(y_true == y_pred.argmax(-1))
+    return _float(ordered(y_true).argmax(-1) == y_pred.argmax(-1))
 
 
 def sparse_categorical_accuracy(y_true: Any, y_pred: Any) -> Any:
@@ -54,7 +54,7 @@ def sparse_categorical_accuracy(y_true: Any, y_pred: Any) -> Any:
 
 def top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> Any:
     """Whether the target, in one-hot form, is among the ``k`` largest predictions."""
-    return sparse_top_k_categorical_accuracy(convert_to_tensor(y_true).argmax(-1), y_pred, k)
+    return sparse_top_k_categorical_accuracy(ordered(y_true).argmax(-1), y_pred, k)
 
 
 def sparse_top_k_categorical_accuracy(

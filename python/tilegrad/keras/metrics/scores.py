@@ -9,6 +9,7 @@ import tilegrad as tg
 from ..config import settings
 from ..dtypes import convert_to_tensor
 from ..losses.functions import same_rank
+from ..op import ordered
 from ..registry import own, own_module
 from .metric import MeanMetricWrapper, Metric
 
@@ -284,8 +285,8 @@ class IoU(Metric):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         y_true, y_pred = convert_to_tensor(y_true), convert_to_tensor(y_pred).detach()
-        y_true = y_true if self.sparse_y_true else y_true.argmax(self.axis)
-        y_pred = y_pred if self.sparse_y_pred else y_pred.argmax(self.axis)
+        y_true = y_true if self.sparse_y_true else ordered(y_true).argmax(self.axis)
+        y_pred = y_pred if self.sparse_y_pred else ordered(y_pred).argmax(self.axis)
         true, pred = y_true.reshape(-1).to(tg.int64), y_pred.reshape(-1).to(tg.int64)
         weight = tg.ones(true.shape)
         if sample_weight is not None:

@@ -7,7 +7,7 @@ from typing import Any
 import tilegrad as tg
 
 from ..dtypes import cast, convert_to_tensor
-from ..op import op, to_float
+from ..op import op, ordered, to_float
 
 __all__ = [
     "all",
@@ -122,13 +122,13 @@ def any(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 @op
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     """The place of the largest element, int32."""
-    return tg.argmax(convert_to_tensor(x), dim=axis, keepdim=keepdims).to(tg.int32)
+    return tg.argmax(ordered(x), dim=axis, keepdim=keepdims).to(tg.int32)
 
 
 @op
 def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     """The place of the smallest element, int32."""
-    return tg.argmin(convert_to_tensor(x), dim=axis, keepdim=keepdims).to(tg.int32)
+    return tg.argmin(ordered(x), dim=axis, keepdim=keepdims).to(tg.int32)
 
 
 @op
