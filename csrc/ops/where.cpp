@@ -6,9 +6,10 @@
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
 // With bits instead of a branch: conditions are often as unpredictable as a coin, and this way the
-// loops are vectorized.
+// loops are vectorized. Not so if they read bools, which GCC 12 leaves one by one: the condition is
+// their byte, 0 or 1.
 template <class T>
-static inline T select(bool condition, T x, T other) {
+static inline T select(std::uint8_t condition, T x, T other) {
   const T mask = static_cast<T>(-static_cast<T>(condition));
   return static_cast<T>((x & mask) | (other & static_cast<T>(~mask)));
 }
@@ -20,7 +21,7 @@ static void choose(const Where& args) {
   constexpr std::int64_t unit = sizeof(T);
   walk_light_rows(args.loop, [=](char** pointers, std::int64_t count) {
     T* y = reinterpret_cast<T*>(pointers[0]);
-    const bool* condition = reinterpret_cast<const bool*>(pointers[1]);
+    const std::uint8_t* condition = reinterpret_cast<const std::uint8_t*>(pointers[1]);
     const T* x = reinterpret_cast<const T*>(pointers[2]);
     const T* other = reinterpret_cast<const T*>(pointers[3]);
     if (sy == unit && sc == 1 && sx == unit && so == unit) {
