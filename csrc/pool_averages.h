@@ -177,6 +177,56 @@ static void avg_pool_grad_any(const Pool& p) {
   });
 }
 
+// Windows of 4 x 4 side by side that cover the whole input.
+static bool fours(const Pool& p) {
+  const auto covers = [](const PoolAxis& axis) {
+    return axis.kernel == 4 && axis.stride == 4 && axis.pad == 0 && axis.dilation == 1 &&
+           4 * axis.out == axis.in && !axis.adaptive;
+  };
+  return p.depth.trivial() && covers(p.height) && covers(p.width);
+}
+
+// `rows` rows of windows, whose inputs lie side by side, of one plane or of several.
+template <class T>
+[[gnu::noinline]] static void avg_fours_rows(std::int64_t rows, std::int64_t in, T share,
+                                             const T* x, T* y, T* line) {
+  for (std::int64_t row = 0; row < rows; ++row, x += 4 * in, y += in / 4) {
+#pragma GCC ivdep
+    for (std::int64_t i = 0; i < in; ++i)
+      line[i] = x[i] + x[in + i] + x[2 * in + i] + x[3 * in + i];
+#pragma GCC ivdep
+    for (std::int64_t o = 0; o < in / 4; ++o)
+      y[o] = (line[4 * o] + line[4 * o + 1] + line[4 * o + 2] + line[4 * o + 3]) * share;
+  }
+}
+template <class T>
+[[gnu::noinline]] static void avg_fours_grad_rows(std::int64_t rows, std::int64_t in, T share, T* x,
+                                                  const T* y, T* line) {
+  for (std::int64_t row = 0; row < rows; ++row, x += 4 * in, y += in / 4) {
+#pragma GCC ivdep
+    for (std::int64_t o = 0; o < in / 4; ++o) {
+      const T part = y[o] * share;
+      line[4 * o] = line[4 * o + 1] = line[4 * o + 2] = line[4 * o + 3] = part;
+    }
+#pragma GCC ivdep
+    for (std::int64_t i = 0; i < in; ++i)
+      x[i] = x[in + i] = x[2 * in + i] = x[3 * in + i] = line[i];
+  }
+}
+
+template <class T, bool kGradient>
+static void avg_fours(const Pool& p) {
+  const T share = T{1} / static_cast<T>(p.divisor ? p.divisor : 16);
+  const std::int64_t in = p.width.in, size = p.in_size();
+  for_each_range(p, [&](std::int64_t begin, std::int64_t end) {
+    T* line = static_cast<T*>(thread_scratch(static_cast<std::size_t>(in) * sizeof(T)));
+    T *x = static_cast<T*>(p.x) + begin * size, *y = static_cast<T*>(p.y) + begin * size / 16;
+    const std::int64_t rows = (end - begin) * p.height.out;
+    if constexpr (kGradient) avg_fours_grad_rows<T>(rows, in, share, x, y, line);
+    else avg_fours_rows<T>(rows, in, share, x, y, line);
+  });
+}
+
 // One window that is the whole plane.
 static bool whole(const Pool& p) {
   return p.depth.whole() && p.height.whole() && p.width.whole() && p.in_size() > 0 &&

@@ -223,6 +223,7 @@ void avg_pool(const Pool& args) {
     if (args.channels) avg_channels<T>(args);
     else if (pairs(args)) avg_pairs<T>(args);
     else if (whole(args)) avg_planes<T>(args);
+    else if (fours(args)) avg_fours<T, false>(args);
     else if (fits_lanes<T>(args)) avg_lanes<T, false>(args);
     else args.width.adaptive ? sum_ranges<T, false>(args) : avg_pool_any<T>(args);
   });
@@ -233,6 +234,7 @@ void avg_pool_grad(const Pool& args) {
     if (args.channels) avg_channels_grad<T>(args);
     else if (pairs(args)) avg_pairs_grad<T>(args);
     else if (whole(args)) avg_planes_grad<T>(args);
+    else if (fours(args)) avg_fours<T, true>(args);
     else if (fits_lanes<T>(args)) avg_lanes<T, true>(args);
     else args.width.adaptive ? sum_ranges<T, true>(args) : avg_pool_grad_any<T>(args);
   });
