@@ -99,8 +99,7 @@ template <int kRows, class T>
   constexpr int count = kRows * kDotColumns;
   if constexpr (count % kLanes<T> == 0) {
 #pragma GCC unroll 4
-    for (int i = 0; i < count; i += kLanes<T>)
-      store(total[0] + i, sums_of_lanes<T>(sum[0] + i));
+    for (int i = 0; i < count; i += kLanes<T>) store(total[0] + i, sums_of_lanes<T>(sum[0] + i));
   } else {
 #pragma GCC unroll 4
     for (int j = 0; j < count; ++j) total[0][j] = sum_of_lanes<T>(sum[0][j]);
@@ -190,8 +189,7 @@ static void multiply_narrow(const Product<T>& m) {
         continue;
       }
       for (Int i = 0; i < rows; ++i)
-        for (Int j = 0; j < m.columns; ++j)
-          y[i * m.y_row + j * m.y_column] = tile[i * width + j];
+        for (Int j = 0; j < m.columns; ++j) y[i * m.y_row + j * m.y_column] = tile[i * width + j];
     }
   });
 }

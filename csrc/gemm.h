@@ -162,8 +162,8 @@ template <int kVectors, class T>
     }
 }
 
-// panel[p * kWidth + i] = from[i * stride + p] for i < valid and p < inner, 0 for other i. Where kWidth
-// is no multiple of a piece's rows, the last piece begins within the one before.
+// panel[p * kWidth + i] = from[i * stride + p] for i < valid and p < inner, 0 for other i. Where
+// kWidth is no multiple of a piece's rows, the last piece begins within the one before.
 template <int kWidth, class T>
 static void pack_transposed(T* panel, const T* from, Int valid, Int inner, Int stride) {
   constexpr int lanes = kLanes<T>, size = kPieceRows<T>;
@@ -246,8 +246,7 @@ static Int even_depth(Int inner) {
 // Elements of scratch that multiply_packed needs.
 template <class T>
 static Int packed_size(Int rows, Int columns, Int inner) {
-  return even_depth<T>(inner) *
-             (round_up(rows, kTileRows) + round_up(columns, kTileColumns<T>)) +
+  return even_depth<T>(inner) * (round_up(rows, kTileRows) + round_up(columns, kTileColumns<T>)) +
          kPackSpill<T>;
 }
 
@@ -269,7 +268,8 @@ static void multiply_tiles(Int rows, Int columns, Int depth, const T* x_packed,
                         accumulate);
 }
 
-// As multiply_tiles, for x that is not packed and panels of `other` that begin `panel_stride` apart.
+// As multiply_tiles, for x that is not packed and panels of `other` that begin `panel_stride`
+// apart.
 template <class T>
 static void multiply_tiles_in_place(Int rows, Int columns, Int depth, const T* x, Int x_row,
                                     const T* other_packed, Int panel_stride, T* y, Int y_stride,

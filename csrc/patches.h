@@ -144,7 +144,8 @@ struct Window {
     const bool inside = p.y.pad <= 0 && p.y.end() <= p.y.in && p.x.pad <= 0 && p.x.end() <= p.x.in;
     const Int end_row =
         (band.y + band.rows - 1) * p.y.stride + (p.y.taps - 1) * p.y.dilation + 1 - p.y.pad;
-    const Int end_plane = (band.image + band.images - 1) * p.source_channels + channel + p.in_channels;
+    const Int end_plane =
+        (band.image + band.images - 1) * p.source_channels + channel + p.in_channels;
     const Int behind =
         (p.batch * p.source_channels - end_plane) * plane + (p.y.in - end_row) * p.x.in;
     if (!inside || behind < 2 * kTileColumns<T> * p.x.stride) return fill(p, band, channel, memory);

@@ -393,7 +393,7 @@ struct PackFilters {
   }
 
   void run() const {
-    constexpr Int together = 8;  // panels of a task
+    constexpr Int together = 8;                              // panels of a task
     const bool whole = p.x.tap_step > 0 && along == taps();  // the taps of a block lie side by side
     const Int bundles = (panels() + together - 1) / together;
     parallel_for(p.groups * bundles, 1, [&](Int task, Int end) {

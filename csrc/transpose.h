@@ -51,8 +51,7 @@ template <class T, int kHalf, int... kLane>
 static inline Vec<T> interleave_pieces(Vec<T> a, Vec<T> b, std::integer_sequence<int, kLane...>) {
   constexpr int size = kPieceRows<T>;
   return __builtin_shufflevector(
-      a, b,
-      (kLane / size * size + kHalf * size / 2 + kLane % size / 2 + kLane % 2 * kLanes<T>)...);
+      a, b, (kLane / size * size + kHalf * size / 2 + kLane % size / 2 + kLane % 2 * kLanes<T>)...);
 }
 
 // Part `kPart` of 16 bytes of a register. (GCC shuffles it to the front first, unless told not to.)
@@ -72,8 +71,9 @@ static inline void store_pieces(Vec<T> row, T* to, std::int64_t to_stride,
   (store_piece<kPart>(to + kPart * kPieceRows<T> * to_stride, row), ...);
 }
 
-// to[j * to_stride + i] = from[i * from_stride + j] for i < kPieceRows and j < kLanes; the rows from
-// `valid` on are not read: they count as zeros. Fewer shuffles than in transpose_square, more stores.
+// to[j * to_stride + i] = from[i * from_stride + j] for i < kPieceRows and j < kLanes; the rows
+// from `valid` on are not read: they count as zeros. Fewer shuffles than in transpose_square, more
+// stores.
 template <class T>
 static inline void transpose_pieces(const T* from, std::int64_t from_stride, T* to,
                                     std::int64_t to_stride, std::int64_t valid) {

@@ -62,8 +62,8 @@ struct Tiles {
   }
 };
 
-// Tiles for one chunk, for so many channels at 36 points: few enough that they stay in an L2 of 1 MB,
-// enough to use each filter often. (Tile rows of the micro-kernel divide these numbers.)
+// Tiles for one chunk, for so many channels at 36 points: few enough that they stay in an L2 of 1
+// MB, enough to use each filter often. (Tile rows of the micro-kernel divide these numbers.)
 static inline Int chunk_tiles(Int channels) { return std::clamp<Int>(192 / channels, 2, 12) * 12; }
 
 // The same where results do not depend on it: a larger L2 holds more of them.
@@ -275,8 +275,9 @@ struct WinogradForward {
     return valid;
   }
 
-  // Tiles of the micro-kernel also read the rows behind the last tile of outputs. What was left there
-  // may be numbers below the normal ones, which cost some processors more than a hundred cycles each.
+  // Tiles of the micro-kernel also read the rows behind the last tile of outputs. What was left
+  // there may be numbers below the normal ones, which cost some processors more than a hundred
+  // cycles each.
   void clear_behind(Int count, float* inputs) const {
     const Int rows = round_up(count, kTileRows) - count;
     for (int u = 0; u < scheme.inputs(); ++u)
@@ -292,8 +293,8 @@ struct WinogradForward {
       const float* from = inputs + u * input_matrix();
       const float* right = filter + scheme.filter(u) * (channels * width + kGap);
       const bool last = u + 1 == scheme.inputs();
-      const float* next = last ? filter + panel_size(p)
-                               : filter + scheme.filter(u + 1) * (channels * width + kGap);
+      const float* next =
+          last ? filter + panel_size(p) : filter + scheme.filter(u + 1) * (channels * width + kGap);
       float* to = outputs + scheme.output(u) * output_matrix();
       const bool accumulate = !scheme.first_part(u);
       for_each_row_tile(chunk.tiles(), [&](auto rows, Int i) {

@@ -418,7 +418,7 @@ def test_products_propagate_nan_and_infinity():
     x[0, 3], x[5, 8], x[13, 0] = float("nan"), float("inf"), -float("inf")
     y = torch.ones(9, 35)
     y[0, 34] = 0
-    # In float32, exact here: on some processors PyTorch's own bfloat16 product gives NaN for infinity.
+    # In float32, exact here: PyTorch's bfloat16 product gives NaN for infinity on some processors.
     expected = (x @ y).bfloat16()
     product = ours(x.bfloat16()) @ ours(y.bfloat16())
     np.testing.assert_array_equal(values(product), values(expected))

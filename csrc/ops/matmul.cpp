@@ -104,8 +104,8 @@ static bool stays_in_rows(const Product<T>& m) {
 template <class T>
 static void multiply_block_in_place(const Product<T>& m, Int row, Int rows) {
   const Int block = even_depth<T>(m.inner);
-  T* packed = static_cast<T*>(thread_scratch(
-      static_cast<std::size_t>(packed_size<T>(0, m.columns, m.inner)) * sizeof(T)));
+  T* packed = static_cast<T*>(
+      thread_scratch(static_cast<std::size_t>(packed_size<T>(0, m.columns, m.inner)) * sizeof(T)));
   for (Int k = 0; k < m.inner; k += block) {
     const Int depth = std::min(block, m.inner - k);
     pack_panels<kTileColumns<T>>(packed, m.other + k * m.other_step, m.columns, depth,
@@ -228,8 +228,8 @@ static void multiply_large(const Matmul& args, const Product<T>& m) {
           const T* other = shared + first * step.depth;
           T* y = m.y + row * m.y_row + column + first;
           if (in_place) {
-            multiply_tiles_in_place(rows, count, step.depth, x, m.x_row, other, width * step.depth, y,
-                                    m.y_row, k > 0);
+            multiply_tiles_in_place(rows, count, step.depth, x, m.x_row, other, width * step.depth,
+                                    y, m.y_row, k > 0);
           } else {
             pack_panels<kTileRows>(packed, x, rows, step.depth, m.x_row, m.x_step);
             if (sums && column == 0 && first == 0)

@@ -16,9 +16,9 @@ import torch
 import tilegrad as tg
 
 RTOL = ATOL = 1e-5
-# Two roundings of an ill-conditioned result differ by chance: over all gradients of 40 decoder layers
-# our worst distance from float64 is 0.97 times PyTorch's in the median, 0.5 to 2 times in four of
-# five, and 6.1 times at most.
+# Two roundings of an ill-conditioned result differ by chance: over all gradients of 40 decoder
+# layers our worst distance from float64 is 0.97 times PyTorch's in the median, 0.5 to 2 times in
+# four of five, and 6.1 times at most.
 MOST = 8
 
 
