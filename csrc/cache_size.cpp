@@ -1,3 +1,4 @@
+// The size of the caches, as the system tells it.
 #include "cache_size.h"
 
 #include <unistd.h>

@@ -179,9 +179,8 @@ static void multiply_narrow(const Product<T>& m) {
   parallel_for(m.rows, columns_per_task(width, m.inner, kRowsInPlace), [&](Int begin, Int end) {
     alignas(64) T tile[kRowsInPlace * width];
     for (Int row = begin; row < end; row += kRowsInPlace) {
-      const auto multiply =
-          m.columns > kLanes<T> ? multiply_rows_in_place<2, T> : multiply_rows_in_place<1, T>;
-      multiply(m.rows - row, m.inner, m.x + row * m.x_row, m.x_row, panel, tile, width, false);
+      multiply_in_place_tile(m.rows - row, m.columns, m.inner, m.x + row * m.x_row, m.x_row, panel,
+                             tile, width, false);
       const Int rows = std::min<Int>(kRowsInPlace, end - row);
       T* y = m.y + row * m.y_row;
       if (m.y_column == 1) {

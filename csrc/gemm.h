@@ -124,42 +124,55 @@ static void multiply_panels(Int rows, Int columns, Int inner, const T* x_panel,
 // The rows of a tile that reads x in place: the address of each occupies a register.
 static constexpr int kRowsInPlace = kTileRows >= 8 ? 8 : 4;
 
-// kRowsInPlace rows of x as they lie, `x_row` apart and no more than `rows`, times a packed panel
-// of `other`; rows beyond the last are that one again. While they are multiplied, the rows behind
-// them are fetched: each is too short for the processor to fetch ahead in it.
-template <int kVectors, class T>
+// kRows rows of x as they lie, `x_row` apart and no more than `rows`, times a packed panel of
+// `other`; rows beyond the last are that one again. While they are multiplied, the rows behind them
+// are fetched: each is too short for the processor to fetch ahead in it.
+template <int kRows, int kVectors, class T>
 [[gnu::noinline]] static void multiply_rows_in_place(Int rows, Int inner, const T* first, Int x_row,
                                                      const T* other_panel, T* y_tile, Int y_stride,
                                                      bool accumulate) {
-  const T* x[kRowsInPlace];
+  const T* x[kRows];
 #pragma GCC unroll 8
-  for (int i = 0; i < kRowsInPlace; ++i) x[i] = first + std::min<Int>(i, rows - 1) * x_row;
-  Vec<T> sum[kRowsInPlace][kVectors];
+  for (int i = 0; i < kRows; ++i) x[i] = first + std::min<Int>(i, rows - 1) * x_row;
+  Vec<T> sum[kRows][kVectors];
 #pragma GCC unroll 8
-  for (int i = 0; i < kRowsInPlace; ++i)
+  for (int i = 0; i < kRows; ++i)
 #pragma GCC unroll 2
     for (int v = 0; v < kVectors; ++v) sum[i][v] = Vec<T>{};
   constexpr Int line = 64 / sizeof(T);
   for (Int p = 0; p < inner;) {
 #pragma GCC unroll 8
-    for (int i = 0; i < kRowsInPlace; ++i) __builtin_prefetch(x[i] + kRowsInPlace * x_row + p);
+    for (int i = 0; i < kRows; ++i) __builtin_prefetch(x[i] + kRows * x_row + p);
     for (const Int end = std::min(p + line, inner); p < end; ++p, other_panel += kTileColumns<T>) {
       Vec<T> other[kVectors];
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) other[v] = load(other_panel + v * kLanes<T>);
 #pragma GCC unroll 8
-      for (int i = 0; i < kRowsInPlace; ++i)
+      for (int i = 0; i < kRows; ++i)
 #pragma GCC unroll 2
         for (int v = 0; v < kVectors; ++v) sum[i][v] += x[i][p] * other[v];
     }
   }
 #pragma GCC unroll 8
-  for (int i = 0; i < kRowsInPlace; ++i)
+  for (int i = 0; i < kRows; ++i)
 #pragma GCC unroll 2
     for (int v = 0; v < kVectors; ++v) {
       T* y = y_tile + i * y_stride + v * kLanes<T>;
       store(y, accumulate ? load(y) + sum[i][v] : sum[i][v]);
     }
+}
+
+// The tile of kRowsInPlace rows, or of half as many, that holds `rows` of them.
+template <class T>
+static void multiply_in_place_tile(Int rows, Int columns, Int inner, const T* x, Int x_row,
+                                   const T* other_panel, T* y_tile, Int y_stride, bool accumulate) {
+  constexpr int all = kRowsInPlace, half = kRowsInPlace / 2;
+  const bool narrow = columns <= kLanes<T>;
+  const auto multiply =
+      rows > half
+          ? (narrow ? multiply_rows_in_place<all, 1, T> : multiply_rows_in_place<all, 2, T>)
+          : (narrow ? multiply_rows_in_place<half, 1, T> : multiply_rows_in_place<half, 2, T>);
+  multiply(rows, inner, x, x_row, other_panel, y_tile, y_stride, accumulate);
 }
 
 // panel[p * kWidth + i] = from[i * stride + p] for i < valid and p < inner, 0 for other i. Where
@@ -283,13 +296,12 @@ static void multiply_tiles_in_place(Int rows, Int columns, Int depth, const T* x
       const T *x_tile = x + i * x_row, *panel = other_packed + j / width * panel_stride;
       T* y_tile = y + i * y_stride + j;
       if (tile_rows == kRowsInPlace && tile_columns == width) {
-        multiply_rows_in_place<2>(tile_rows, depth, x_tile, x_row, panel, y_tile, y_stride,
-                                  accumulate);
+        multiply_rows_in_place<kRowsInPlace, 2>(tile_rows, depth, x_tile, x_row, panel, y_tile,
+                                                y_stride, accumulate);
         continue;
       }
-      const auto multiply =
-          tile_columns > kLanes<T> ? multiply_rows_in_place<2, T> : multiply_rows_in_place<1, T>;
-      multiply(tile_rows, depth, x_tile, x_row, panel, scratch, width, false);
+      multiply_in_place_tile(tile_rows, tile_columns, depth, x_tile, x_row, panel, scratch, width,
+                             false);
       move_tile(scratch, tile_rows, tile_columns, y_tile, y_stride, accumulate);
     }
 }

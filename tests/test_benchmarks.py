@@ -92,7 +92,7 @@ def test_the_page_of_other_shapes_names_losses_first():
     ahead = report.Result("ahead", ours=1e-3, torch=2e-3, ratio=2.0)
     behind = report.Result("behind", ours=4e-3, torch=2e-3, ratio=0.5)
     missing = report.Result("future", missing="AttributeError: future")
-    text = bench_shapes.markdown({"Kind": [ahead, behind, missing]}, "Some machine.")
+    text = bench_shapes.markdown({"Kind": [ahead, behind, missing]}, "amd-avx2", "Some machine.")
     assert "1 of 2 cases" in text and "geometric mean of the ratios is 1.00" in text
     assert "Slower: behind (0.50)." in text
     assert "| ahead | 1.00 ms | 2.00 ms |  | **2.00** |" in text

@@ -92,15 +92,30 @@ class History(Callback):
         super().__init__()
         self.history: dict[str, list[float]] = {}
         self.epoch: list[int] = []
+        # How many epochs and numbers there were, while an epoch is added to them.
+        self._lengths: tuple[int, dict[str, int]] | None = None
 
     def on_train_begin(self, logs: Any = None) -> None:
         self.epoch = []
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        lengths = {name: len(values) for name, values in self.history.items()}
+        self._lengths = len(self.epoch), lengths
         self.epoch.append(epoch)
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)
         self.model.__dict__["history"] = self
+        self._lengths = None
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Takes back an epoch that the keyboard interrupted in the middle of its numbers."""
+        if self._lengths is None:
+            return
+        epochs, lengths = self._lengths
+        del self.epoch[epochs:]
+        for name, values in self.history.items():
+            del values[lengths.get(name, 0) :]
+        self._lengths = None
 
     def _repr_png_(self) -> bytes | None:
         """The curves as a picture, which a notebook shows; None without matplotlib."""
