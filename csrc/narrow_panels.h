@@ -112,7 +112,7 @@ struct NarrowPass {
   }
 };
 
-// The filters as (groups, panels, taps, rows); the strides are those of pack_filters.
+// The filters as (groups, panels, taps, rows); the strides are those of PackFilters.
 template <class T>
 static void pack_narrow(const Pass& p, int rows, const T* weight, Int across, Int along, Int row,
                         Int group_stride, T* to) {

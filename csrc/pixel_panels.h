@@ -206,7 +206,7 @@ static void for_each_run(const Pass& p, const Band& band, Int group, const Visit
 template <class T>
 struct DirectPass {
   Pass p;
-  const T *filters, *bias;  // filters as pack_filters leaves them, or (`in_rows`) as they lie
+  const T *filters, *bias;  // filters as PackFilters leaves them, or (`in_rows`) as they lie
   T* target;
   ConvEpilogue<T> after;
   bool in_rows;

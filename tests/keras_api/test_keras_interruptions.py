@@ -126,3 +126,20 @@ def test_ctrl_c_leaves_a_model_and_a_history_that_can_be_used(tmp_path):
         printed, errors = process.communicate(timeout=120)
         assert (process.returncode, printed) == (0, "whole\n"), errors
     assert ours.models.load_model(tmp_path / "x.keras").count_params() == 64 * 65
+
+
+def test_an_epoch_that_is_interrupted_between_its_numbers_is_taken_back():
+    class Interrupted(dict):
+        def items(self):
+            yield "loss", 0.5
+            raise KeyboardInterrupt
+
+    history = ours.callbacks.History()
+    history.set_model(ours.Sequential([ours.Input((2,)), ours.layers.Dense(1)]))
+    history.on_train_begin()
+    history.on_epoch_end(0, {"loss": 1.0, "accuracy": 0.25})
+    with pytest.raises(KeyboardInterrupt):
+        history.on_epoch_end(1, Interrupted(loss=0.5))
+    history.on_train_end()
+    assert history.epoch == [0]
+    assert history.history == {"loss": [1.0], "accuracy": [0.25]}
