@@ -140,6 +140,35 @@ def test_convolutions_in_inference(case: tuple, dtype: Any, monkeypatch: Any) ->
 
 
 @pytest.mark.parametrize("case", CONVOLUTIONS.values(), ids=CONVOLUTIONS)
+@pytest.mark.parametrize("dtype", [tg.float64, tg.float32, tg.bfloat16], ids=str)
+@pytest.mark.parametrize("inplace", [False, True])
+def test_convolution_and_relu_in_training(case: tuple, dtype: Any, inplace: bool) -> None:
+    layers = convolution(case, nn.ReLU(inplace=inplace), dtype=dtype).train()
+    x = tg.from_numpy(randn(*case[0])).to(dtype).requires_grad_()
+    together, separate = layers(x), one_by_one(layers, x)
+    assert repr(together.grad_fn) == "<Conv2dReluBackward0>"
+    assert tg.equal(together, separate)
+    for a, b in zip(gradients(layers, together, x), gradients(layers, separate, x), strict=True):
+        assert tg.equal(a, b)
+
+
+def test_convolution_and_relu_of_one_image_and_under_autocast() -> None:
+    layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    x = tg.from_numpy(randn(3, 6, 5)).float()
+    assert tg.equal(layers(x), one_by_one(layers, x))
+    with tg.autocast("cpu", dtype=tg.bfloat16):
+        together, separate = layers(x.unsqueeze(0)), one_by_one(layers, x.unsqueeze(0))
+    assert together.dtype is tg.bfloat16 and tg.equal(together, separate)
+
+
+def test_second_derivatives_of_convolution_and_relu() -> None:
+    layers = nn.Sequential(nn.Conv2d(2, 3, 2), nn.ReLU()).to(tg.float64)
+    x = tg.from_numpy(randn(1, 2, 4, 3)).requires_grad_()
+    weight = layers[0].weight
+    assert tg.autograd.gradgradcheck(lambda x, weight: layers(x), (x, weight))
+
+
+@pytest.mark.parametrize("case", CONVOLUTIONS.values(), ids=CONVOLUTIONS)
 @pytest.mark.parametrize("dtype", [tg.float64, tg.float32], ids=str)
 def test_a_residual_behind_a_convolution(case: tuple, dtype: Any) -> None:
     conv, norm = convolution(case, nn.BatchNorm2d(case[1][1]), dtype=dtype)

@@ -14,7 +14,7 @@ from typing import Any
 from .. import _C, _autocast
 from ..autograd.graph import needs_grad
 from ..ops.batchnorm import batch_norm_relu
-from ..ops.conv2d import conv2d_inference
+from ..ops.conv2d import conv2d_inference, conv2d_relu
 from ..ops.matmul import linear_add, linear_gelu, linear_relu
 from .activation import GELU, ReLU
 from .batchnorm import BatchNorm1d, BatchNorm2d
@@ -85,8 +85,13 @@ def _convolve(chain: list[Any], at: int, input: Any) -> tuple[Any, int]:
     layer, behind = chain[at], chain[at + 1 : at + 3]
     if getattr(input, "ndim", 0) != 4 or layer.padding_mode != "zeros":
         return input, 0
-    if needs_grad(input, layer.weight, layer.bias) or not _is_plain(layer):
+    if not _is_plain(layer):
         return input, 0
+    options = (layer.stride, layer.padding, layer.dilation, layer.groups)
+    if needs_grad(input, layer.weight, layer.bias):
+        if type(behind[0]) is not ReLU or not _is_plain(behind[0]):
+            return input, 0
+        return conv2d_relu(input, layer.weight, layer.bias, options), 2
     count, norm = 1, None
     if type(behind[0]) is BatchNorm2d and _is_plain(behind[0]):
         norm = _norm_of(layer, input, behind[0])
@@ -94,7 +99,6 @@ def _convolve(chain: list[Any], at: int, input: Any) -> tuple[Any, int]:
     relu = len(behind) >= count and type(behind[count - 1]) is ReLU and _is_plain(behind[count - 1])
     if count + relu == 1:
         return input, 0
-    options = (layer.stride, layer.padding, layer.dilation, layer.groups)
     output = conv2d_inference(input, layer.weight, layer.bias, options, norm, None, relu)
     return output, count + relu
 

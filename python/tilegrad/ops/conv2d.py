@@ -11,6 +11,7 @@ from typing import Any
 from .. import _C, _autocast
 from ..autograd.graph import needs_grad, record
 from ._register import takes_tensors
+from .activation import _relu_grad, relu
 
 __all__ = ["conv2d"]
 
@@ -70,8 +71,30 @@ def conv2d_inference(
     return _C.conv2d_inference(input, weight, bias, *options, *norm, residual, relu)
 
 
+def conv2d_relu(input: Any, weight: Any, bias: Any, options: tuple) -> Any:
+    """``relu(conv2d(input, weight, bias, *options))``, bit for bit, in one pass over the output.
+
+    Shapes, dtypes and errors are those of :func:`conv2d`.
+    """
+    if input.ndim != 4 or (_autocast.enabled and _autocast.is_on()):
+        return relu(conv2d(input, weight, bias, *options))
+    output = conv2d_inference(input, weight, bias, options, relu=True)
+    if needs_grad(input, weight, bias):
+        saved = (input, weight, options, output)
+        record(output, conv2d_relu_backward, (input, weight, bias), saved)
+    return output
+
+
+def conv2d_relu_backward(node: Any, grad: Any) -> tuple:
+    *saved, output = node.saved
+    return _gradients(node, _relu_grad(grad, output), *saved)
+
+
 def conv2d_backward(node: Any, grad: Any) -> tuple:
-    input, weight, options = node.saved
+    return _gradients(node, grad, *node.saved)
+
+
+def _gradients(node: Any, grad: Any, input: Any, weight: Any, options: tuple) -> tuple:
     grad_input = conv2d_grad_input(grad, weight, input.shape, options) if node.needs(0) else None
     if node.needs(1) and node.needs(2) and not _C.is_grad_enabled():
         both = _C.conv2d_grad_weight_bias(grad, input, weight.shape, *options)

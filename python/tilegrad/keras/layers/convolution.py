@@ -11,8 +11,7 @@ from typing import Any
 
 import tilegrad as tg
 
-from ...autograd.graph import needs_grad
-from ...ops.conv2d import conv2d_inference
+from ...ops.conv2d import conv2d_relu
 from .. import activations
 from ..config import standardize_data_format
 from ..registry import own_module
@@ -189,14 +188,10 @@ class Convolution(BaseConvolution):
         x = channels_first(inputs) if last else inputs
         rank = self.rank
         weight = self.kernel.permute(rank + 1, rank, *range(rank))
-        if (
-            rank == 2
-            and self.activation is activations.relu
-            and not needs_grad(x, self.kernel, self.bias)
-        ):
+        if rank == 2 and self.activation is activations.relu:
             x, padding = self._padded(x)
             options = (self.strides, padding, self.dilation_rate, self.groups)
-            y = conv2d_inference(x, weight, self.bias, options, None, None, True)
+            y = conv2d_relu(x, weight, self.bias, options)
         else:
             y = self._convolve(x, weight, self.bias, self.groups)
             y = self.activation(y)
