@@ -28,7 +28,7 @@
 namespace tilegrad {
 namespace {
 
-constexpr auto kSpin = std::chrono::microseconds(30);
+constexpr auto kSpin = std::chrono::microseconds(200);
 
 struct Job {
   ChunkBody body = nullptr;

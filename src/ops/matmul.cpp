@@ -234,8 +234,12 @@ Tensor dense(const Tensor& x, const Tensor& kernel, const std::optional<Tensor>&
   return linear(x, transpose(kernel, 0, 1), bias, activation, std::nullopt);
 }
 
+// Up to so many outputs, the gradient of the transposed kernel and its copy cost less.
+constexpr std::int64_t kFewOutputs = 16;
+
 // The gradients of x and kernel of `dense` that are wanted, else None: grad @ kernel^T and
-// x^T @ grad, from grad (n, out) and x (n, in) in float32 or float64.
+// x^T @ grad, from grad (n, out) and x (n, in) in float32 or float64. That of bias, the column sums
+// of grad, where it comes for nothing, else None.
 py::tuple dense_gradients(const Tensor& grad, const Tensor& x, const Tensor& kernel, bool wants_x,
                           bool wants_kernel) {
   check_operands("dense_gradients", grad, x);
@@ -243,10 +247,16 @@ py::tuple dense_gradients(const Tensor& grad, const Tensor& x, const Tensor& ker
   TILEGRAD_CHECK(grad.ndim() == 2 && x.ndim() == 2 && kernel.ndim() == 2, runtime,
                  "dense_gradients: expected matrices, got shapes ", grad.shape.str(), ", ",
                  x.shape.str(), " and ", kernel.shape.str());
-  std::optional<Tensor> of_x, of_kernel;
+  std::optional<Tensor> of_x, of_kernel, of_bias;
   if (wants_x) of_x = multiply_matrices("linear", grad, transpose(kernel, 0, 1));
-  if (wants_kernel) of_kernel = multiply_matrices("linear", transpose(x, 0, 1), grad);
-  return py::make_tuple(of_x, of_kernel);
+  if (wants_kernel && grad.shape[1] <= kFewOutputs && grad.numel() > 0 && x.numel() > 0) {
+    of_bias = empty({grad.shape[1]}, grad.dtype, grad.device(), "linear");
+    of_kernel = contiguous(transpose(
+        multiply_matrices("linear", transpose(grad, 0, 1), x, {.x_sums = &*of_bias}), 0, 1));
+  } else if (wants_kernel) {
+    of_kernel = multiply_matrices("linear", transpose(x, 0, 1), grad);
+  }
+  return py::make_tuple(of_x, of_kernel, of_bias);
 }
 
 }  // namespace

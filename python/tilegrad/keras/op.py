@@ -12,7 +12,9 @@ from ..tensor import Tensor
 from .dtypes import cast, convert_to_tensor
 from .symbolic import Operation, any_symbolic
 
-__all__ = ["as_ints", "both", "op", "ordered", "promoted", "table", "to_float"]
+__all__ = ["as_ints", "both", "on_tensors", "op", "ordered", "promoted", "table", "to_float"]
+
+_ON_TENSORS: dict[Any, Callable[..., Any]] = {}
 
 
 def op(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -24,7 +26,17 @@ def op(function: Callable[..., Any]) -> Callable[..., Any]:
             return Operation(function)(*args, **kwargs)
         return function(*args, **kwargs)
 
+    _ON_TENSORS[call] = function
     return call
+
+
+def on_tensors(function: Any) -> Any:
+    """What an :func:`op` does with tensors, without the look for tensors to come; others stay as
+    they are, whatever they wrap."""
+    try:
+        return _ON_TENSORS.get(function, function)
+    except TypeError:  # an object that cannot be looked up
+        return function
 
 
 def to_float(x: Any) -> Any:

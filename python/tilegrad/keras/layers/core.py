@@ -8,6 +8,7 @@ import tilegrad as tg
 
 from ...nn import functional as F
 from .. import activations, constraints, initializers, regularizers, tree
+from ..op import on_tensors
 from ..registry import own_module, serialize_keras_object
 from ..symbolic import KerasTensor, Node, context, infer
 from .dense_function import dense, dense_relu
@@ -119,7 +120,7 @@ class Dense(Weighted):
         relu = self.activation is activations.relu
         self.__dict__["_function"] = dense_relu if relu else dense
         self.__dict__["_rest"] = (
-            None if relu or self.activation is activations.linear else self.activation
+            None if relu or self.activation is activations.linear else on_tensors(self.activation)
         )
 
     def call(self, inputs: Any, training: Any = None) -> Any:

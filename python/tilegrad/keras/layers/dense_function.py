@@ -15,6 +15,8 @@ from ...ops.matmul import linear, linear_relu, matmul
 
 __all__ = ["dense", "dense_relu"]
 
+_DTYPES = (_C.float32, _C.float64)  # of _C.dense_gradients
+
 
 def dense(input: Any, kernel: Any, bias: Any) -> Any:
     """``input @ kernel + bias``: (..., n) by (n, units). Errors are those of ``linear``."""
@@ -50,32 +52,18 @@ def _gradients(node: Any, grad: Any, input: Any, kernel: Any) -> tuple:
     if grad.ndim != 2:  # the products see one batch of rows
         grad = grad.reshape(-1, kernel.shape[1])
         input = input.reshape(-1, kernel.shape[0])
-    grad_input, grad_kernel, grad_bias = _products(node, grad, input, kernel)
+    grad_bias = None
+    if grad.dtype not in _DTYPES or needs_grad(grad, input, kernel):
+        grad_input = matmul(grad, kernel.t()) if node.needs(0) else None
+        grad_kernel = matmul(input.t(), grad) if node.needs(1) else None
+    else:
+        grad_input, grad_kernel, grad_bias = _C.dense_gradients(
+            grad, input, kernel, node.needs(0), node.needs(1)
+        )
     if grad_input is not None and len(shape) != 2:
         grad_input = grad_input.reshape(shape)
-    if grad_bias is None and node.needs(2):
+    if not node.needs(2):
+        grad_bias = None
+    elif grad_bias is None:
         grad_bias = grad.sum(0)
     return grad_input, grad_kernel, grad_bias
-
-
-# Up to so many units, the gradient of the transposed kernel and its copy cost less.
-_FEW_UNITS = 16
-
-
-def _products(node: Any, grad: Any, input: Any, kernel: Any) -> tuple:
-    """The gradients of input, kernel and, where it comes for nothing, bias: (rows, n) and
-    (rows, units) to (rows, n), (n, units) and (units)."""
-    if needs_grad(grad, input, kernel) or grad.dtype not in (_C.float32, _C.float64):
-        return (
-            matmul(grad, kernel.t()) if node.needs(0) else None,
-            matmul(input.t(), grad) if node.needs(1) else None,
-            None,
-        )
-    few = node.needs(1) and grad.shape[1] <= _FEW_UNITS and grad.numel() and input.numel()
-    grad_input, grad_kernel = _C.dense_gradients(
-        grad, input, kernel, node.needs(0), node.needs(1) and not few
-    )
-    if not few:
-        return grad_input, grad_kernel, None
-    grad_kernel, grad_bias = _C.linear_grad_weight(grad, input)
-    return grad_input, grad_kernel.t().contiguous(), grad_bias if node.needs(2) else None

@@ -26,6 +26,8 @@ _NOT_WALKED = {
     "_plan", "optimizer", "history", "_callbacks", "_compile_arguments",
 }  # fmt: skip
 
+_HOLD_NOTHING = frozenset({type(None), bool, int, float, str, tg.dtype, tg.Tensor})
+
 
 class Tracking(Module):
     """The part of a layer that knows what it holds."""
@@ -63,7 +65,7 @@ class Tracking(Module):
         """Objects of a class among the attributes, each once."""
         seen: set[int] = set()
         for name, value in list(self.__dict__.items()):
-            if name not in _NOT_WALKED:
+            if type(value) not in _HOLD_NOTHING and name not in _NOT_WALKED:
                 for found in _inside(value, kind):
                     if id(found) not in seen:
                         seen.add(id(found))

@@ -278,7 +278,7 @@ def _sparse_mean(
 ) -> Any:
     """The mean of :func:`sparse_categorical_crossentropy`; None where it is not one operation."""
     rows = y_pred.ndim == 2 and axis in (1, -1) and ignore_class is None and y_pred.numel() > 0
-    if not (rows and y_true.dtype is tg.int64 and y_true.shape == y_pred.shape[:1]):
+    if not (rows and y_true.dtype is tg.int64 and y_true.ndim == 1 and len(y_true) == len(y_pred)):
         return None
     return _sparse_rows(y_true, y_pred, from_logits, "mean")
 

@@ -9,6 +9,7 @@ import tilegrad as tg
 from .. import tree
 from ..dtypes import convert_to_tensor, dtype_of, standardize_dtype
 from ..naming import auto_name
+from ..op import on_tensors
 from ..symbolic import context
 from .functions import MEANS, same_rank
 
@@ -135,7 +136,7 @@ class LossFunctionWrapper(Loss):
     ) -> None:
         super().__init__(name or getattr(fn, "__name__", None), reduction, dtype)
         self.fn = fn
-        self._plain = getattr(fn, "__wrapped__", fn)  # without the look for tensors to come
+        self._plain = on_tensors(fn)
         self._fn_kwargs = kwargs
         self._mean_of = MEANS.get(fn) if type(self).call is LossFunctionWrapper.call else None
 

@@ -9,6 +9,7 @@ import tilegrad as tg
 from ..dtypes import convert_to_tensor, dtype_of, standardize_dtype
 from ..losses.functions import same_rank
 from ..naming import auto_name
+from ..op import on_tensors
 from ..registry import own_module, serialize_keras_object
 from ..stateless import StatelessMetric
 from ..symbolic import context
@@ -187,7 +188,7 @@ class MeanMetricWrapper(_Mean):
     def __init__(self, fn: Any, name: str | None = None, dtype: Any = None, **kwargs: Any) -> None:
         super().__init__(name or getattr(fn, "__name__", None) or "mean_metric_wrapper", dtype)
         self._fn = fn
-        self._plain = getattr(fn, "__wrapped__", fn)
+        self._plain = on_tensors(fn)
         self._fn_kwargs = kwargs
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:

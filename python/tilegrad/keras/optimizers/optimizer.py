@@ -14,6 +14,8 @@ import numpy as np
 
 import tilegrad as tg
 
+from ... import _C
+
 from ..dtypes import convert_to_tensor
 from ..naming import auto_name
 from ..registry import serialize_keras_object
@@ -94,7 +96,11 @@ class Optimizer(StatelessOptimizer):
         self._state: dict[Any, dict[str, Any]] = {}
         self._trainable_variables: list[Any] = []
         self._indices: dict[int, int] = {}
-        self._known: tuple | None = None  # the variables of the last step, all of them known
+        # The variables of the last step, all of them known: as they came, as a list, and those
+        # with a constraint.
+        self._known: tuple | None = None
+        self._listed: list[Any] = []
+        self._constrained: list[Any] = []
         self._accumulated: list[Any] | None = None
         self._averages: list[Any] | None = None
         self._not_decayed: tuple[set[int], str | None] = (set(), None)
@@ -248,35 +254,37 @@ class Optimizer(StatelessOptimizer):
         grads = list(grads)
         if not grads:
             return
-        if trainable_variables is None:
-            if not self.built:
-                raise ValueError(
-                    "When passing `grads` without `variables`, the optimizer must already be built "
-                    "on a list of variables. Call `optimizer.build(trainable_variables)` first."
-                )
-            variables = self._trainable_variables
+        if self._known is not None and trainable_variables is self._known:
+            variables = self._listed
         else:
-            variables = list(trainable_variables)
-            if not self.built:
-                self.build(variables)
+            variables = self._checked_variables(trainable_variables)
         if len(grads) != len(variables):
             raise ValueError(
                 f"apply: expected one gradient per variable, got {len(grads)} gradients and "
                 f"{len(variables)} variables"
             )
-        if self._known is None or trainable_variables is not self._known:
-            self._check_known(variables)
-            # Only a tuple stays what it is until the next step.
-            self._known = trainable_variables if type(trainable_variables) is tuple else None
         for gradient in grads:
             if gradient is None:
                 grads, variables = _with_gradients(grads, variables)
                 break
-        with tg.no_grad():
+        recording = _C.is_grad_enabled()
+        _C.set_grad_enabled(False)
+        try:
             self._apply(grads, variables)
+        finally:
+            _C.set_grad_enabled(recording)
         self._steps += 1
 
-    def _check_known(self, variables: list[Any]) -> None:
+    def _checked_variables(self, given: Any) -> list[Any]:
+        """The variables of a step, for which the optimizer is built now."""
+        if given is None and not self.built:
+            raise ValueError(
+                "When passing `grads` without `variables`, the optimizer must already be built "
+                "on a list of variables. Call `optimizer.build(trainable_variables)` first."
+            )
+        variables = self._trainable_variables if given is None else list(given)
+        if not self.built:
+            self.build(variables)
         for variable in variables:
             if id(variable) not in self._indices:
                 raise ValueError(
@@ -284,6 +292,11 @@ class Optimizer(StatelessOptimizer):
                     "variables it was originally built with. When working with a new set of "
                     "variables, you should recreate a new optimizer instance."
                 )
+        # Only a tuple stays what it is until the next step.
+        self._known = given if type(given) is tuple else None
+        self._listed = variables
+        self._constrained = [v for v in variables if getattr(v, "constraint", None) is not None]
+        return variables
 
     def _apply(self, grads: list[Any], variables: list[Any]) -> None:
         if self.loss_scale_factor is not None:
@@ -308,10 +321,9 @@ class Optimizer(StatelessOptimizer):
                 self.update_step(grad, variable, rate)
         if self._averages is not None:
             self._average()
-        for variable in variables:
-            constraint = getattr(variable, "constraint", None)
-            if constraint is not None:
-                variable.copy_(constraint(variable.detach()))
+        for variable in self._constrained:
+            if variables is self._listed or any(variable is v for v in variables):
+                variable.copy_(variable.constraint(variable.detach()))
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Changes one variable; subclasses define it."""

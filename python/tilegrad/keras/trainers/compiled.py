@@ -18,10 +18,11 @@ _MOST_PENDING, _SMALL_BATCH = 32, 1 << 13
 
 
 class LossMean(metrics_module.Mean):
-    """The mean loss. In training it gathers in plain numbers, which costs a step the least; whoever
-    looks finds the variables up to date."""
+    """The mean loss. In training losses wait and are added up together as plain numbers, which
+    costs a step the least; whoever looks finds the variables up to date."""
 
     def __init__(self, name: str) -> None:
+        self._waiting: list[tuple[Any, int]] = []
         self._sum, self._weight = 0.0, 0
         super().__init__(name)
 
@@ -30,11 +31,19 @@ class LossMean(metrics_module.Mean):
         # To read a number on a card would make the host wait; a model's own loss may be no tensor.
         if type(loss) is not tg.Tensor or loss.is_cuda or loss.ndim:
             self.update_state(loss, count)
-        else:
+            return
+        self._waiting.append((loss, count))
+        if len(self._waiting) == _MOST_PENDING:
+            self._add_up()
+
+    def _add_up(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for loss, count in waiting:
             self._sum += loss.item() * count
             self._weight += count
 
     def _settle(self) -> None:
+        self._add_up()
         if self._weight:
             with tg.no_grad():
                 self.total.add_(self._sum)
@@ -59,7 +68,7 @@ class LossMean(metrics_module.Mean):
 class _Pending:
     """Batches that metrics have not counted yet: one call for many costs hardly more than for one.
 
-    They are copies, since a generator may give the same memory again.
+    Targets are copies, since a generator may give the same memory again.
     """
 
     def __init__(self) -> None:
@@ -79,7 +88,7 @@ class _Pending:
         if len(self.targets) == _MOST_PENDING:
             return False
         self.targets.append(y_true.clone())
-        self.outputs.append(y_pred.detach().clone())
+        self.outputs.append(y_pred.detach())
         return True
 
     def taken(self) -> tuple[Any, Any]:
@@ -256,13 +265,14 @@ class CompiledMetrics:
             return [flat]
         return _by_output(given, names, "metrics")
 
-    def update(self, y_true: Any, y_pred: Any, sample_weight: Any, names: list[str]) -> None:
-        """Takes in a batch."""
+    def update(self, y_true: Any, y_pred: Any, sample_weight: Any, names_of: Any) -> None:
+        """Takes in a batch; ``names_of(y_pred)`` are the names of the outputs."""
         if self.entries is not None and self._can_wait and not context.masks:
             if self._pending.add(y_true, y_pred):
                 return
             self._settle()
-        self._count(y_true, y_pred, sample_weight, names)
+        with tg.no_grad():
+            self._count(y_true, y_pred, sample_weight, names_of(y_pred))
 
     def _settle(self) -> None:
         """Counts the batches that wait."""

@@ -119,6 +119,8 @@ def verbosity(verbose: Any) -> int:
 
 
 def batch_size_of(x: Any) -> int:
+    if type(x) is tg.Tensor and x.ndim:
+        return len(x)
     leaf = tree.flatten(x)[0]
     return len(leaf) if getattr(leaf, "ndim", 1) else 1
 

@@ -246,7 +246,7 @@ class Trainer(Evaluator):
             and y is not None
             and (compiled.given is not None or compiled.weighted_given is not None)
         ):
-            compiled.update(y, y_pred, sample_weight, self._output_names(y_pred))
+            compiled.update(y, y_pred, sample_weight, self._output_names)
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One step of training on a batch; returns numbers by their names. Subclasses may override
@@ -276,14 +276,14 @@ class Trainer(Evaluator):
             optimizer.apply([v._grad for v in trained], trained)
         else:
             warnings.warn("The model does not have any trainable weights.", stacklevel=3)
-        with tg.no_grad():
-            self.compute_metrics_or_update(x, y, y_pred, weight)
+        self.compute_metrics_or_update(x, y, y_pred, weight)
 
     def compute_metrics_or_update(self, x: Any, y: Any, y_pred: Any, weight: Any) -> None:
         """Updates the metrics, by ``compute_metrics`` where a subclass overrides it."""
         if not self._has_own("compute_metrics"):
             self._update_metrics(y, y_pred, weight)
-        else:
+            return
+        with tg.no_grad():
             self.__dict__["_computed"] = self.compute_metrics(x, y, y_pred, sample_weight=weight)
 
     def test_step(self, data: Any) -> dict[str, Any]:
