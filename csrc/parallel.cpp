@@ -1,8 +1,9 @@
 // The thread pool: persistent workers that take fixed chunks from an atomic counter.
 //
 // One job runs at a time. A worker spins briefly for the next job (a wake-up costs more than most
-// kernels), then sleeps. After fork the child starts with a fresh pool: the parent's workers do not
-// exist there.
+// kernels), then sleeps. It computes in the caller's float mode, which other libraries may have
+// changed: results do not depend on which thread had a chunk. After fork the child starts with a
+// fresh pool: the parent's workers do not exist there.
 #include "parallel.h"
 
 #include <pthread.h>
@@ -24,6 +25,7 @@
 #include <vector>
 
 #include "check.h"
+#include "float_mode.h"
 
 namespace tilegrad {
 namespace {
@@ -34,6 +36,7 @@ struct Job {
   ChunkBody body = nullptr;
   void* context = nullptr;
   std::int64_t size = 0, grain = 1, chunks = 0;
+  std::uint64_t mode = 0;  // of the caller, so that all chunks round alike
 };
 
 // The state of the current job in one word, so that joining is a single compare-and-swap:
@@ -198,6 +201,7 @@ void Pool::work() {
   std::uint64_t state = 0;
   while (wait_for_job(number_of(state))) {
     if (!join(state)) continue;
+    if (float_mode() != job_.mode) set_float_mode(job_.mode);
     take_chunks(job_);
     left_.fetch_add(1, std::memory_order_release);
   }
@@ -276,7 +280,7 @@ void set_num_threads(int count) {
 }
 
 void parallel_chunks(std::int64_t size, std::int64_t grain, ChunkBody body, void* context) {
-  const Job job{body, context, size, grain, (size + grain - 1) / grain};
+  const Job job{body, context, size, grain, (size + grain - 1) / grain, float_mode()};
   const auto run_here = [&job] {
     for (std::int64_t begin = 0; begin < job.size; begin += job.grain)
       job.body(job.context, begin, std::min(begin + job.grain, job.size));

@@ -4,6 +4,7 @@
 #include "bind.h"
 #include "device.h"
 #include "dispatch.h"
+#include "float_mode.h"
 #include "host_memory.h"
 #include "isa.h"
 #include "ops/isa_probe.h"
@@ -65,6 +66,13 @@ void bind_config(py::module_& module) {
       py::arg("num"),
       "Sets how many threads kernels use. Results do not depend on it. Raises RuntimeError for a "
       "number outside 1 to 4096, TypeError for anything but an integer.");
+  module.def(
+      "set_flush_denormal",
+      [](bool flush) {
+        set_float_mode(flush ? float_mode() | kFlushToZero : float_mode() & ~kFlushToZero);
+        return kFlushToZero != 0;
+      },
+      py::arg("mode"));
   module.def("isa", [] { return isa_name(active_isa()); });
   // What the kernels that run now were compiled for, asked through their dispatch table.
   module.def("isa_probe", [] {

@@ -7,10 +7,14 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <limits>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <thread>
+#include <vector>
 
+#include "float_mode.h"
 #include "kernel_testing.h"
 
 namespace tilegrad {
@@ -191,6 +195,24 @@ TEST(Parallel, WorkersKeepOffTheCallersProcessor) {
   set_num_threads(before);
 }
 #endif
+
+TEST(Parallel, WorkersComputeInTheCallersMode) {
+  if (kFlushToZero == 0) GTEST_SKIP() << "this processor has no such mode";
+  const int before = num_threads();
+  set_num_threads(3);
+  for (const bool flushed : {true, false}) {
+    std::optional<FlushedToZero> mode;
+    if (flushed) mode.emplace();
+    std::vector<float> halves(64);
+    parallel_for(64, 1, [&](std::int64_t i, std::int64_t) {
+      usleep(100);  // long enough for the workers to join
+      volatile float smallest = std::numeric_limits<float>::min();
+      halves[i] = smallest / 2;
+    });
+    for (const float half : halves) EXPECT_EQ(half > 0, !flushed);
+  }
+  set_num_threads(before);
+}
 
 TEST(Parallel, ThreadCountsAreChecked) {
   for (int count : {0, -1, 4097})

@@ -207,13 +207,24 @@ def test_switches_remember():
     tg.backends.cuda.matmul.allow_tf32 = False
     check_error(ValueError, "highest", lambda: tg.set_float32_matmul_precision("low"))
     assert tg.get_default_device() == tg.device("cpu") and tg.set_default_device("cpu") is None
-    assert tg.set_flush_denormal(True) is False
     with tg.backends.cudnn.flags(enabled=False, benchmark=True):
         assert tg.backends.cudnn.benchmark and not tg.backends.cudnn.enabled
     assert not tg.backends.cudnn.benchmark and not tg.backends.cudnn.is_available()
     with tg.backends.cuda.sdp_kernel(enable_math=False):
         assert not tg.backends.cuda.math_sdp_enabled()
     assert tg.backends.cuda.math_sdp_enabled() and not tg.backends.mps.is_available()
+
+
+def test_small_numbers_are_flushed_where_asked():
+    small = tg.full((100_000,), 1e-38)
+    try:
+        if not tg.set_flush_denormal(True):
+            pytest.skip("this processor computes with small numbers only")
+        assert not (small * 0.5).any()
+    finally:
+        assert tg.set_flush_denormal(False) in (True, False)
+    assert (small * 0.5 > 0).all()
+    check_error(TypeError, "expected a bool", lambda: tg.set_flush_denormal(1))
 
 
 def test_compile_and_script_return_what_they_get():

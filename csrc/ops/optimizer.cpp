@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "../float_mode.h"
 #include "../strided.h"
 #include "../visit.h"
 
@@ -17,8 +18,14 @@ struct Arrays {
   T* state[3];
 };
 
+// Moments of a parameter whose gradient has become zero, as that of a unit that never fires, shrink
+// in each step. Those below the smallest normal number are zero: with them Adam takes eleven times as
+// long on Intel's processors, and it would not end, since 0.9 times the smallest number is itself.
+using Moments = FlushedToZero;
+struct NoMoments {};
+
 // Calls update(entry, arrays, begin, end) for pieces that together cover every entry once.
-template <class Update>
+template <class State = Moments, class Update>
 static void for_each_piece(const OptimizerStep& step, const Update& update) {
   for (std::int64_t k = 0; k < step.count; ++k) {
     const OptimizerEntry& entry = step.entries[k];
@@ -29,6 +36,7 @@ static void for_each_piece(const OptimizerStep& step, const Update& update) {
                              {static_cast<T*>(entry.state[0]), static_cast<T*>(entry.state[1]),
                               static_cast<T*>(entry.state[2])}};
       parallel_for(entry.size, kGrain, [&](std::int64_t begin, std::int64_t end) {
+        [[maybe_unused]] const State mode;
         update(entry, arrays, begin, end);
       });
     });
@@ -271,7 +279,7 @@ void radam_step(const RadamStep& args) {
 }
 
 void rprop_step(const RpropStep& args) {
-  for_each_piece(args.common, [&]<class T>(const OptimizerEntry&, const Arrays<T>& arrays,
+  for_each_piece<NoMoments>(args.common, [&]<class T>(const OptimizerEntry&, const Arrays<T>& arrays,
                                            std::int64_t begin, std::int64_t end) {
     const Gradient<T> gradient(args.common);
     const T shrink = static_cast<T>(args.shrink), grow = static_cast<T>(args.grow),

@@ -130,10 +130,11 @@ def get_num_interop_threads() -> int:
 
 
 def set_flush_denormal(mode: bool) -> bool:
-    """False: denormal numbers are computed with, not flushed. Raises TypeError for no bool."""
+    """Whether this thread's kernels take numbers below the smallest normal one for zero, at first
+    not. Returns whether the processor can. Raises TypeError for no bool."""
     if not isinstance(mode, bool):
         raise TypeError(f"set_flush_denormal: expected a bool, got {type(mode).__name__}")
-    return False
+    return _C.set_flush_denormal(mode)
 
 
 def set_warn_always(b: bool) -> None:

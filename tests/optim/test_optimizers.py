@@ -371,3 +371,22 @@ def test_deepcopy_keeps_parameter_and_state_together():
     assert q is not p and twin.state[q]["momentum_buffer"].tolist() == [1, 1]
     twin.step()
     assert q.tolist() == [-0.25, -0.25] and p.tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("Adam", {}), ("SGD", {"momentum": 0.8}), ("RMSprop", {"alpha": 0.8})]
+)
+def test_moments_of_units_that_never_fire_become_zero(name, options):
+    parameter = tg.nn.Parameter(tg.ones(40))
+    optimizer = getattr(tg.optim, name)([parameter], lr=1e-3, **options)
+    parameter.grad = tg.full((40,), 1e-9)
+    optimizer.step()
+    parameter.grad = tg.zeros(40)
+    for _ in range(700):
+        optimizer.step()
+    smallest = tg.finfo(tg.float32).tiny
+    moments = [m for key, m in optimizer.state[parameter].items() if m.ndim]
+    assert all(((m == 0) | (m.abs() >= smallest)).all() for m in moments)
+    assert any((m == 0).all() for m in moments)
+    # What the step did with small numbers, others do not.
+    assert (tg.full((40,), smallest) * 0.5 > 0).all()
