@@ -1,8 +1,9 @@
-"""What Keras's ``fit`` costs beside a loop written by hand, for the same network and data.
+"""What Keras's ``fit`` costs beside loops written by hand, for the same network and data.
 
-The loop shuffles, takes batches, and calls forward, loss, backward and the optimizer of
-``tilegrad.nn`` and ``tilegrad.optim``, nothing else. ``fit`` counts losses and accuracies besides.
-Both take turns; ``more`` is the median over rounds of the time that ``fit`` takes more.
+A loop shuffles, takes batches, and calls forward, loss, backward and the optimizer, nothing else:
+one those of ``tilegrad.nn`` and ``tilegrad.optim``, the other those of the same Keras model, whose
+images and kernels lie in another order. ``fit`` counts losses and accuracies besides. All take
+turns; ``more`` is the median over rounds of the time that ``fit`` takes more.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from timing import rounds_in_turns
 
 GOAL = 0.05
 Case = tuple[Callable[[], Any], Callable[[], Any], tuple[int, ...], int]
+Program = Callable[[], object]
 
 
-def by_hand(model: Any, optimizer: Any, images: Any, labels: Any, batch: int) -> None:
+def with_nn(model: Any, optimizer: Any, images: Any, labels: Any, batch: int) -> None:
     """One epoch."""
     order = tg.randperm(len(images))
     for start in range(0, len(images), batch):
@@ -35,6 +37,21 @@ def by_hand(model: Any, optimizer: Any, images: Any, labels: Any, batch: int) ->
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+
+
+def with_layers(model: Any, images: Any, labels: Any, batch: int) -> None:
+    """One epoch of the layers, the loss and the optimizer of Keras."""
+    order = tg.randperm(len(images))
+    weights, optimizer = tuple(model.trainable_weights), model.optimizer
+    loss_of = keras.losses.SparseCategoricalCrossentropy()
+    for start in range(0, len(images), batch):
+        rows = order[start : start + batch]
+        outputs = model(tg.index_select(images, 0, rows), training=True)
+        loss = loss_of(tg.index_select(labels, 0, rows), outputs)
+        for weight in weights:
+            weight.grad = None
+        loss.backward()
+        optimizer.apply([weight.grad for weight in weights], weights)
 
 
 def dense_by_hand() -> Any:
@@ -91,8 +108,8 @@ CASES: dict[str, Case] = {
 }
 
 
-def epochs(case: Case, verbose: int) -> tuple[Callable[[], None], Callable[[], object]]:
-    """One epoch by hand, and one by ``fit``."""
+def epochs(case: Case, verbose: int) -> tuple[Program, Program, Program]:
+    """One epoch by hand with nn and with Keras's layers, and one by ``fit``."""
     plain, layered, shape, batches = case
     source = np.random.default_rng(0)
     images = source.standard_normal((128 * batches, *shape)).astype("float32")
@@ -102,38 +119,48 @@ def epochs(case: Case, verbose: int) -> tuple[Callable[[], None], Callable[[], o
     kept.compile(
         keras.optimizers.Adam(1e-4), "sparse_categorical_crossentropy", metrics=["accuracy"]
     )
-    first = tg.from_numpy(images if len(shape) == 1 else images.transpose(0, 3, 1, 2).copy())
-    second = tg.from_numpy(labels)
+    kept.build((None, *shape))
+    last, classes = tg.from_numpy(images), tg.from_numpy(labels)
+    first = last if len(shape) == 1 else last.permute(0, 3, 1, 2).contiguous()
     return (
-        lambda: by_hand(model, optimizer, first, second, 128),
+        lambda: with_nn(model, optimizer, first, classes, 128),
+        lambda: with_layers(kept, last, classes, 128),
         lambda: kept.fit(images, labels, batch_size=128, verbose=verbose),
     )
 
 
-def measure(case: Case, rounds: int, verbose: int = 0) -> tuple[float, float, float]:
-    """Milliseconds per step by hand and by ``fit``, and the share that ``fit`` takes more."""
+def measure(case: Case, rounds: int, verbose: int = 0) -> tuple[float, float, float, float, float]:
+    """Milliseconds per step with nn, with Keras's layers and by ``fit``, and the shares that
+    ``fit`` takes more than the two."""
     clock = time.process_time if tg.get_num_threads() == 1 else time.perf_counter
     programs = epochs(case, verbose)
     for program in programs:
         program()
-    hand, fit = rounds_in_turns(programs, (1, 1), rounds, clock)
-    more = statistics.median(b / a for a, b in zip(hand, fit, strict=True)) - 1
-    steps = case[3]
-    return statistics.median(hand) * 1e3 / steps, statistics.median(fit) * 1e3 / steps, more
+    times = rounds_in_turns(programs, (1, 1, 1), rounds, clock)
+    more = [
+        statistics.median(fit / hand for hand, fit in zip(hands, times[2], strict=True)) - 1
+        for hands in times[:2]
+    ]
+    step = [statistics.median(each) * 1e3 / case[3] for each in times]
+    return (*step, *more)  # type: ignore[return-value]
 
 
 def table(rounds: int) -> str:
     """The results as Markdown."""
     lines = [
-        "| case | threads | by hand (ms per step) | fit (ms per step) | more | goal |",
-        "|---|---|---|---|---|---|",
+        "| case | threads | with nn (ms per step) | with layers | fit | more than nn | more than "
+        "layers | goal |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for threads in sorted({1, len(os.sched_getaffinity(0))}):
         tg.set_num_threads(threads)
         for name, case in CASES.items():
-            hand, fit, more = measure(case, rounds)
+            nn_, layers_, fit, more, more_layers = measure(case, rounds)
             goal = f"{GOAL:.0%}" if "8-64" not in name else "-"
-            lines.append(f"| {name} | {threads} | {hand:.3f} | {fit:.3f} | {more:+.1%} | {goal} |")
+            lines.append(
+                f"| {name} | {threads} | {nn_:.3f} | {layers_:.3f} | {fit:.3f} | {more:+.1%} | "
+                f"{more_layers:+.1%} | {goal} |"
+            )
     return "\n".join(lines)
 
 

@@ -41,7 +41,7 @@ def on_tensors(function: Any) -> Any:
 
 def to_float(x: Any) -> Any:
     """A tensor of floating-point numbers: integers become ``floatx``."""
-    x = convert_to_tensor(x)
+    x = x if isinstance(x, Tensor) else convert_to_tensor(x)
     return x if x.dtype.is_floating_point else cast(x, None)
 
 

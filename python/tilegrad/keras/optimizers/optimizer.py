@@ -308,7 +308,8 @@ class Optimizer(StatelessOptimizer):
             grads = done
         if self.clipnorm or self.global_clipnorm or self.clipvalue:
             grads = self._clipped(grads)
-        rate = self._current_rate()
+        rate = self._rate
+        rate = rate.item() if type(rate) is Variable else self._current_rate()
         if self.weight_decay is not None:
             self._decay(variables, rate)
         if self._native:

@@ -6,6 +6,7 @@ from typing import Any
 
 import tilegrad as tg
 
+from ... import _C
 from .. import losses as losses_module
 from .. import metrics as metrics_module
 from .. import tree
@@ -87,7 +88,7 @@ class _Pending:
             self._kind = kind
         if len(self.targets) == _MOST_PENDING:
             return False
-        self.targets.append(y_true.clone())
+        self.targets.append(_C.clone(y_true))
         self.outputs.append(y_pred.detach())
         return True
 
@@ -265,14 +266,16 @@ class CompiledMetrics:
             return [flat]
         return _by_output(given, names, "metrics")
 
-    def update(self, y_true: Any, y_pred: Any, sample_weight: Any, names_of: Any) -> None:
-        """Takes in a batch; ``names_of(y_pred)`` are the names of the outputs."""
-        if self.entries is not None and self._can_wait and not context.masks:
-            if self._pending.add(y_true, y_pred):
-                return
-            self._settle()
-        with tg.no_grad():
-            self._count(y_true, y_pred, sample_weight, names_of(y_pred))
+    def keep(self, y_true: Any, y_pred: Any) -> bool:
+        """Whether the batch waits, to be counted with others; else :meth:`update` counts it."""
+        if self.entries is None or not self._can_wait or context.masks:
+            return False
+        return self._pending.add(y_true, y_pred)
+
+    def update(self, y_true: Any, y_pred: Any, sample_weight: Any, names: list[str]) -> None:
+        """Takes in a batch."""
+        self._settle()
+        self._count(y_true, y_pred, sample_weight, names)
 
     def _settle(self) -> None:
         """Counts the batches that wait."""

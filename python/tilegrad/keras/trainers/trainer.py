@@ -245,8 +245,9 @@ class Trainer(Evaluator):
             compiled is not None
             and y is not None
             and (compiled.given is not None or compiled.weighted_given is not None)
+            and not compiled.keep(y, y_pred)
         ):
-            compiled.update(y, y_pred, sample_weight, self._output_names)
+            compiled.update(y, y_pred, sample_weight, self._output_names(y_pred))
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One step of training on a batch; returns numbers by their names. Subclasses may override
@@ -280,11 +281,16 @@ class Trainer(Evaluator):
 
     def compute_metrics_or_update(self, x: Any, y: Any, y_pred: Any, weight: Any) -> None:
         """Updates the metrics, by ``compute_metrics`` where a subclass overrides it."""
-        if not self._has_own("compute_metrics"):
-            self._update_metrics(y, y_pred, weight)
+        state = self.__dict__
+        own = type(self).compute_metrics is not Trainer.compute_metrics
+        compiled = state["_compile_metrics"]
+        if not own and compiled is not None and compiled.keep(y, y_pred):
             return
         with tg.no_grad():
-            self.__dict__["_computed"] = self.compute_metrics(x, y, y_pred, sample_weight=weight)
+            if own:
+                state["_computed"] = self.compute_metrics(x, y, y_pred, sample_weight=weight)
+            else:
+                self._update_metrics(y, y_pred, weight)
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """One step of evaluation on a batch; returns numbers by their names."""
