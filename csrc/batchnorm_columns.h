@@ -149,7 +149,10 @@ template <class T>
   for_each_sample(args, [&](std::int64_t at) {
     const T *x = a.x + at, *residual = a.residual ? a.residual + at : nullptr;
     write_row(a.y + at, count, args.relu, residual, past, [=](auto place) {
-      return (place(x) - place(means)) * place(scales) + place(shifts);
+      // Loaded first: what a sanitizer puts around loads must not keep the product from the sum,
+      // which are rounded once, as where a convolution does this (conv_epilogue.h).
+      const Vec<T> scale = place(scales), shift = place(shifts);
+      return (place(x) - place(means)) * scale + shift;
     });
   });
 }
