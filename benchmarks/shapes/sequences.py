@@ -27,12 +27,16 @@ def attention(
 
 
 def recurrent(
-    kind: str, size: int, hidden: int, steps: int, batch: int, gradient: bool = True, **options: Any
-) -> Case:
+    kind: str, size: int, hidden: int, steps: int, batch: int, gradient: bool = True,
+    last: bool = False, **options: Any,
+) -> Case:  # fmt: skip
+    """``last``: only the last step is used, as where a sequence is classified."""
+
     def make(m: Any, convert: Any) -> Program:
         module, x = getattr(m.nn, kind)(size, hidden, **options), m.randn(steps, batch, size)
+        chosen = -1 if last else slice(None)
         if gradient:
-            return forward_backward(m, lambda: module(x)[0], list(module.parameters()))
+            return forward_backward(m, lambda: module(x)[0][chosen], list(module.parameters()))
 
         def program() -> None:
             with m.no_grad():
@@ -41,7 +45,7 @@ def recurrent(
         return program
 
     text = "".join(f" {name}={value}" for name, value in options.items())
-    text = f"{kind} {size}-{hidden}{text} T{steps} b{batch}"
+    text = f"{kind} {size}-{hidden}{text} T{steps} b{batch}{', last step' if last else ''}"
     return Case(f"{text}, fwd+bwd" if gradient else f"{text}, inference", make)
 
 
@@ -58,6 +62,7 @@ CASES = [
     recurrent("LSTM", 100, 64, 50, 32, num_layers=2),
     recurrent("LSTM", 64, 64, 50, 32, bidirectional=True),
     recurrent("LSTM", 512, 512, 10, 32),
+    recurrent("LSTM", 32, 32, 500, 32, last=True),
     recurrent("LSTM", 128, 256, 100, 1, gradient=False),
     recurrent("GRU", 40, 100, 30, 20),
     recurrent("GRU", 256, 256, 32, 16),

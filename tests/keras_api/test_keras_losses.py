@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -272,3 +274,14 @@ def test_second_derivative_of_sparse_cross_entropy():
         return shares.grad.numpy()
 
     np.testing.assert_allclose(twice(tg), twice(torch), rtol=1e-4)
+
+
+def test_a_decorated_loss_or_metric_keeps_its_decoration():
+    @functools.wraps(ours.losses.mean_squared_error)
+    def doubled(y_true, y_pred):
+        return 2 * ours.losses.mean_squared_error(y_true, y_pred)
+
+    plain = ours.losses.MeanSquaredError()(REAL, OTHER)
+    loss = ours.losses.LossFunctionWrapper(doubled)(REAL, OTHER)
+    metric = ours.metrics.MeanMetricWrapper(doubled)(REAL, OTHER)
+    assert loss.item() == metric.item() == pytest.approx(2 * plain.item())

@@ -337,3 +337,16 @@ def test_own_complaints():
     check_error(TypeError, "expected a Tensor", lambda: tg.gru_cell(1, *[tg.zeros(2)] * 3))
     zeros = [tg.zeros(2, 3), tg.zeros(3, 3), tg.zeros(9, 3), tg.zeros(9, 3)]
     check_error(RuntimeError, "one batch size", lambda: tg.gru_cell(*zeros))
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_gradients_that_vanish_are_zero(kind):
+    tg.manual_seed(0)
+    layer = getattr(tg.nn, kind)(8, 8, batch_first=True)
+    x = tg.randn(2, 300, 8, requires_grad=True)
+    layer(x)[0][:, -1].sum().backward()
+    sizes = x.grad.abs()
+    assert (sizes[:, -1] > 0).all() and not sizes[:, 0].any()
+    smallest = tg.finfo(tg.float32).tiny
+    # A row of the input's gradient is a product of others, the least of which are normal numbers.
+    assert (sizes[sizes > 0] > smallest * 1e-3).all()
