@@ -24,6 +24,8 @@
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
 static constexpr Int kBlockSteps = 128;  // a block of a panel stays in L1
+template <class T>
+static constexpr Int kLineSteps = 64 / Int{sizeof(T)};  // pixels side by side in a line of caches
 
 static Pass forward_pass(const Conv2d& c) {
   return {
@@ -67,11 +69,13 @@ static Int panel_width(Int channels) {
   return channels <= kLanes<T> ? kLanes<T> : kTileColumns<T>;
 }
 
-// y_tile += sum over steps s of window[row[i] + step[s]] * panel[s], for kRows rows i.
-// The loops over rows are unrolled completely: otherwise GCC keeps `sum` in memory.
+// y_tile += sum over steps s of window[row[i] + step[s]] * panel[s], for kRows rows i. What the rows
+// of the next tile read is fetched meanwhile: each may lie in a plane, and a page, of its own, where
+// no processor foresees it. The loops over rows are unrolled completely: otherwise GCC keeps `sum`
+// in memory.
 template <int kVectors, class T>
-static void multiply_patches(const T* window, const Int* row_offset, const Int* step_offset,
-                             Int steps, const T* panel, T* y_tile) {
+static void multiply_patches(const T* window, const Int* row_offset, const Int* next_row_offset,
+                             const Int* step_offset, Int steps, const T* panel, T* y_tile) {
   constexpr int lanes = kLanes<T>;
   const T* row[kRows];
   Vec<T> sum[kRows][kVectors];
@@ -81,14 +85,19 @@ static void multiply_patches(const T* window, const Int* row_offset, const Int* 
 #pragma GCC unroll 2
     for (int v = 0; v < kVectors; ++v) sum[i][v] = load(y_tile + (i * kVectors + v) * lanes);
   }
-  for (Int s = 0; s < steps; ++s, panel += kVectors * lanes) {
-    const Int offset = step_offset[s];
-    const Vec<T> left = load(panel), right = load(panel + (kVectors - 1) * lanes);
+  for (Int s = 0; s < steps;) {
+    for (int i = 0; i < kRows; ++i)
+      __builtin_prefetch(window + next_row_offset[i] + step_offset[s]);
+    const Int line_end = std::min(s + kLineSteps<T>, steps);
+    for (; s < line_end; ++s, panel += kVectors * lanes) {
+      const Int offset = step_offset[s];
+      const Vec<T> left = load(panel), right = load(panel + (kVectors - 1) * lanes);
 #pragma GCC unroll 16
-    for (int i = 0; i < kRows; ++i) {
-      const T x = row[i][offset];
-      sum[i][0] += x * left;
-      if constexpr (kVectors == 2) sum[i][1] += x * right;
+      for (int i = 0; i < kRows; ++i) {
+        const T x = row[i][offset];
+        sum[i][0] += x * left;
+        if constexpr (kVectors == 2) sum[i][1] += x * right;
+      }
     }
   }
 #pragma GCC unroll 16
@@ -101,11 +110,13 @@ static void multiply_patches(const T* window, const Int* row_offset, const Int* 
 template <class T>
 static void multiply_panel(const T* window, Int rows, const Int* row_offset, Int steps,
                            const Int* step_offset, const T* panel, Int width, T* y) {
+  const auto multiply = width == kLanes<T> ? multiply_patches<1, T> : multiply_patches<2, T>;
   for (Int s = 0; s < steps; s += kBlockSteps) {
     const Int depth = std::min(kBlockSteps, steps - s);
     for (Int i = 0; i < rows; i += kRows) {
-      const auto multiply = width == kLanes<T> ? multiply_patches<1, T> : multiply_patches<2, T>;
-      multiply(window, row_offset + i, step_offset + s, depth, panel + s * width, y + i * width);
+      const Int next = i + kRows < rows ? i + kRows : i;
+      multiply(window, row_offset + i, row_offset + next, step_offset + s, depth, panel + s * width,
+               y + i * width);
     }
   }
 }
