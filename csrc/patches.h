@@ -136,6 +136,7 @@ struct Window {
 
   Int offsets() const { return round_up(pixels, kRows) + round_up(taps, kRows); }
   Int bytes() const { return offsets() * Int{sizeof(Int)} + size * Int{sizeof(T)}; }
+  T* copied() const { return reinterpret_cast<T*>(pixel_offset + offsets()); }
 
   // Shows the inputs where they are if no tap leaves the images and whole vectors may be read
   // behind each, else in a copy.
@@ -162,7 +163,7 @@ struct Window {
   void fill(const Pass& p, const Band& band, Int channel, void* memory) {
     pixel_offset = static_cast<Int*>(memory);
     tap_offset = pixel_offset + round_up(pixels, kRows);
-    data = reinterpret_cast<T*>(pixel_offset + offsets());
+    data = copied();
     fill_offsets(p, band, p.in_channels * y.size * x.size, y.size * x.size, x.size,
                  {y.out_step, y.tap_step}, {x.out_step, x.tap_step});
     std::fill_n(data, size, T{0});

@@ -69,11 +69,11 @@ static Int panel_width(Int channels) {
   return channels <= kLanes<T> ? kLanes<T> : kTileColumns<T>;
 }
 
-// y_tile += sum over steps s of window[row[i] + step[s]] * panel[s], for kRows rows i. What the rows
-// of the next tile read is fetched meanwhile: each may lie in a plane, and a page, of its own, where
-// no processor foresees it. The loops over rows are unrolled completely: otherwise GCC keeps `sum`
-// in memory.
-template <int kVectors, class T>
+// y_tile += sum over steps s of window[row[i] + step[s]] * panel[s], for kRows rows i. With kFetch,
+// what the rows of the next tile read is fetched meanwhile: each may lie in a plane, and a page, of
+// its own, where no processor foresees it. The loops over rows are unrolled completely: otherwise GCC
+// keeps `sum` in memory.
+template <int kVectors, bool kFetch, class T>
 static void multiply_patches(const T* window, const Int* row_offset, const Int* next_row_offset,
                              const Int* step_offset, Int steps, const T* panel, T* y_tile) {
   constexpr int lanes = kLanes<T>;
@@ -86,9 +86,9 @@ static void multiply_patches(const T* window, const Int* row_offset, const Int* 
     for (int v = 0; v < kVectors; ++v) sum[i][v] = load(y_tile + (i * kVectors + v) * lanes);
   }
   for (Int s = 0; s < steps;) {
-    for (int i = 0; i < kRows; ++i)
+    const Int line_end = kFetch ? std::min(s + kLineSteps<T>, steps) : steps;
+    for (int i = 0; kFetch && i < kRows; ++i)
       __builtin_prefetch(window + next_row_offset[i] + step_offset[s]);
-    const Int line_end = std::min(s + kLineSteps<T>, steps);
     for (; s < line_end; ++s, panel += kVectors * lanes) {
       const Int offset = step_offset[s];
       const Vec<T> left = load(panel), right = load(panel + (kVectors - 1) * lanes);
@@ -107,10 +107,11 @@ static void multiply_patches(const T* window, const Int* row_offset, const Int* 
 }
 
 // y, (rows, width), += the patches at those rows and steps @ panel, (steps, width).
-template <class T>
+template <bool kFetch, class T>
 static void multiply_panel(const T* window, Int rows, const Int* row_offset, Int steps,
                            const Int* step_offset, const T* panel, Int width, T* y) {
-  const auto multiply = width == kLanes<T> ? multiply_patches<1, T> : multiply_patches<2, T>;
+  const auto multiply =
+      width == kLanes<T> ? multiply_patches<1, kFetch, T> : multiply_patches<2, kFetch, T>;
   for (Int s = 0; s < steps; s += kBlockSteps) {
     const Int depth = std::min(kBlockSteps, steps - s);
     for (Int i = 0; i < rows; i += kRows) {
@@ -262,9 +263,12 @@ static void grad_weight_block(const Conv2d& c, const Pass& p, Int group, Int par
     window.show(p, band, group * p.in_channels, packed + largest.pixels() * all);
     pack_outputs(p, band, group, static_cast<const T*>(c.y), filter, filters, width, packed);
     if (c.bias_gradient) add_outputs(packed, band.pixels(), all, width, bias);
-    for (Int i = 0; i < all; i += width)
-      multiply_panel(window.data, taps, window.tap_offset, band.pixels(), window.pixel_offset,
-                     packed + i * band.pixels(), width, sum + i * rows);
+    for (Int i = 0; i < all; i += width) {
+      const bool is_near = i > 0 || window.data == window.copied();
+      const auto multiply = is_near ? multiply_panel<false, T> : multiply_panel<true, T>;
+      multiply(window.data, taps, window.tap_offset, band.pixels(), window.pixel_offset,
+               packed + i * band.pixels(), width, sum + i * rows);
+    }
   }
   T* weight = weight_of_part<T>(c, group, part) + filter * taps;
   for (Int i = 0; i < filters; i += width)
