@@ -7,11 +7,13 @@
 //   conv2d              y  = patches of x @ W^T
 //   conv2d_grad_input   x  = patches of y @ flipped W: a convolution again, see grad_input_axis
 //   conv2d_grad_weight  W^T = (patches of x)^T @ y, with pixels and taps in exchanged roles
+// Filters as large as the images are products without patches: conv_product.h.
 // The products come out with channels side by side and are transposed on their way to memory.
 #include "conv2d.h"
 
 #include <numeric>
 
+#include "../conv_product.h"
 #include "../host_memory.h"
 #include "../narrow_panels.h"
 #include "../parallel.h"
@@ -349,16 +351,20 @@ static void grad_weight(const Conv2d& c) {
 }
 
 void conv2d(const Conv2d& args) {
-  if (args.dtype == DType::float32) return forward<float>(args);
-  forward<double>(args);
+  const bool whole = is_product(args);
+  if (args.dtype == DType::float32)
+    return whole ? multiply_images<float>(args) : forward<float>(args);
+  whole ? multiply_images<double>(args) : forward<double>(args);
 }
 
 void conv2d_grad_input(const Conv2d& args) {
+  if (is_product(args)) return multiply_image_gradients(args);
   if (args.dtype == DType::float32) return grad_input<float>(args);
   grad_input<double>(args);
 }
 
 void conv2d_grad_weight(const Conv2d& args) {
+  if (is_product(args)) return multiply_filter_gradients(args);
   if (args.dtype == DType::float32) return grad_weight<float>(args);
   grad_weight<double>(args);
 }

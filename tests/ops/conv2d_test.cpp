@@ -47,6 +47,15 @@ Conv2d make_winograd_case(std::int64_t batch, std::int64_t groups, std::int64_t 
   return c;
 }
 
+// Filters as large as the images.
+Conv2d make_whole_case(std::int64_t batch, std::int64_t in_channels, std::int64_t out_channels,
+                       std::int64_t size, std::int64_t stride) {
+  Conv2d c = make_case(batch, 1, in_channels, out_channels, size, size, stride, 0, 1);
+  c.kernel_width = c.in_width;
+  c.out_width = 1;
+  return c;
+}
+
 // Calls visit(place in x, place in weight, place in y) for every product of the convolution.
 template <class Visit>
 void for_each_product(const Conv2d& c, const Visit& visit) {
@@ -208,6 +217,10 @@ void test_all() {
   test_case<T>(make_case(1, 1, 70, 66, 4, 2, 3, 1, 1));  // the tallest tiles of CUDA's kernels
   test_case<T>(make_case(1, 2, 190, 5, 4, 2, 2, 1, 1));  // taps in several runs
   test_case<T>(make_case(1, 1, 3, 350, 5, 3, 2, 1, 1));  // the same in grad_input, one run empty
+  for (const std::int64_t batch : {1, 2, 19}) {
+    test_case<T>(make_whole_case(batch, 5, 37, 4, 1));
+    test_case<T>(make_whole_case(batch, 70, 3, 1, 2));
+  }
 }
 
 TEST(Conv2d, Winograd) {
