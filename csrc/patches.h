@@ -29,6 +29,21 @@ static inline V every_other(V a, V b) {
   return every_other(a, b, std::make_integer_sequence<int, sizeof(V) / sizeof(a[0])>{});
 }
 
+// Two vectors of half the size side by side.
+template <class T, int... kLane>
+static inline Vec<T> load_halves(const T* first, const T* second,
+                                 std::integer_sequence<int, kLane...>) {
+  typedef T Half __attribute__((vector_size(TILEGRAD_VECTOR_BYTES / 2)));
+  Half a, b;
+  std::memcpy(&a, first, sizeof(a));
+  std::memcpy(&b, second, sizeof(b));
+  return __builtin_shufflevector(a, b, kLane...);
+}
+template <class T>
+static inline Vec<T> load_halves(const T* first, const T* second) {
+  return load_halves(first, second, std::make_integer_sequence<int, kLanes<T>>{});
+}
+
 // One direction of a convolution: output o and tap t meet at input o * stride + t * dilation - pad.
 struct Axis {
   Int in, out, taps, stride, dilation, pad;

@@ -102,38 +102,55 @@ static void pack_patches(const Window<T>& window, Int taps, Int first, Int pixel
   }
 }
 
-// Whether the pixels of a full panel lie in whole vectors, each evenly spaced in the window.
+// How the pixels of a panel lie: packed, or in the window, in whole vectors, in halves of vectors
+// as the rows of small images are, or in halves of which every other element belongs to it.
+enum class Lying : std::uint8_t { packed, vectors, halves, every_other };
+
+// Whether the pixels of a full panel lie so that they can be multiplied where they are; else packed.
 template <class T>
-static bool lies_in_vectors(const Window<T>& window, Int first) {
+static Lying pixels_in_window(const Window<T>& window, Int first) {
+  constexpr Int width = kTileColumns<T>, lanes = kLanes<T>, half = lanes / 2;
   const Int step = window.x.out_step;
-  if (window.pixels - first < kTileColumns<T> || step > 2) return false;
-  const Int* left = window.pixel_offset + first;
-  const Int* right = left + kLanes<T>;
-  const Int length = (kLanes<T> - 1) * step;
-  return left[kLanes<T> - 1] == left[0] + length && right[kLanes<T> - 1] == right[0] + length;
+  if (window.pixels - first < width || step > 2) return Lying::packed;
+  const Int* offset = window.pixel_offset + first;
+  const auto lie_evenly = [&](Int count) {
+    bool even = true;
+    for (Int i = 0; i < width; i += count)
+      even &= offset[i + count - 1] == offset[i] + (count - 1) * step;
+    return even;
+  };
+  if (step == 1 && lie_evenly(lanes)) return Lying::vectors;
+  if (!lie_evenly(half)) return Lying::packed;
+  return step == 1 ? Lying::halves : Lying::every_other;
 }
 
-// A panel of pixels and how to get it: packed already, or (kStep > 0) from two vectors of pixels
-// that are kStep apart, whereby it is packed.
+// A panel of pixels and how to get it: packed already, or from the window, whereby it is packed.
 template <class T>
 struct Panel {
+  static constexpr Int kHalf = kLanes<T> / 2;
   T* packed;
-  const T *left, *right;
-  const Int* tap_offset;
+  const T* half[4] = {};  // where each half of its two vectors begins
+  const Int* tap_offset = nullptr;
+
+  Panel(T* to, const Window<T>& window, Int first) : packed(to), tap_offset(window.tap_offset) {
+    for (Int i = 0; i < 4; ++i)
+      half[i] = window.data + window.pixel_offset[std::min(first + i * kHalf, window.pixels - 1)];
+  }
 };
 
 // y_tile = start + filters times panel, or += without `start` where there are sums already. A panel
 // is packed by its first tile: that costs loads and stores while multiplications are what takes
 // time.
-template <int kRowCount, int kStep, class T>
+template <int kRowCount, Lying kLying, class T>
 [[gnu::noinline]] static void multiply_pixels(Int taps, const T* filters, const Panel<T>& panel,
                                               const T* start, T* y_tile, Int y_stride,
                                               bool accumulate) {
   constexpr int lanes = kLanes<T>;
   constexpr Int ahead = 32;  // taps: each may lie in a plane, and a page, of its own
-  const auto pixels = [](const T* from) {
-    if constexpr (kStep == 2) return every_other(load(from), load(from + lanes));
-    else return load(from);
+  const auto pixels = [](const T* first, const T* second) {
+    if constexpr (kLying == Lying::every_other) return every_other(load(first), load(second));
+    else if constexpr (kLying == Lying::halves) return load_halves(first, second);
+    else return load(first);
   };
   Vec<T> sum[kRowCount][2];
 #pragma GCC unroll 16
@@ -144,17 +161,19 @@ template <int kRowCount, int kStep, class T>
     for (int v = 0; v < 2; ++v) sum[i][v] = Vec<T>{} + (start ? start[i] : T{0});
   }
   T* packed = panel.packed;
+  const T* half[4] = {panel.half[0], panel.half[1], panel.half[2], panel.half[3]};
   for (Int t = 0; t < taps; ++t, filters += kTileRows, packed += 2 * lanes) {
     Vec<T> left, right;
-    if constexpr (kStep == 0) {
+    if constexpr (kLying == Lying::packed) {
       left = load(packed), right = load(packed + lanes);
     } else {
       const Int next = panel.tap_offset[std::min(t + ahead, taps - 1)];
-      __builtin_prefetch(panel.left + next);
-      __builtin_prefetch(panel.right + next);
-      __builtin_prefetch(panel.right + next + lanes);
+      __builtin_prefetch(half[0] + next);
+      __builtin_prefetch(half[2] + next);
+      __builtin_prefetch(half[2] + next + lanes);
       const Int offset = panel.tap_offset[t];
-      left = pixels(panel.left + offset), right = pixels(panel.right + offset);
+      left = pixels(half[0] + offset, half[1] + offset);
+      right = pixels(half[2] + offset, half[3] + offset);
       store(packed, left);
       store(packed + lanes, right);
     }
@@ -173,16 +192,29 @@ template <int kRowCount, int kStep, class T>
     }
 }
 
+// The first tile of a panel that lies in the window; false if it has to be packed.
+template <class T>
+static bool multiply_window_pixels(Lying where, Int taps, const T* filters, const Panel<T>& panel,
+                                   const T* start, T* y_tile, Int y_stride, bool accumulate) {
+  if (where == Lying::packed) return false;
+  const auto multiply = where == Lying::vectors  ? multiply_pixels<kTileRows, Lying::vectors, T>
+                        : where == Lying::halves ? multiply_pixels<kTileRows, Lying::halves, T>
+                                                 : multiply_pixels<kTileRows, Lying::every_other, T>;
+  multiply(taps, filters, panel, start, y_tile, y_stride, accumulate);
+  return true;
+}
+
 // For the numbers of rows that tiles have, and a panel that is packed; false for others.
 template <class T>
 static bool multiply_packed_pixels(Int rows, Int taps, const T* filters, const Panel<T>& panel,
                                    const T* start, T* y_tile, Int y_stride, bool accumulate) {
   if (rows == kTileRows)
-    multiply_pixels<kTileRows, 0>(taps, filters, panel, start, y_tile, y_stride, accumulate);
+    multiply_pixels<kTileRows, Lying::packed>(taps, filters, panel, start, y_tile, y_stride,
+                                               accumulate);
   else if (kTileRows > 8 && rows == 8)
-    multiply_pixels<8, 0>(taps, filters, panel, start, y_tile, y_stride, accumulate);
+    multiply_pixels<8, Lying::packed>(taps, filters, panel, start, y_tile, y_stride, accumulate);
   else if (kTileRows > 4 && rows == 4)
-    multiply_pixels<4, 0>(taps, filters, panel, start, y_tile, y_stride, accumulate);
+    multiply_pixels<4, Lying::packed>(taps, filters, panel, start, y_tile, y_stride, accumulate);
   else return false;
   return true;
 }
@@ -280,16 +312,11 @@ struct DirectPass {
         T* to = y + (k - first) * y_stride + j;
         const T* left = filter + k * depth;
         const T* own_start = start ? start + k : nullptr;
-        const Panel<T> panel{
-            panels + j / width * panel_stride<T>(depth), window.data + window.pixel_offset[j],
-            window.data + window.pixel_offset[std::min(j + kLanes<T>, window.pixels - 1)],
-            window.tap_offset};
-        if (k == first && rows == kTileRows && lies_in_vectors(window, j)) {
-          const auto both = window.x.out_step == 1 ? multiply_pixels<kTileRows, 1, T>
-                                                   : multiply_pixels<kTileRows, 2, T>;
-          both(depth, left, panel, own_start, to, y_stride, accumulate);
+        const Panel<T> panel(panels + j / width * panel_stride<T>(depth), window, j);
+        if (k == first && rows == kTileRows &&
+            multiply_window_pixels(pixels_in_window(window, j), depth, left, panel, own_start, to,
+                                   y_stride, accumulate))
           continue;
-        }
         if (k == first) pack_patches(window, depth, j, columns, panel.packed);
         if (columns == width &&
             multiply_packed_pixels(rows, depth, left, panel, own_start, to, y_stride, accumulate))
