@@ -118,19 +118,26 @@ struct Span {
   }
 };
 
+// Copies the first and the last kChunk of `count` elements if these are all; says whether.
+template <Int kChunk, class T>
+static inline bool copy_two(const T* from, Int count, T* to) {
+  if (count < kChunk || count > 2 * kChunk) return false;
+  std::memcpy(to, from, kChunk * sizeof(T));
+  std::memcpy(to + count - kChunk, from + count - kChunk, kChunk * sizeof(T));
+  return true;
+}
+
 // Copies `count` elements, from[i * step]; the rows of small images are short.
 template <class T>
 static inline void copy_row(const T* from, Int step, Int count, T* to) {
-  constexpr Int lanes = kLanes<T>, chunk = std::min<Int>(lanes, 4);
+  constexpr Int lanes = kLanes<T>;
   if (step != 1) {
     for (Int i = 0; i < count; ++i) to[i] = from[i * step];
   } else if (count >= lanes) {  // the last vector may overlap the one before
     for (Int i = 0; i < count - lanes; i += lanes) store(to + i, load(from + i));
     store(to + count - lanes, load(from + count - lanes));
-  } else {
-    Int i = 0;
-    for (; i + chunk <= count; i += chunk) std::memcpy(to + i, from + i, chunk * sizeof(T));
-    for (; i < count; ++i) to[i] = from[i];
+  } else if (!copy_two<lanes / 2>(from, count, to) && !copy_two<lanes / 4>(from, count, to)) {
+    for (Int i = 0; i < count; ++i) to[i] = from[i];
   }
 }
 

@@ -358,6 +358,7 @@ struct DirectPass {
         T* y = target + to + k * plane();
         if (p.x.out_step == 1)
           for (Int i = 0; i < length; ++i) y[i] = from[i] + shift;
+        else if (p.x.out_step == 2) store_every_other(y, from, length, shift);
         else
           for (Int i = 0; i < length; ++i) y[i * p.x.out_step] = from[i] + shift;
         if (after) after.apply(group * p.out_channels + k, y, length);

@@ -61,6 +61,18 @@ static inline void store_part(float* row, Vec<float> value, std::int64_t count) 
 static inline void store_part(double* row, Vec<double> value, std::int64_t count) {
   _mm512_mask_storeu_pd(row, static_cast<__mmask8>((1u << count) - 1), value);
 }
+// to[2 * i] = from[i] + shift for i < count; whole halves of vectors are read.
+static inline void store_every_other(float* to, const float* from, std::int64_t count,
+                                     float shift) {
+  const __m512i twice = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+  for (std::int64_t i = 0; i < count; i += 8) {
+    const __m512 values = _mm512_castps256_ps512(_mm256_loadu_ps(from + i));
+    const std::int64_t rest = count - i;
+    const auto even = static_cast<__mmask16>(rest >= 8 ? 0x5555 : 0x5555 & ((1 << 2 * rest) - 1));
+    _mm512_mask_storeu_ps(to + 2 * i, even,
+                          _mm512_permutexvar_ps(twice, values) + _mm512_set1_ps(shift));
+  }
+}
 #else
 template <class T>
 static inline Vec<T> load_part(const T* row, std::int64_t count) {
@@ -73,5 +85,10 @@ static inline void store_part(T* row, Vec<T> value, std::int64_t count) {
   for (std::int64_t k = 0; k < count; ++k) row[k] = value[k];
 }
 #endif
+
+template <class T>
+static inline void store_every_other(T* to, const T* from, std::int64_t count, T shift) {
+  for (std::int64_t i = 0; i < count; ++i) to[2 * i] = from[i] + shift;
+}
 
 }  // namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE
