@@ -105,6 +105,7 @@ static void pack_patches(const Window<T>& window, Int taps, Int first, Int pixel
 // How the pixels of a panel lie: packed, or in the window, in whole vectors, in halves of vectors
 // as the rows of small images are, or in halves of which every other element belongs to it.
 enum class Lying : std::uint8_t { packed, vectors, halves, every_other };
+static constexpr bool kHasHalves = TILEGRAD_VECTOR_BYTES > 16;
 
 // Whether the pixels of a full panel lie so that they can be multiplied where they are; else packed.
 template <class T>
@@ -120,7 +121,7 @@ static Lying pixels_in_window(const Window<T>& window, Int first) {
     return even;
   };
   if (step == 1 && lie_evenly(lanes)) return Lying::vectors;
-  if (!lie_evenly(half)) return Lying::packed;
+  if (!lie_evenly(half) || (step == 1 && !kHasHalves)) return Lying::packed;
   return step == 1 ? Lying::halves : Lying::every_other;
 }
 
@@ -197,8 +198,9 @@ template <class T>
 static bool multiply_window_pixels(Lying where, Int taps, const T* filters, const Panel<T>& panel,
                                    const T* start, T* y_tile, Int y_stride, bool accumulate) {
   if (where == Lying::packed) return false;
+  constexpr Lying halves = kHasHalves ? Lying::halves : Lying::vectors;
   const auto multiply = where == Lying::vectors  ? multiply_pixels<kTileRows, Lying::vectors, T>
-                        : where == Lying::halves ? multiply_pixels<kTileRows, Lying::halves, T>
+                        : where == Lying::halves ? multiply_pixels<kTileRows, halves, T>
                                                  : multiply_pixels<kTileRows, Lying::every_other, T>;
   multiply(taps, filters, panel, start, y_tile, y_stride, accumulate);
   return true;
