@@ -79,3 +79,11 @@ template <class T>
 void __stcs(T* address, T value) {
   *address = value;
 }
+
+// Where kernels find it before the C library's, which writes the sign to a global variable.
+namespace tilegrad::cuda {
+inline double lgamma(double x) {
+  int sign = 0;
+  return ::lgamma_r(x, &sign);
+}
+}  // namespace tilegrad::cuda
