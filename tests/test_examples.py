@@ -11,7 +11,7 @@ __all__ = ["run", "with_mnist"]
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "digits"])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_program_fits_two_screens_and_explains_itself(name, capsys):
     assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) <= 150
     with pytest.raises(SystemExit) as ended:

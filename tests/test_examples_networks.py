@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gallery import EXAMPLES, run, with_mnist
+from gallery import EXAMPLES, load, run, with_mnist
 from real_data import need_shakespeare
 
 __all__ = ["run", "with_mnist"]
@@ -54,6 +54,23 @@ def test_vae(run, with_mnist):
 def test_gan(run, with_mnist):
     results = run("gan", "--epochs", 2, "--images", 1000)
     assert abs(results["too dark"]) < 0.5  # an untrained generator is 0.7 too dark
+
+
+def test_digits_are_learned_and_then_loaded(run, tmp_path, capsys):
+    pytest.importorskip("tqdm")
+    results = run("digits", "--epochs", 5)
+    assert results["MLP"] > 0.92 and results["convnet"] > 0.92
+    assert "convnet epoch 5/5: loss" in capsys.readouterr().out
+    assert load("digits").main(["--out", str(tmp_path)]) == results
+    assert capsys.readouterr().out.count("loaded from") == 2
+    again = run("digits", "--epochs", 1, "--retrain", "--seed", 1)
+    assert again != results
+
+
+def test_digits_refuses_no_epochs(capsys):
+    with pytest.raises(SystemExit):
+        load("digits").main(["--epochs", "0"])
+    assert "--epochs: expected at least 1, got 0" in capsys.readouterr().err
 
 
 def test_first_example(run):
