@@ -84,7 +84,7 @@ def train(name: str, model: nn.Module, augment, data, test, epochs: int) -> list
         schedule.step()
         speed = len(data) / (time.perf_counter() - start)
         curve.append((total / len(data), evaluate(model, test)[0]))
-        text = "loss {:.4f}, test accuracy {:.2%}, {:,.0f} samples/s".format(*curve[-1], speed)
+        text = "loss {:.4f}, test {:.2%}, {:,.0f} samples/s".format(*curve[-1], speed)
         bar.set_postfix_str(text)
         if bar.disable and (epoch % 5 == 0 or epoch == epochs):
             print(f"{name} epoch {epoch}/{epochs}: {text}", flush=True)
