@@ -45,17 +45,30 @@ class InputSpec:
         return cls(**config)
 
 
+def _hint(rank: int, fewest: int | None, most: int | None) -> str:
+    """What to do about an input with too few axes, or too many."""
+    if fewest is not None and rank < fewest:
+        return (
+            ". The first axis is that of the samples, the last that of the channels or features: "
+            "x[None] makes a batch of one sample, x[..., None] adds an axis of one channel"
+        )
+    return "" if most is None else ". Layers such as Flatten, Reshape or pooling give fewer axes"
+
+
 def check_input(spec: InputSpec, shape: tuple, index: int, layer_name: str) -> None:
     """Raises ValueError unless ``shape``, with None for open sizes, is as ``spec`` demands."""
     rank = len(shape)
     start = f'Input {index} of layer "{layer_name}" is incompatible with the layer: '
     end = f". Full shape received: {tuple(shape)}"
     if spec.ndim is not None and rank != spec.ndim and not spec.allow_last_axis_squeeze:
-        raise ValueError(f"{start}expected ndim={spec.ndim}, found ndim={rank}{end}")
+        hint = _hint(rank, spec.ndim, spec.ndim)
+        raise ValueError(f"{start}expected ndim={spec.ndim}, found ndim={rank}{end}{hint}")
     if spec.max_ndim is not None and rank > spec.max_ndim:
-        raise ValueError(f"{start}expected max_ndim={spec.max_ndim}, found ndim={rank}{end}")
+        hint = _hint(rank, None, spec.max_ndim)
+        raise ValueError(f"{start}expected max_ndim={spec.max_ndim}, found ndim={rank}{end}{hint}")
     if spec.min_ndim is not None and rank < spec.min_ndim:
-        raise ValueError(f"{start}expected min_ndim={spec.min_ndim}, found ndim={rank}{end}")
+        hint = _hint(rank, spec.min_ndim, None)
+        raise ValueError(f"{start}expected min_ndim={spec.min_ndim}, found ndim={rank}{end}{hint}")
     for axis, size in spec.axes.items():
         if size is not None and shape[axis] not in (size, None):
             raise ValueError(

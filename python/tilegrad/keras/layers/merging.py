@@ -163,7 +163,11 @@ class Concatenate(Merge):
         self.axis = axis
 
     def call(self, inputs: Any) -> Any:
-        return tg.cat(list(inputs), dim=self.axis)
+        try:
+            return tg.cat(list(inputs), dim=self.axis)
+        except RuntimeError:
+            self.compute_output_shape([x.shape for x in inputs])  # which says what does not fit
+            raise
 
     def compute_output_shape(self, input_shape: Any) -> tuple:
         shapes = [tuple(s) for s in input_shape]

@@ -264,9 +264,17 @@ def sparse_categorical_crossentropy(
 
 
 def _sparse_rows(y_true: Any, y_pred: Any, from_logits: bool, reduction: str) -> Any:
-    if from_logits:
-        return F.cross_entropy(y_pred, y_true, reduction=reduction)
-    return sparse_log_loss(y_true, y_pred, settings.epsilon, reduction)
+    try:
+        if from_logits:
+            return F.cross_entropy(y_pred, y_true, reduction=reduction)
+        return sparse_log_loss(y_true, y_pred, settings.epsilon, reduction)
+    except IndexError:
+        classes = y_pred.shape[1]
+        wrong = y_true[(y_true < 0) | (y_true >= classes)][0].item()
+        raise IndexError(
+            f"sparse_categorical_crossentropy: target {wrong} is not one of the {classes} classes "
+            f"of the output, 0 to {classes - 1}: the last layer needs a unit for each class"
+        ) from None
 
 
 def _sparse_mean(

@@ -348,7 +348,8 @@ class Functional(Model):
         name = self._plan.inputs[index].name
         raise ValueError(
             f'Input {index} ("{name}") of model "{self.name}" is incompatible with it: expected '
-            f"shape={wanted}, found shape={shape}"
+            f"shape={wanted}, found shape={shape}. Hand over data of the expected shape (None: any "
+            "size; the first axis is that of the samples), or change the shape of its Input."
         )
 
     def get_config(self) -> dict[str, Any]:

@@ -120,9 +120,13 @@ class Arrays(Source):
         self.size = leaves[0].shape[0]
         if any(leaf.shape[0] != self.size for leaf in leaves):
             sizes = [tree.map_structure(_length, part) for part in self.parts]
+            names = ("x", "y", "sample_weight")
+            shown = [f"'{name}' sizes: {size}" for name, size in zip(names, sizes, strict=True)]
+            if self.parts[2] is None:
+                del shown[2]
             raise ValueError(
                 "Data cardinality is ambiguous. Make sure all arrays contain the same number of "
-                f"samples: 'x' sizes: {sizes[0]}, 'y' sizes: {sizes[1]}"
+                f"samples: {', '.join(shown)}"
             )
         if self.size == 0:
             raise ValueError("there is no data: the arrays have no samples")
@@ -210,7 +214,8 @@ class Stream(Source):
     def _batches(self) -> Iterator:
         data: Any = self.data
         if hasattr(data, "__iter__"):
-            yield from data
+            for batch in data:  # noqa: UP028 `yield from` would close a generator that may go on
+                yield batch
         else:
             for i in range(self.steps or 0):
                 yield data[i]

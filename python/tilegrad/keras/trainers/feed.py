@@ -49,6 +49,11 @@ class Feed:
                 if self.steps is None:
                     return
                 continue
+            if not self._given:
+                raise ValueError(
+                    "The generator must yield at least one batch, but gave none. One that was used "
+                    "up by an earlier call cannot start over: make a new one."
+                )
             if self.steps is not None:
                 self.exhausted = True
                 warn_of_end(count, self.steps)
@@ -91,15 +96,15 @@ def steps_of(source: Source, given: int | None, name: str) -> int | None:
     return steps if most is None else most if steps is None else min(steps, most)
 
 
-def validation_source(data: Any, batch_size: int | None) -> Source:
+def validation_source(data: Any, batch_size: int | None, steps: int | None) -> Source:
     if isinstance(data, (tuple, list)) and not isinstance(data, tg.Tensor):
         x, y, weight = unpack(tuple(data))
         return source_of(x, y, weight, batch_size, False)
     source = source_of(data, batch_size=batch_size)
-    if isinstance(source, Stream) and not source.again:
+    if isinstance(source, Stream) and not source.again and steps is None:
         raise ValueError(
-            "validation_data: a generator is used up after one epoch; pass arrays, a PyDataset or "
-            "something else that can be read again"
+            "validation_data: a generator is used up after one epoch; pass validation_steps and "
+            "let it go on forever, or pass arrays, a PyDataset or what else can be read again"
         )
     return source
 

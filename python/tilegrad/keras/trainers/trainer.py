@@ -223,11 +223,11 @@ class Trainer(Evaluator):
         return penalized or Layer._losses_used
 
     def _output_names(self, y_pred: Any) -> list[str]:
-        if isinstance(y_pred, tg.Tensor):
-            return ["output"]
         if isinstance(y_pred, dict):
             return list(y_pred)
         names = getattr(self, "output_names", None)
+        if isinstance(y_pred, tg.Tensor):
+            return names if names is not None and len(names) == 1 else ["output"]
         if names is None:
             names = [f"output_{i}" for i in range(len(tree.flatten(y_pred)))]
         return names
@@ -367,7 +367,9 @@ class Trainer(Evaluator):
         assessed = None
         if validation_data is not None:
             assessed = validation_source(
-                validation_data, validation_batch_size or source.batch_size or batch_size
+                validation_data,
+                validation_batch_size or source.batch_size or batch_size,
+                validation_steps,
             )
         epochs = epochs if settings.max_epochs is None else min(epochs, settings.max_epochs)
         listed = CallbackList(
