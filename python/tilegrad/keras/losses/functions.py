@@ -272,8 +272,8 @@ def _sparse_rows(y_true: Any, y_pred: Any, from_logits: bool, reduction: str) ->
         classes = y_pred.shape[1]
         wrong = y_true[(y_true < 0) | (y_true >= classes)][0].item()
         raise IndexError(
-            f"sparse_categorical_crossentropy: target {wrong} is not one of the {classes} classes "
-            f"of the output, 0 to {classes - 1}: the last layer needs a unit for each class"
+            f"sparse_categorical_crossentropy: target {wrong} is out of bounds: the output has "
+            f"{classes} classes, 0 to {classes - 1}; the last layer needs a unit for each class"
         ) from None
 
 

@@ -129,7 +129,9 @@ class Sequential(Model):
             return
         first = self._chain[0]
         if not isinstance(first, InputLayer):
-            self._connect(Input(batch_shape=tuple(input_shape)).node.operation)
+            first = Input(batch_shape=tuple(input_shape)).node.operation
+            self._chain.insert(0, first)  # so that layers may still come and go
+            self._connect(first)
         else:
             self._connect(first)
 

@@ -6,6 +6,7 @@ one's own defines ``build(variables)`` and ``update_step(gradient, variable, lea
 
 from __future__ import annotations
 
+import copy
 import re
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -159,6 +160,18 @@ class Optimizer(StatelessOptimizer):
             self._averages = [self._slot(v, "average", v) for v in variables]
         if self.gradient_accumulation_steps:
             self._accumulated = [self._slot(v, "gradient_accumulator") for v in variables]
+
+    def __deepcopy__(self, memo: dict) -> Any:
+        made = type(self).__new__(type(self))
+        memo[id(self)] = made
+        for name, value in vars(self).items():
+            made.__dict__[name] = copy.deepcopy(value, memo)
+        copies = [memo[id(v)] for v in self._trainable_variables] if self.built else []
+        made._indices = {id(v): i for i, v in enumerate(copies)}
+        left_out, pattern = self._not_decayed
+        made._not_decayed = ({id(memo.get(key, key)) for key in left_out}, pattern)
+        made._known = None
+        return made
 
     def _slot(self, variable: Any, name: str, initial: Any = 0.0) -> Variable:
         if isinstance(initial, tg.Tensor):

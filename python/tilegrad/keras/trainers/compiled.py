@@ -217,8 +217,11 @@ class CompiledLoss:
 class CompiledMetrics:
     """The metrics of a model, made once the shapes of targets and outputs are known."""
 
-    def __init__(self, metrics: Any, weighted: Any) -> None:
+    name = "compile_metrics"
+
+    def __init__(self, metrics: Any, weighted: Any, names_of: Any) -> None:
         self.given, self.weighted_given = metrics, weighted
+        self.names_of = names_of  # the names of the outputs, given these
         for item in [*tree.flatten(metrics or []), *tree.flatten(weighted or [])]:
             if item not in ("accuracy", "acc", "crossentropy", "ce"):
                 metrics_module.as_metric(item)  # complain at once about what is no metric
@@ -235,6 +238,27 @@ class CompiledMetrics:
         """The metrics, once they are made."""
         self._settle()
         return [metric for _, _, metric, _ in self.entries or []]
+
+    def parts(self) -> list[Any]:
+        """The metrics, each to be updated with targets and outputs; all in one where they are not
+        made yet or belong to different outputs."""
+        if self.given is None and self.weighted_given is None:
+            return []
+        several = self.entries is None or any(index for index, _, _, _ in self.entries)
+        return [self] if several else self.metrics
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Takes in a batch, as a metric does."""
+        self.update(y_true, y_pred, sample_weight, self.names_of(y_pred))
+
+    def result(self) -> dict[str, Any]:
+        """The numbers so far, as a metric of several gives them."""
+        return self.results()
+
+    def reset_state(self) -> None:
+        """Forgets all batches."""
+        for metric in self.metrics:
+            metric.reset_state()
 
     def _prepare(self, targets: list[Any], outputs: list[Any], names: list[str]) -> None:
         self.entries = []

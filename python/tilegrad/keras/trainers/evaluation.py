@@ -59,14 +59,11 @@ class Evaluator:
         return as_returned(self._in_order(logs), False)
 
     def _in_order(self, logs: dict[str, float]) -> dict[str, float]:
-        """The loss first, then the metrics of ``compile``, then the others."""
-        order = ["loss"]
-        if self.__dict__["_compile_loss"] is not None:
-            order += [part.name for part in self._compile_loss.trackers]
-        if self.__dict__["_compile_metrics"] is not None:
-            order += [name for _, name, _, _ in self._compile_metrics.entries or []]
-        made = {name: logs[name] for name in order if name in logs}
-        return {**made, **{name: value for name, value in logs.items() if name not in made}}
+        """The loss first, then metrics of one's own, those of ``compile``, the losses of several
+        outputs, and the metrics of several outputs, which have other names in logs, sorted."""
+        found = self.metrics  # the trackers of losses are the last of them
+        order = [metric.name for metric in found] + sorted(logs)
+        return {name: logs[name] for name in dict.fromkeys(order) if name in logs}
 
     def _evaluate(
         self, source: Source, steps: int | None, listed: CallbackList, verbosity: int

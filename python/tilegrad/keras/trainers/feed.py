@@ -138,6 +138,9 @@ def numbers(logs: Any) -> dict[str, float]:
         logs = {"loss": logs}
     made = {}
     for name, value in sorted(logs.items()):
+        if isinstance(value, dict):  # a metric of several numbers
+            made.update(numbers(value))
+            continue
         if isinstance(value, tg.Tensor):
             value = value.item() if value.numel() == 1 else convert_to_numpy(value)
         made[name] = value

@@ -92,7 +92,7 @@ class Trainer(Evaluator):
         ):  # small gradients are zero in float16
             state["optimizer"] = optimizers.LossScaleOptimizer(made, name="loss_scale_optimizer")
         state["_compile_loss"] = None if loss is None else CompiledLoss(loss, loss_weights)
-        state["_compile_metrics"] = CompiledMetrics(metrics, weighted_metrics)
+        state["_compile_metrics"] = CompiledMetrics(metrics, weighted_metrics, self._output_names)
         state["_loss_tracker"] = LossMean("loss")
         state["_compile_arguments"] = {
             "optimizer": state["optimizer"],
@@ -131,13 +131,17 @@ class Trainer(Evaluator):
 
     @property
     def metrics(self) -> list[Any]:
-        """The loss, the metrics of ``compile`` and those among the attributes, of layers too."""
+        """The loss, the metrics of ``compile`` and those among the attributes, of layers too.
+
+        Those of ``compile`` are one object, ``compile_metrics``, until targets and outputs were
+        seen, and for several outputs; its ``update_state`` and ``result`` serve all of them.
+        """
         state = self.__dict__
         found = [state["_loss_tracker"]] if state.get("_loss_tracker") is not None else []
         for layer in self._flatten_layers():
             found += layer._held(metrics_module.Metric)
         if state.get("_compile_metrics") is not None:
-            found += state["_compile_metrics"].metrics
+            found += state["_compile_metrics"].parts()
         if state.get("_compile_loss") is not None:
             found += state["_compile_loss"].trackers
         return found
