@@ -124,6 +124,19 @@ static __device__ inline void copy_box(void* shared, const CUtensorMap& map,
         : "memory");
 }
 
+// Begins to copy the pixels that a map of images (encode_images) walks over, from the one at
+// {channel, x, y, image} on: all of them shifted by that many pixels across and down, up to 255
+// each.
+static __device__ inline void copy_pixels(void* shared, const CUtensorMap& map, const int (&at)[4],
+                                          int across, int down, Barrier& barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.4d.shared::cluster.global.im2col.mbarrier::complete_tx::bytes"
+      " [%0], [%1, {%2, %3, %4, %5}], [%6], {%7, %8};" ::"r"(shared_address(shared)),
+      "l"(&map), "r"(at[0]), "r"(at[1]), "r"(at[2]), "r"(at[3]), "r"(shared_address(&barrier)),
+      "h"(static_cast<unsigned short>(across)), "h"(static_cast<unsigned short>(down))
+      : "memory");
+}
+
 // Before the first product, and between other uses of its registers and a product.
 static __device__ inline void fence_products() {
   asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
@@ -233,6 +246,10 @@ template <int kDimensions>
 static inline void copy_box(void* shared, const CUtensorMap& map, const int (&at)[kDimensions],
                             Barrier& barrier TILEGRAD_WHERE) {
   emulation::copy_box(shared, map, at, kDimensions, &barrier, where);
+}
+static inline void copy_pixels(void* shared, const CUtensorMap& map, const int (&at)[4], int across,
+                               int down, Barrier& barrier TILEGRAD_WHERE) {
+  emulation::copy_pixels(shared, map, at, across, down, &barrier, where);
 }
 static inline void fence_products() { emulation::fence_products(); }
 static inline void commit_products() { emulation::commit_products(); }

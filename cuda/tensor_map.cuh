@@ -1,4 +1,5 @@
-// Tensor maps: what the copy engine must know of a matrix in memory to copy boxes of it.
+// Tensor maps: what the copy engine must know of a matrix in memory to copy boxes of it, or of
+// images to copy pixels of them.
 #pragma once
 
 #include <cuda.h>
@@ -23,5 +24,22 @@ bool can_be_mapped(const MapSource& source);
 // chunks are exchanged. False where it cannot be mapped, or the driver does not.
 bool encode_map(CUtensorMap& map, const MapSource& source, CUtensorMapDataType type,
                 int element_bytes, int box_across);
+
+// Images of halves, the channels of a pixel next to each other, pixels in order. Where a filter
+// lies on them, its first tap walks over the pixels {first + i * step} of each row, i below count,
+// and over so many rows, image by image; copy_pixels fetches what one of its taps sees.
+struct ImageSource {
+  const void* data;
+  std::int64_t channels, channel_stride;  // elements; from pixel to pixel
+  std::int64_t width, height, batch;
+  struct Walk {
+    std::int64_t first, count, step;
+  } across, down;
+};
+
+// Makes a map for 64 channels of so many pixels of the walk at a time, their chunks exchanged as
+// those of boxes. Outside of images are zeros. False where the copy engine cannot walk so, or the
+// driver makes no maps.
+bool encode_images(CUtensorMap& map, const ImageSource& source, int pixels);
 
 }  // namespace tilegrad::cuda

@@ -2,17 +2,8 @@
 // and float32 rounded to TF32 where both operands lie along the inner dimension; summed in float32.
 //
 // A block of nine warps computes a tile of y of 128 rows and kColumns columns, 128 or 256, or a run
-// of its sums (runs.cuh). The last warp, of which one lane works, has the copy engine bring 128
-// bytes of the inner dimension of both operands at a time to a ring of stages; the engine fills
-// with zeros what lies outside. The other eight warps are two warpgroups, each of which multiplies
-// 64 rows from there. Per stage, a barrier `full` counts the bytes that have come, and a barrier
-// `empty` the eight warps that have read it; one step stays in flight while the next is issued. The
-// sums then go through the same shared memory, so that y is written 16 bytes per thread in order of
-// addresses.
-//
-// Where an operand lies along the inner dimension, a stage holds a row of 128 bytes for each of its
-// rows or columns; otherwise boxes of 64 rows or columns, and in each a row for every element of
-// the inner dimension. Descriptors tell wgmma which.
+// of its sums (runs.cuh), as wgmma_parts.cuh says. The copy engine fills with zeros what lies
+// outside. y is written 16 bytes per thread.
 //
 //   128 x 128  3 stages of 32 KiB, 97 KiB of shared memory; 90 registers, 64 of them sums; 2
 //              blocks, 18 warps per multiprocessor. 32 pairs are multiplied per byte that is read.
@@ -20,32 +11,15 @@
 //              block, 9 warps. 43 pairs per byte.
 #pragma once
 
-#include "hopper.cuh"
 #include "mma_product.cuh"
 #include "tensor_map.cuh"
+#include "wgmma_parts.cuh"
 
 namespace tilegrad::cuda {
 
-inline constexpr int kMultiplyingWarps = 8;
-inline constexpr int kWgmmaThreads = (kMultiplyingWarps + 1) * kWarp;
 inline constexpr int kWgmmaRows = 128;
-inline constexpr int kBoxBytes = 64 * kSwizzleBytes;  // 64 rows
-inline constexpr int kWarpRows = kWgmmaRows / kMultiplyingWarps;
-
-// What lies in shared memory.
 template <int kColumns>
-struct WgmmaLayout {
-  static constexpr int kStages = kColumns == 256 ? 4 : 3;
-  static constexpr int kXBytes = kWgmmaRows * kSwizzleBytes;
-  static constexpr int kStageBytes = kXBytes + kColumns * kSwizzleBytes;
-  static constexpr int kSharedBytes = kStages * kStageBytes + kSwizzleGroupBytes;
-  static constexpr int kSumStride = kColumns + 8;  // of a row: four rows lie in different banks
-  static_assert(kWgmmaRows * kSumStride * 4 <= kStages * kStageBytes);
-};
-template <int kColumns>
-struct WgmmaBarriers {
-  Barrier full[WgmmaLayout<kColumns>::kStages], empty[WgmmaLayout<kColumns>::kStages], drained;
-};
+using ProductTile = WgmmaTile<kWgmmaRows, kColumns>;
 
 // The maps of both operands, and how far the indices of two batch dimensions move their boxes.
 struct WgmmaBatch {
@@ -75,13 +49,14 @@ static __device__ void load_boxes(char* to, const CUtensorMap& map, int outer, i
   }
 }
 
-// What one lane of the last warp does.
+// Fills the ring with what a run of a tile needs.
 template <class T, int kColumns, bool kXAlongInner, bool kOtherAlongInner>
-static __device__ void load_all(char* stages, WgmmaBarriers<kColumns>& barriers,
+static __device__ void load_all(char* stages,
+                                RingBarriers<ProductTile<kColumns>::kStages>& barriers,
                                 const CUtensorMap& x, const CUtensorMap& other,
                                 const WgmmaBatch& batch, const TilePlace& place, const Run& run,
                                 int steps) {
-  using Layout = WgmmaLayout<kColumns>;
+  using Tile = ProductTile<kColumns>;
   const int index[2] = {static_cast<int>(run.batch % batch.size[0]),
                         static_cast<int>(run.batch / batch.size[0])};
   int x_batch[2], other_batch[2];
@@ -89,59 +64,13 @@ static __device__ void load_all(char* stages, WgmmaBarriers<kColumns>& barriers,
     x_batch[d] = batch.moves_x[d] ? index[d] : 0;
     other_batch[d] = batch.moves_other[d] ? index[d] : 0;
   }
-  int stage = 0;
-  unsigned parity = 1;  // nobody reads a stage before its first bytes
-#pragma unroll 1
-  for (int step = 0; step < steps; ++step) {
+  fill_ring<Tile>(stages, barriers, steps, [&](int step, char* to, Barrier& full) {
     const int inner =
         static_cast<int>(run.first) + step * (kSwizzleBytes / static_cast<int>(sizeof(T)));
-    char* to = stages + stage * Layout::kStageBytes;
-    Barrier& full = barriers.full[stage];
-    wait_for_phase(barriers.empty[stage], parity);
-    arrive_expecting(full, Layout::kStageBytes);
     load_boxes<kXAlongInner, kWgmmaRows>(to, x, static_cast<int>(place.row), inner, x_batch, full);
     load_boxes<kOtherAlongInner, kColumns>(
-        to + Layout::kXBytes, other, static_cast<int>(place.column), inner, other_batch, full);
-    if (++stage == Layout::kStages) {
-      stage = 0;
-      parity ^= 1;
-    }
-  }
-}
-
-// Sums the 64 rows of a warpgroup, whose part of a stage begins at x_rows bytes.
-template <class T, int kColumns, bool kXAlongInner, bool kOtherAlongInner>
-static __device__ void multiply_all(float (&sum)[kColumns / 2], const char* stages,
-                                    WgmmaBarriers<kColumns>& barriers, int x_rows, int steps) {
-  using Layout = WgmmaLayout<kColumns>;
-  constexpr int kXMove = kXAlongInner ? 32 : 16 * kSwizzleBytes;  // from product to product
-  constexpr int kOtherMove = kOtherAlongInner ? 32 : 16 * kSwizzleBytes;
-  const bool first_lane = threadIdx.x % kWarp == 0;
-  const std::uint64_t x_first = tile_descriptor(stages + x_rows, kBoxBytes, kSwizzleGroupBytes);
-  const std::uint64_t other_first =
-      tile_descriptor(stages + Layout::kXBytes, kBoxBytes, kSwizzleGroupBytes);
-  int stage = 0, stage_before = 0;
-  unsigned parity = 0;
-#pragma unroll 1
-  for (int step = 0; step < steps; ++step) {
-    const std::uint64_t x = moved(x_first, stage * Layout::kStageBytes);
-    const std::uint64_t other = moved(other_first, stage * Layout::kStageBytes);
-    wait_for_phase(barriers.full[stage], parity);
-    fence_products();
-#pragma unroll
-    for (int k = 0; k < kSwizzleBytes / 32; ++k)
-      multiply_tiles<T, kColumns, !kXAlongInner, !kOtherAlongInner>(sum, moved(x, k * kXMove),
-                                                                    moved(other, k * kOtherMove));
-    commit_products();
-    wait_for_products<1>(sum);  // those of the step before
-    if (step > 0 && first_lane) arrive(barriers.empty[stage_before]);
-    stage_before = stage;
-    if (++stage == Layout::kStages) {
-      stage = 0;
-      parity ^= 1;
-    }
-  }
-  wait_for_products<0>(sum);
+        to + Tile::kXBytes, other, static_cast<int>(place.column), inner, other_batch, full);
+  });
 }
 
 // Finishes the 16 rows of a warp, whose sums lie in shared memory.
@@ -160,7 +89,7 @@ static __device__ void finish_rows(const Matmul& args, const Operands<T>& m, con
     const std::int64_t column = first_column + n % kOfRow * kChunk<T>;
     if (row >= args.rows || column >= args.columns) continue;
     const float* from =
-        sums + n / kOfRow * WgmmaLayout<kColumns>::kSumStride + n % kOfRow * kChunk<T>;
+        sums + n / kOfRow * ProductTile<kColumns>::kSumStride + n % kOfRow * kChunk<T>;
     T* to = m.y + row * args.columns + column;
     Chunk chunk = {};
 #pragma unroll
@@ -182,64 +111,38 @@ static __device__ void keep_rows(const Matmul& args, float* to, const float* sum
     const std::int64_t row = first_row + n / kColumns, column = first_column + n % kColumns;
     if (row < args.rows && column < args.columns)
       to[row * args.columns + column] =
-          sums[n / kColumns * WgmmaLayout<kColumns>::kSumStride + n % kColumns];
+          sums[n / kColumns * ProductTile<kColumns>::kSumStride + n % kColumns];
   }
-}
-
-// Writes the sums of a warp to shared memory, in rows.
-template <int kColumns>
-static __device__ void spread_sums(const float (&sum)[kColumns / 2], float* to) {
-  const int lane = threadIdx.x % kWarp;
-  to += lane / 4 * WgmmaLayout<kColumns>::kSumStride + lane % 4 * 2;
-#pragma unroll
-  for (int j = 0; j < kColumns / 8; ++j)
-#pragma unroll
-    for (int half = 0; half < 2; ++half)
-      *reinterpret_cast<float2*>(to + half * 8 * WgmmaLayout<kColumns>::kSumStride + 8 * j) =
-          make_float2(sum[4 * j + 2 * half], sum[4 * j + 2 * half + 1]);
 }
 
 #endif  // TILEGRAD_HAS_WARPGROUPS
 
 template <class T, int kColumns, bool kXAlongInner, bool kOtherAlongInner>
-static __global__ void __launch_bounds__(kWgmmaThreads, kColumns == 256 ? 1 : 2)
+static __global__ void __launch_bounds__(kWgmmaThreads, ProductTile<kColumns>::kBlocks)
     wgmma_kernel(const Matmul args, const Runs runs, const __grid_constant__ WgmmaMaps maps) {
 #if defined(TILEGRAD_HAS_WARPGROUPS)
-  using Layout = WgmmaLayout<kColumns>;
-  __shared__ WgmmaBarriers<kColumns> barriers;
+  using Tile = ProductTile<kColumns>;
+  __shared__ RingBarriers<Tile::kStages> barriers;
   char* stages = swizzle_aligned(dynamic_shared<char>());
   const TilePlace place =
       tile_place((args.rows + kWgmmaRows - 1) / kWgmmaRows,
                  (args.columns + kColumns - 1) / kColumns, kWgmmaRows, kColumns);
-  if (threadIdx.x == 0) {
-    for (int stage = 0; stage < Layout::kStages; ++stage) {
-      init_barrier(barriers.full[stage], 1);
-      init_barrier(barriers.empty[stage], kMultiplyingWarps);
-    }
-    init_barrier(barriers.drained, kMultiplyingWarps);
-    fence_async_proxy();
-  }
-  __syncthreads();
+  init_ring(barriers);
   constexpr int kInnerStep = kSwizzleBytes / static_cast<int>(sizeof(T));
   const Run run = run_of(args, runs, place.number);
   const int steps = static_cast<int>((run.inner + kInnerStep - 1) / kInnerStep);
   const int warp = __shfl_sync(kAllLanes, static_cast<int>(threadIdx.x) / kWarp, 0);
-  const int lane = threadIdx.x % kWarp;
   if (warp == kMultiplyingWarps) {
-    if (lane == 0)
+    if (threadIdx.x % kWarp == 0)
       load_all<T, kColumns, kXAlongInner, kOtherAlongInner>(stages, barriers, maps.x, maps.other,
                                                             maps.batch, place, run, steps);
     return;
   }
-  float sum[kColumns / 2] = {};
-  multiply_all<T, kColumns, kXAlongInner, kOtherAlongInner>(sum, stages, barriers,
-                                                            warp / 4 * kBoxBytes, steps);
-  if (lane == 0) arrive(barriers.drained);
-  wait_for_phase(barriers.drained, 0);  // the other warpgroup still reads until then
-  float* sums = reinterpret_cast<float*>(stages) + warp * kWarpRows * Layout::kSumStride;
-  spread_sums<kColumns>(sum, sums);
-  __syncwarp();
-  const std::int64_t row = place.row + warp * kWarpRows;
+  float sum[Tile::kSums] = {};
+  multiply_ring<T, Tile, kXAlongInner, kOtherAlongInner>(sum, stages, barriers, warp, steps);
+  const WarpPart part = warp_part<Tile>(warp);
+  const float* sums = spread_sums<Tile>(sum, stages, barriers, part);
+  const std::int64_t row = place.row + part.row;
   if (runs.count == 1)
     return finish_rows<T, kColumns>(args, operands_of<T>(args, run.batch), sums, row, place.column);
   float* to = static_cast<float*>(runs.sums) + place.number * args.rows * args.columns;
@@ -295,12 +198,9 @@ static bool map_operand(CUtensorMap& map, const void* data, bool along_inner, st
 
 template <class T, int kColumns, bool kXAlongInner, bool kOtherAlongInner>
 static void launch_wgmma(const Matmul& args, const Runs& runs, const WgmmaMaps& maps) {
-  constexpr int kSharedBytes = WgmmaLayout<kColumns>::kSharedBytes;
-  const auto kernel = wgmma_kernel<T, kColumns, kXAlongInner, kOtherAlongInner>;
-  TILEGRAD_CUDA_CHECK(
-      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes));
-  const unsigned blocks = blocks_of(blocks_in_tiles(args, runs, kWgmmaRows, kColumns), 1);
-  launch(kernel, {blocks, kWgmmaThreads, kSharedBytes}, args, runs, maps);
+  launch_tiles<ProductTile<kColumns>>(wgmma_kernel<T, kColumns, kXAlongInner, kOtherAlongInner>,
+                                      blocks_in_tiles(args, runs, kWgmmaRows, kColumns), args, runs,
+                                      maps);
 }
 
 // Multiplies in tiles of kColumns columns; false if the operands do not lie as it takes.

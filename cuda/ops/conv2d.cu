@@ -9,77 +9,20 @@
 // cut into runs, each with a sum of its own, and the sums are added up in order. All cuts depend on
 // sizes alone.
 //
+// Halves go to warpgroups where a card has them (wgmma_conv.cuh, wgmma_conv_weight.cuh).
+//
 // Two operations per pixel, tap and output channel. Bytes: x once per 128 output channels and tap,
-// mostly from the caches; every result is written once. Up to 128 registers, 2 blocks of 256
-// threads on a multiprocessor, with 25 KiB of shared memory each.
+// mostly from the caches; every result is written once. Up to 128 registers and 25 KiB of shared
+// memory, 2 blocks of 256 threads; by warpgroups, with 81 to 193 KiB: Up to 160 registers, 1 block
+// of 288 threads on a multiprocessor.
 #include "ops/conv2d.h"
 
-#include "conv.cuh"
-#include "divide.cuh"
+#include "conv_walk.cuh"
 #include "gather_product.cuh"
-#include "runs.cuh"
+#include "wgmma_conv_weight.cuh"
 
 namespace tilegrad::cuda {
 namespace {
-
-// How positions j of a result and taps t lead to positions of what is read, in one direction: from
-// first + j * spread in the result to j * scale + base + t * step, by tap tap_first + t * tap_step
-// of the filter.
-struct Walk {
-  std::int64_t count, spread, first, scale, base, step, taps, tap_first, tap_step;
-};
-
-__device__ Walk forward_walk(const Direction& d) {
-  return {d.out, 1, 0, d.stride, -d.pad, d.dilation, d.kernel, 0, 1};
-}
-
-__host__ __device__ std::int64_t common_divisor(std::int64_t a, std::int64_t b) {
-  while (b != 0) {
-    const std::int64_t rest = a % b;
-    a = b;
-    b = rest;
-  }
-  return a;
-}
-
-// Positions of x that are `first` modulo the stride. Tap r leads from there to a whole position of
-// y if the stride divides first + pad - r * dilation: for none, or for every tap_step-th from
-// tap_first on.
-__device__ Walk backward_walk(const Direction& d, std::int64_t first) {
-  const std::int64_t tap_step = d.stride / common_divisor(d.stride, d.dilation);
-  const std::int64_t most = min(tap_step, d.kernel);
-  std::int64_t tap = 0;
-  while (tap < most && (first + d.pad - tap * d.dilation) % d.stride != 0) ++tap;
-  const std::int64_t taps = tap < most ? (d.kernel - tap - 1) / tap_step + 1 : 0;
-  return {(d.in - first - 1) / d.stride + 1,
-          d.stride,
-          first,
-          1,
-          taps > 0 ? (first + d.pad - tap * d.dilation) / d.stride : 0,
-          -(tap_step * d.dilation / d.stride),
-          taps,
-          tap,
-          tap_step};
-}
-
-// Classes of the positions of x in one direction.
-__host__ __device__ std::int64_t classes_of(const Direction& d) {
-  return d.stride < d.in ? d.stride : d.in;
-}
-// Columns of the largest class, or of the only one.
-__host__ __device__ std::int64_t most_columns(const Conv2d& c, bool backward) {
-  if (!backward) return c.batch * c.pixels();
-  return c.batch * ((c.in_height - 1) / c.stride_y + 1) * ((c.in_width - 1) / c.stride_x + 1);
-}
-
-// What conv2d and conv2d_grad_input are given: the taps are cut into runs, and each writes its sums
-// behind those of the one before.
-struct ConvolutionArguments {
-  Conv2d conv;
-  Cut taps;
-  std::int64_t size;     // elements of the result
-  void* sums = nullptr;  // where there are several runs
-};
 
 // The convolution (kBackward: the gradient of x). The block's number counts tiles of rows fastest:
 // blocks that run at one time read the same pixels.
@@ -118,9 +61,9 @@ struct Convolution : GatherProblem<T> {
     this->first_column = column_tile * Tile::kColumns;
     this->columns = c.batch * y.count * x.count;
     const std::int64_t run = divide(block, c.groups, group);
-    if (given.taps.count > 1) sums = static_cast<Sum<T>*>(given.sums) + run * given.size;
+    if (given.steps.count > 1) sums = static_cast<Sum<T>*>(given.sums) + run * given.size;
     else sums = kIsSum ? static_cast<Sum<T>*>(c.x) : nullptr;
-    point_to(c, run * given.taps.length, given.taps.length);
+    point_to(c, run * given.steps.length, given.steps.length);
   }
 
   __device__ void point_to(const Conv2d& c, std::int64_t first, std::int64_t length) {
@@ -169,26 +112,6 @@ struct Convolution : GatherProblem<T> {
     if (kIsSum || sums != nullptr) sums[to] = sum;
     else if constexpr (kBackward) static_cast<T*>(args.x)[to] = static_cast<T>(sum);
     else static_cast<T*>(args.y)[to] = followed<T>(args, group * args.out_channels + row, to, sum);
-  }
-};
-
-// Adds up the runs of one element of the result.
-template <class T, bool kBackward>
-struct FinishElement {
-  ConvolutionArguments given;
-  __device__ void operator()(std::int64_t to) const {
-    const Conv2d& c = given.conv;
-    const Sum<T>* from = static_cast<const Sum<T>*>(given.sums) + to;
-    Sum<T> sum = *from;
-#pragma unroll 4
-    for (std::int64_t run = 1; run < given.taps.count; ++run) sum += from[run * given.size];
-    if constexpr (kBackward) {
-      static_cast<T*>(c.x)[to] = static_cast<T>(sum);
-    } else {
-      const std::int64_t plane = divide(to, c.pixels()).quotient;
-      const std::int64_t channel = divide(plane, c.groups * c.out_channels).remainder;
-      static_cast<T*>(c.y)[to] = followed<T>(c, channel, to, sum);
-    }
   }
 };
 
@@ -306,19 +229,21 @@ std::int64_t most_taps(const Conv2d& c, bool backward) {
 
 template <class T, bool kBackward>
 void convolve(const Conv2d& c) {
+  if constexpr (kIsHalf<T>)
+    if (convolve_by_warpgroups<T, kBackward>(c)) return;
   const std::int64_t rows = kBackward ? c.in_channels : c.out_channels;
   const std::int64_t kinds = kBackward ? classes_of(vertical(c)) * classes_of(horizontal(c)) : 1;
   const std::int64_t plane = kBackward ? c.in_height * c.in_width : c.pixels();
   with_tile<T, 128>(rows, [&](auto tile) {
     using Tile = decltype(tile);
     const std::int64_t tiles = tiles_of<Tile>(rows, most_columns(c, kBackward)) * kinds * c.groups;
-    const Cut taps = cut_into_runs(tiles, most_taps(c, kBackward), 2, 512, kTable);
-    ConvolutionArguments args = {c, taps, c.batch * c.groups * rows * plane};
-    const std::int64_t sums = taps.count == 1 ? 0 : taps.count * args.size;
+    const Cut steps = cut_into_runs(tiles, most_taps(c, kBackward), 2, 512, kTable);
+    ConvolutionArguments args = {c, steps, c.batch * c.groups * rows * plane};
+    const std::int64_t sums = steps.count == 1 ? 0 : steps.count * args.size;
     const Scratch memory(static_cast<std::size_t>(sums) * sizeof(Sum<T>));
     args.sums = memory.data;
-    launch_gather<Convolution<T, Tile, kBackward>, Tile>(tiles * taps.count, args, c.allow_tf32);
-    if (taps.count > 1) for_each_index(args.size, FinishElement<T, kBackward>{args});
+    launch_gather<Convolution<T, Tile, kBackward>, Tile>(tiles * steps.count, args, c.allow_tf32);
+    if (steps.count > 1) for_each_index(args.size, FinishElement<T, kBackward>{args});
   });
 }
 
@@ -329,7 +254,9 @@ std::int64_t runs_of(std::int64_t tiles, std::int64_t pixels) {
 }
 
 template <class T>
-void weight_gradient(const Conv2d& c) {
+void sum_filters(const Conv2d& c) {
+  if constexpr (kIsHalf<T>)
+    if (sum_filters_by_warpgroups<T>(c)) return;
   const std::int64_t pixels = c.batch * c.pixels(), size = c.groups * c.out_channels * c.taps();
   with_tile<T, 64>(c.out_channels, [&](auto tile) {
     using Tile = decltype(tile);
@@ -344,6 +271,11 @@ void weight_gradient(const Conv2d& c) {
     if (apart)
       add_runs(static_cast<const Sum<T>*>(args.sums), static_cast<T*>(c.weight), size, args.runs);
   });
+}
+
+template <class T>
+void weight_gradient(const Conv2d& c) {
+  sum_filters<T>(c);
   if (c.bias_gradient) sum_channels<T>(c);
 }
 

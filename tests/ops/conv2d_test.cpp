@@ -201,6 +201,9 @@ void test_all_halves(DType dtype, double step) {
   test_halves<T>(make_case(1, 1, 70, 66, 4, 2, 3, 1, 1), dtype, step);
   test_halves<T>(make_case(1, 2, 190, 5, 4, 2, 2, 1, 1), dtype, step);  // taps in several runs
   test_halves<T>(make_case(1, 1, 3, 350, 5, 3, 2, 1, 1), dtype, step);
+  // Enough for Hopper's warpgroups, forward and in both gradients.
+  if (dtype == DType::bfloat16)
+    test_halves<T>(make_case(5, 1, 32, 32, 64, 2, 1, 0, 1), dtype, step);
 }
 
 template <class T>

@@ -74,7 +74,10 @@ struct Map {
   unsigned type, rank, swizzle;
   const unsigned char* data;
   std::uint64_t sizes[5], strides[5];  // strides of dimensions 0 to 4; elements are next to another
-  unsigned box[5];
+  unsigned box[5];                     // of images: channels and pixels
+  bool of_images;
+  // Of images, across and down: the walk's first and last pixel from those of a row, and its step.
+  int lower[2], upper[2], step[2];
 
   int element_bytes() const {
     if (type == CU_TENSOR_MAP_DATA_TYPE_UINT8) return 1;
@@ -90,6 +93,12 @@ CUtensorMap packed(const Map& map) {
   for (int d = 0; d < 5; ++d) bits.opaque[2 + d] = map.sizes[d];
   for (int d = 1; d < 5; ++d) bits.opaque[6 + d] = map.strides[d];
   for (int d = 0; d < 5; ++d) bits.opaque[11 + d / 2] |= std::uint64_t{map.box[d]} << 32 * (d % 2);
+  bits.opaque[15] = map.of_images;
+  for (int d = 0; d < 2; ++d) {
+    bits.opaque[14] |= std::uint64_t{static_cast<std::uint8_t>(map.lower[d])} << 8 * d |
+                       std::uint64_t{static_cast<std::uint8_t>(map.upper[d])} << 8 * (d + 2) |
+                       std::uint64_t{static_cast<std::uint8_t>(map.step[d])} << 8 * (d + 4);
+  }
   return bits;
 }
 
@@ -104,6 +113,12 @@ Map unpacked(const CUtensorMap& bits) {
   for (int d = 1; d < 5; ++d) map.strides[d] = bits.opaque[6 + d];
   for (int d = 0; d < 5; ++d)
     map.box[d] = static_cast<unsigned>(bits.opaque[11 + d / 2] >> 32 * (d % 2));
+  map.of_images = bits.opaque[15] != 0;
+  const auto byte = [&](int number) {
+    return static_cast<std::int8_t>(bits.opaque[14] >> 8 * number & 0xff);
+  };
+  for (int d = 0; d < 2; ++d)
+    map.lower[d] = byte(d), map.upper[d] = byte(d + 2), map.step[d] = byte(d + 4);
   return map;
 }
 
@@ -117,6 +132,7 @@ struct Copy {
   bool boxed = false;
   Map map = {};
   std::int64_t at[5] = {};
+  int shift[2] = {};  // of pixels, across and down
 };
 std::deque<Copy> under_way;
 
@@ -168,8 +184,32 @@ void land_box(const Copy& copy) {
   }
 }
 
+// Pixel after pixel: to the right, from the end of a row to the next, from image to image. The walk
+// is the same for all shifts, and only what is read moves with them.
+void land_pixels(const Copy& copy) {
+  const Map& map = copy.map;
+  const std::uint32_t first = shared_address(copy.to);
+  std::uint32_t offset = 0;
+  std::int64_t base[4] = {copy.at[0], copy.at[1], copy.at[2], copy.at[3]};
+  for (unsigned pixel = 0; pixel < map.box[1]; ++pixel) {
+    for (unsigned channel = 0; channel < map.box[0]; channel += 8, offset += 16) {
+      const std::int64_t at[5] = {base[0] + channel, base[1] + copy.shift[0],
+                                  base[2] + copy.shift[1], base[3], 0};
+      unsigned char chunk[16];
+      read_chunk(map, at, chunk);
+      write_chunk(copy.to + (swizzled(first + offset, 1) - first), chunk);
+    }
+    for (int d = 0; d < 3; ++d) {
+      base[d + 1] += d < 2 ? map.step[d] : 1;
+      if (d == 2 || base[d + 1] < static_cast<std::int64_t>(map.sizes[d + 1]) + map.upper[d]) break;
+      base[d + 1] = map.lower[d];
+    }
+  }
+}
+
 void land(const Copy& copy) {
-  if (copy.boxed) land_box(copy);
+  if (copy.boxed && copy.map.of_images) land_pixels(copy);
+  else if (copy.boxed) land_box(copy);
   else
     for (int i = 0; i < copy.bytes; i += 16) write_chunk(copy.to + i, copy.from + i);
   State& state = *static_cast<State*>(copy.barrier);
@@ -186,6 +226,14 @@ void begin_copy(const Copy& copy, const std::source_location& where) {
     under_way.push_back(copy);
   }
   if (chosen_order() == Order::reverse) land_a_copy();
+}
+
+void begin_mapped_copy(const Copy& copy, const std::source_location& where) {
+  if (!is_dynamic(copy.to, static_cast<std::size_t>(copy.bytes)))
+    fail_block("this box does not fit into dynamic shared memory", where);
+  if (shared_address(copy.to) % 128 != 0)
+    fail_block("a box goes to a multiple of 128 bytes of shared memory", where);
+  begin_copy(copy, where);
 }
 
 }  // namespace
@@ -292,18 +340,38 @@ void copy_box(void* shared, const CUtensorMap& map, const int* at, int dimension
                .barrier = barrier,
                .boxed = true,
                .map = unpacked(map)};
-  if (copy.map.magic != Map::kMagic || static_cast<int>(copy.map.rank) != dimensions)
+  if (copy.map.magic != Map::kMagic || static_cast<int>(copy.map.rank) != dimensions ||
+      copy.map.of_images)
     fail_block("this is no tensor map of so many dimensions", where);
   copy.bytes = copy.map.element_bytes();
   for (int d = 0; d < dimensions; ++d) {
     copy.at[d] = at[d];
     copy.bytes *= static_cast<int>(copy.map.box[d]);
   }
-  if (!is_dynamic(shared, static_cast<std::size_t>(copy.bytes)))
-    fail_block("this box does not fit into dynamic shared memory", where);
-  if (shared_address(shared) % 128 != 0)
-    fail_block("a box goes to a multiple of 128 bytes of shared memory", where);
-  begin_copy(copy, where);
+  begin_mapped_copy(copy, where);
+}
+
+void copy_pixels(void* shared, const CUtensorMap& map, const int* at, int across, int down,
+                 void* barrier, const std::source_location& where) {
+  Copy copy = {.to = static_cast<unsigned char*>(shared),
+               .bytes = 0,
+               .barrier = barrier,
+               .boxed = true,
+               .map = unpacked(map),
+               .shift = {across, down}};
+  const Map& m = copy.map;
+  if (m.magic != Map::kMagic || !m.of_images) fail_block("this is no map of images", where);
+  if (across < 0 || across > 255 || down < 0 || down > 255)
+    fail_block("pixels are shifted by 0 to 255", where);
+  for (int d = 0; d < 4; ++d) copy.at[d] = at[d];
+  for (int d = 0; d < 2; ++d) {
+    const std::int64_t walked = copy.at[d + 1] - m.lower[d];
+    if (walked < 0 || walked % m.step[d] != 0 ||
+        copy.at[d + 1] >= static_cast<std::int64_t>(m.sizes[d + 1]) + m.upper[d])
+      fail_block("a copy begins at a pixel that the map's walk does not pass", where);
+  }
+  copy.bytes = m.element_bytes() * static_cast<int>(m.box[0] * m.box[1]);
+  begin_mapped_copy(copy, where);
 }
 
 }  // namespace emulation
@@ -335,6 +403,46 @@ CUresult cuTensorMapEncodeTiled(CUtensorMap* map, CUtensorMapDataType type, cuui
   constexpr unsigned kRowBytes[] = {0, 32, 64, 128};
   const unsigned row = box[0] * static_cast<unsigned>(made.element_bytes());
   if (row % 16 != 0 || (swizzle != 0 && row != kRowBytes[swizzle])) return CUDA_ERROR_INVALID_VALUE;
+  *map = emulation::packed(made);
+  return CUDA_SUCCESS;
+}
+
+CUresult cuTensorMapEncodeIm2col(CUtensorMap* map, CUtensorMapDataType type, cuuint32_t rank,
+                                 void* data, const cuuint64_t* sizes, const cuuint64_t* strides,
+                                 const int* lower_corner, const int* upper_corner,
+                                 cuuint32_t channels, cuuint32_t pixels, const cuuint32_t* steps,
+                                 CUtensorMapInterleave, CUtensorMapSwizzle swizzle,
+                                 CUtensorMapL2promotion, CUtensorMapFloatOOBfill) {
+  // What the kernels use of it: halves, rows of 128 bytes with chunks exchanged.
+  if (rank != 4 || reinterpret_cast<std::uintptr_t>(data) % 16 != 0 || channels != 64 ||
+      pixels == 0 || pixels > 1024 || type != CU_TENSOR_MAP_DATA_TYPE_UINT16 ||
+      swizzle != CU_TENSOR_MAP_SWIZZLE_128B)
+    return CUDA_ERROR_INVALID_VALUE;
+  emulation::Map made = {.magic = emulation::Map::kMagic,
+                         .type = static_cast<unsigned>(type),
+                         .rank = rank,
+                         .swizzle = static_cast<unsigned>(swizzle),
+                         .data = static_cast<const unsigned char*>(data),
+                         .box = {channels, pixels},
+                         .of_images = true};
+  for (cuuint32_t d = 0; d < rank; ++d) {
+    if (sizes[d] == 0 || sizes[d] > std::uint64_t{1} << 32) return CUDA_ERROR_INVALID_VALUE;
+    made.sizes[d] = sizes[d];
+    if (d == 0) continue;
+    if (strides[d - 1] % 16 != 0 || strides[d - 1] >= std::uint64_t{1} << 40)
+      return CUDA_ERROR_INVALID_VALUE;
+    made.strides[d] = strides[d - 1];
+  }
+  for (int d = 0; d < 2; ++d) {
+    const auto is_corner = [](int offset) { return offset >= -128 && offset <= 127; };
+    if (!is_corner(lower_corner[d]) || !is_corner(upper_corner[d]) || steps[d + 1] < 1 ||
+        steps[d + 1] > 8 ||
+        static_cast<std::int64_t>(sizes[d + 1]) + upper_corner[d] <= lower_corner[d])
+      return CUDA_ERROR_INVALID_VALUE;
+    made.lower[d] = lower_corner[d];
+    made.upper[d] = upper_corner[d];
+    made.step[d] = static_cast<int>(steps[d + 1]);
+  }
   *map = emulation::packed(made);
   return CUDA_SUCCESS;
 }

@@ -8,7 +8,7 @@ using cuuint64_t = std::uint64_t;
 
 enum CUresult { CUDA_SUCCESS = 0, CUDA_ERROR_INVALID_VALUE = 1 };
 
-// Opaque, as on a card: only cuTensorMapEncodeTiled and the emulated copy engine know its bits.
+// Opaque, as on a card: only the functions below and the emulated copy engine know its bits.
 struct alignas(64) CUtensorMap {
   cuuint64_t opaque[16];
 };
@@ -38,3 +38,10 @@ CUresult cuTensorMapEncodeTiled(CUtensorMap* map, CUtensorMapDataType type, cuui
                                 const cuuint32_t* box, const cuuint32_t* steps,
                                 CUtensorMapInterleave interleave, CUtensorMapSwizzle swizzle,
                                 CUtensorMapL2promotion promotion, CUtensorMapFloatOOBfill fill);
+// Of four dimensions only; corners and offsets in the order of sizes, width first.
+CUresult cuTensorMapEncodeIm2col(CUtensorMap* map, CUtensorMapDataType type, cuuint32_t rank,
+                                 void* data, const cuuint64_t* sizes, const cuuint64_t* strides,
+                                 const int* lower_corner, const int* upper_corner,
+                                 cuuint32_t channels, cuuint32_t pixels, const cuuint32_t* steps,
+                                 CUtensorMapInterleave interleave, CUtensorMapSwizzle swizzle,
+                                 CUtensorMapL2promotion promotion, CUtensorMapFloatOOBfill fill);

@@ -38,6 +38,9 @@ void copy_bulk(void* shared, const void* global, int bytes, void* barrier,
                const std::source_location& where);
 void copy_box(void* shared, const CUtensorMap& map, const int* at, int dimensions, void* barrier,
               const std::source_location& where);
+// Of a map that walks over the pixels of images.
+void copy_pixels(void* shared, const CUtensorMap& map, const int* at, int across, int down,
+                 void* barrier, const std::source_location& where);
 
 // --- products ---
 
