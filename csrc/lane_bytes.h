@@ -15,17 +15,26 @@
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
-// The first bytes of a register, as many as a register of Lanes has elements.
+// The first bytes of a register. Copied into one that is zero they would wait for that in memory.
 #if defined(__SSE2__)
 template <int kBytes>
 TILEGRAD_INLINE __m128i load_bytes(const std::uint8_t* from) {
-  __m128i bytes = _mm_setzero_si128();
-  std::memcpy(&bytes, from, kBytes);
-  return bytes;
+  if constexpr (kBytes == 16) return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+  if constexpr (kBytes == 8) return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from));
+  int four;
+  std::memcpy(&four, from, sizeof(four));
+  return _mm_cvtsi32_si128(four);
 }
 template <int kBytes>
 TILEGRAD_INLINE void store_bytes(std::uint8_t* to, __m128i bytes) {
-  std::memcpy(to, &bytes, kBytes);
+  if constexpr (kBytes == 16) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), bytes);
+  } else if constexpr (kBytes == 8) {
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(to), bytes);
+  } else {
+    const int four = _mm_cvtsi128_si32(bytes);
+    std::memcpy(to, &four, sizeof(four));
+  }
 }
 #endif
 
