@@ -66,7 +66,6 @@ template <class T>
 [[gnu::noinline]] static void max_of_window(const T* x, const std::int64_t* offset,
                                             const std::int64_t* number, std::int64_t count,
                                             std::int64_t channels, T* y, std::uint8_t* taps) {
-  typedef std::uint8_t Bytes __attribute__((vector_size(kLanes<T>)));
   for_each_register<T>(
       channels,
       [=](std::int64_t c) {
@@ -79,9 +78,7 @@ template <class T>
           else choose_larger<T, MaxRule{true, true}>(value, candidate, best, tap);
         }
         store(y + c, best);
-        if (taps == nullptr) return;
-        const Bytes bytes = __builtin_convertvector(tap, Bytes);
-        std::memcpy(taps + c, &bytes, sizeof(bytes));
+        if (taps != nullptr) store_as_bytes(taps + c, tap);
       },
       [=](std::int64_t c) {
         T best = kNothing<T>;
@@ -120,13 +117,10 @@ static void max_channels(const Pool& p) {
 template <class T, bool kAdd>
 [[gnu::noinline]] static void grad_of_tap(const T* y, const std::uint8_t* taps, std::int64_t number,
                                           std::int64_t channels, T* x) {
-  typedef std::uint8_t Bytes __attribute__((vector_size(kLanes<T>)));
   const auto wanted = static_cast<std::uint8_t>(number);
   std::int64_t c = 0;
   for (; c + kLanes<T> <= channels; c += kLanes<T>) {
-    Bytes bytes;
-    std::memcpy(&bytes, taps + c, sizeof(bytes));
-    const auto tap = __builtin_convertvector(bytes, VecInt<T>);
+    const auto tap = widen_bytes<VecInt<T>>(taps + c);
     const Vec<T> grad = keep<T>(tap == wanted, load(y + c));
     store<T>(x + c, kAdd ? load(x + c) + grad : grad);
   }

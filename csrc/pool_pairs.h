@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "lane_bytes.h"
 #include "ops/pool.h"
 #include "row_sums.h"
 
@@ -17,7 +18,6 @@ struct Pack {
   typedef VecInt<T> Lane;
   typedef std::remove_reference_t<decltype(Lane{}[0])> Int;
   typedef Int Mask __attribute__((vector_size(kCount * sizeof(T))));
-  typedef std::uint8_t Bytes __attribute__((vector_size(kCount)));
 
   template <int... k>
   static constexpr Mask even(std::integer_sequence<int, k...>) {
@@ -103,8 +103,7 @@ TILEGRAD_INLINE void max_pairs_row(const T* upper, const T* lower, std::int64_t 
     }
     P::store(y + i, best);
     if (taps == nullptr) return;
-    const auto bytes = __builtin_convertvector(tap, typename P::Bytes);
-    std::memcpy(taps + i, &bytes, sizeof(bytes));
+    store_as_bytes(taps + i, tap);
   });
 }
 
@@ -122,8 +121,7 @@ TILEGRAD_INLINE void max_numbers_row(const T* upper, const T* lower, std::int64_
     if (taps == nullptr) return;
     const typename P::Mask zero{}, first = b > a ? zero + 1 : zero,
                                    second = d > c ? zero + 3 : zero + 2;
-    const auto bytes = __builtin_convertvector(below > above ? second : first, typename P::Bytes);
-    std::memcpy(taps + i, &bytes, sizeof(bytes));
+    store_as_bytes<typename P::Mask>(taps + i, below > above ? second : first);
   });
 }
 
@@ -133,9 +131,7 @@ TILEGRAD_INLINE void max_pairs_grad_row(const T* y, const std::uint8_t* taps, st
   using P = Pack<T, kCount>;
   for_each_pack<kCount>(count, [=](std::int64_t i) {
     const typename P::type grad = P::load(y + i), zero{};
-    typename P::Bytes bytes;
-    std::memcpy(&bytes, taps + i, sizeof(bytes));
-    const auto tap = __builtin_convertvector(bytes, typename P::Mask);
+    const auto tap = widen_bytes<typename P::Mask>(taps + i);
     store_zipped<T, kCount>(upper + 2 * i, tap == 0 ? grad : zero, tap == 1 ? grad : zero,
                             past_caches);
     store_zipped<T, kCount>(lower + 2 * i, tap == 2 ? grad : zero, tap == 3 ? grad : zero,
@@ -247,12 +243,12 @@ template <class T>
   std::int64_t used = kLanes<T>;
   const std::int64_t end = (shape.first + shape.planes) * shape.rows * shape.count;
   const auto next = [&](std::int64_t at) {
-    typename P::Bytes bytes{};
+    std::uint8_t bytes[kLanes<T>] = {};
     Vec<T> grad{};
     const auto count = static_cast<std::size_t>(std::min<std::int64_t>(end - at, kLanes<T>));
-    std::memcpy(&bytes, taps + at, count);
+    std::memcpy(bytes, taps + at, count);
     std::memcpy(&grad, y + at, count * sizeof(T));
-    const auto tap = __builtin_convertvector(bytes, typename P::Mask);
+    const auto tap = widen_bytes<typename P::Mask>(bytes);
 #pragma GCC unroll 4
     for (int k = 0; k < 4; ++k) store<T>(shares[k], tap == k ? grad : Vec<T>{});
     used = 0;

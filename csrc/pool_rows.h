@@ -9,8 +9,10 @@
 
 #include <limits>
 
+#include "host_memory.h"
 #include "ops/pool.h"
 #include "pool_lines.h"
+#include "pool_tasks.h"
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
 
@@ -109,7 +111,6 @@ template <class T, MaxRule kRule, int kKernel>
 template <class T, MaxRule kRule, int kCount>
 TILEGRAD_INLINE void max_of_rows(const MaxStrip<T>& strip, const WindowRows& rows, std::int64_t out,
                                  std::int64_t room, T* y, std::uint8_t* taps) {
-  typedef std::uint8_t Bytes __attribute__((vector_size(kLanes<T>)));
   const std::int64_t count = kCount ? kCount : rows.count;
   const T* maxima = strip.maxima;
   const auto *numbers = strip.numbers, *first_taps = strip.first_taps;
@@ -132,10 +133,7 @@ TILEGRAD_INLINE void max_of_rows(const MaxStrip<T>& strip, const WindowRows& row
   for (; o < out && room - o >= kLanes<T>; o += kLanes<T>) {
     find(o);
     store(y + o, best);
-    if constexpr (kRule.places) {
-      const Bytes bytes = __builtin_convertvector(tap, Bytes);
-      std::memcpy(taps + o, &bytes, sizeof(bytes));
-    }
+    if constexpr (kRule.places) store_as_bytes(taps + o, tap);
   }
   if (o >= out) return;
   find(o);
@@ -207,6 +205,51 @@ template <class T>
   T total = sum_lanes<T>((sums[0] + sums[1]) + (sums[2] + sums[3]));
   for (; i < count; ++i) total += x[i];
   return total != total;
+}
+
+// Output rows oy to end of slice oz of a plane x; `at` is where they begin in y, `end_of_task` what
+// must not be written.
+template <class T>
+static void max_strip(const MaxStrip<T>& strip, const T* x, std::int64_t oz, std::int64_t oy,
+                      std::int64_t end, std::int64_t room, T* y, std::uint8_t* taps) {
+  const Pool& p = strip.p;
+  const std::int64_t slice = p.height.in * p.width.in;
+  const std::int64_t top = p.height.first(oy), bottom = p.height.last(end - 1);
+  bool nan = false;
+  for (std::int64_t z = p.depth.first(oz); z < p.depth.last(oz); z += p.depth.dilation)
+    nan |= may_hold_nan(x + z * slice + top * p.width.in, (bottom - top) * p.width.in);
+  const auto run =
+      taps  ? nan ? max_of_strip<T, MaxRule{true, true}> : max_of_strip<T, MaxRule{true, false}>
+      : nan ? max_of_strip<T, MaxRule{false, true}>
+            : max_of_strip<T, MaxRule{false, false}>;
+  run(strip, x, oz, oy, end, room, y, taps);
+}
+
+// A plane. `room`: what may be written from y on.
+template <class T>
+static void max_plane(const MaxStrip<T>& strip, const T* x, std::int64_t room, T* y,
+                      std::uint8_t* taps) {
+  const Pool& p = strip.p;
+  for (std::int64_t oz = 0; oz < p.depth.out; ++oz)
+    for (std::int64_t oy = 0; oy < p.height.out; oy += strip.outputs) {
+      const std::int64_t rows = std::min(strip.outputs, p.height.out - oy);
+      max_strip<T>(strip, x, oz, oy, oy + rows, room, y, taps);
+      const std::int64_t done = rows * p.width.out;
+      y += done, room -= done, taps += taps ? done : 0;
+    }
+}
+
+template <class T>
+static void max_pool_rows(const Pool& p) {
+  for_each_range(p, [&](std::int64_t begin, std::int64_t end) {
+    MaxStrip<T> strip(p);
+    strip.place(thread_scratch(strip.bytes()));
+    for (std::int64_t plane = begin; plane < end; ++plane) {
+      const std::int64_t at = plane * p.out_size();
+      max_plane(strip, static_cast<const T*>(p.x) + plane * p.in_size(), end * p.out_size() - at,
+                static_cast<T*>(p.y) + at, p.taps ? p.taps + at : nullptr);
+    }
+  });
 }
 
 }  // namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE

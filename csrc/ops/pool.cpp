@@ -10,10 +10,11 @@
 #include "../host_memory.h"
 #include "../pool_averages.h"
 #include "../pool_channels.h"
+#include "../pool_gather.h"
 #include "../pool_lanes.h"
 #include "../pool_pairs.h"
-#include "../pool_rows.h"
 #include "../pool_tasks.h"
+#include "../pool_threes.h"
 #include "../visit.h"
 
 namespace tilegrad::cpu::TILEGRAD_ISA_NAMESPACE {
@@ -101,42 +102,6 @@ static void max_pool_any(const Pool& p) {
   });
 }
 
-// Output rows oy to end of slice oz of a plane x; `at` is where they begin in y, `end_of_task` what
-// must not be written.
-template <class T>
-static void max_strip(const MaxStrip<T>& strip, const T* x, std::int64_t oz, std::int64_t oy,
-                      std::int64_t end, std::int64_t room, T* y, std::uint8_t* taps) {
-  const Pool& p = strip.p;
-  const std::int64_t slice = p.height.in * p.width.in;
-  const std::int64_t top = p.height.first(oy), bottom = p.height.last(end - 1);
-  bool nan = false;
-  for (std::int64_t z = p.depth.first(oz); z < p.depth.last(oz); z += p.depth.dilation)
-    nan |= may_hold_nan(x + z * slice + top * p.width.in, (bottom - top) * p.width.in);
-  const auto run =
-      taps  ? nan ? max_of_strip<T, MaxRule{true, true}> : max_of_strip<T, MaxRule{true, false}>
-      : nan ? max_of_strip<T, MaxRule{false, true}>
-            : max_of_strip<T, MaxRule{false, false}>;
-  run(strip, x, oz, oy, end, room, y, taps);
-}
-
-template <class T>
-static void max_pool_rows(const Pool& p) {
-  for_each_range(p, [&](std::int64_t begin, std::int64_t end) {
-    MaxStrip<T> strip(p);
-    strip.place(thread_scratch(strip.bytes()));
-    std::int64_t at = begin * p.out_size();
-    for (std::int64_t plane = begin; plane < end; ++plane)
-      for (std::int64_t oz = 0; oz < p.depth.out; ++oz)
-        for (std::int64_t oy = 0; oy < p.height.out; oy += strip.outputs) {
-          const std::int64_t rows = std::min(strip.outputs, p.height.out - oy);
-          max_strip<T>(strip, static_cast<const T*>(p.x) + plane * p.in_size(), oz, oy, oy + rows,
-                       end * p.out_size() - at, static_cast<T*>(p.y) + at,
-                       p.taps ? p.taps + at : nullptr);
-          at += rows * p.width.out;
-        }
-  });
-}
-
 // From a window's first element to each of its taps, in elements of the plane.
 struct TapOffsets {
   explicit TapOffsets(const Pool& p) {
@@ -196,7 +161,7 @@ void max_pool(const Pool& args) {
     else if (!args.indices && pairs(args)) max_pairs<T>(args);
     else if (fits_lanes<T>(args)) max_lanes<T>(args);
     else if (args.indices) has_ranges<T>(args) ? max_ranges<T>(args) : max_pool_any<T>(args);
-    else max_pool_rows<T>(args);
+    else fits_threes<T>(args) ? max_threes<T>(args) : max_pool_rows<T>(args);
   });
 }
 void max_pool_grad(const Pool& args) {
@@ -204,7 +169,8 @@ void max_pool_grad(const Pool& args) {
     using T = typename decltype(t)::type;
     if (args.channels) max_channels_grad<T>(args);
     else if (args.indices) max_pool_scatter_places<T>(args);
-    else pairs(args) ? max_pairs_grad<T>(args) : max_pool_scatter<T>(args);
+    else if (pairs(args)) max_pairs_grad<T>(args);
+    else MaxGather<T>::fits(args) ? max_pool_gather<T>(args) : max_pool_scatter<T>(args);
   });
 }
 void max_pool_indices(const Pool& args) {

@@ -142,6 +142,48 @@ TEST(Pool, AgreesWithPlainLoopsForManySmallPlanes) {
       }
 }
 
+// Maxima without a NaN, some windows of which hold nothing but minus infinity, and their gradients.
+template <class T>
+void check_numbers(Pool p, double tolerance) {
+  const std::int64_t in = p.planes * p.in_size(), out = p.planes * p.out_size();
+  Array<T> x = Array<T>::random(in, 1), grad = Array<T>::random(out, 2);
+  for (std::int64_t i = 0; i < in; ++i)
+    x[i] = i / p.width.in % 11 < 4 ? -std::numeric_limits<T>::infinity() : std::round(4 * x[i]);
+  const Expected expected = expected_of(p, x, grad);
+  for_each_isa([&](Isa isa) {
+    Array<T> y(out + kGuard, T{77}), gx(in + kGuard, T{77});
+    Array<std::uint8_t> taps(out + kGuard, 77);
+    p.x = x.data();
+    p.y = y.data();
+    for (const bool with_taps : {false, true}) {
+      p.taps = with_taps ? taps.data() : nullptr;
+      run_on(isa, max_pool_kernel, p);
+      for (std::int64_t i = 0; i < out; ++i) ASSERT_EQ(y[i], expected.maxima[i]) << i;
+      expect_untouched(y, out);
+    }
+    expect_close(taps, expected.taps, out, 0, 0);
+    expect_untouched(taps, out);
+    p.x = gx.data();
+    p.y = grad.data();
+    run_on(isa, max_pool_grad_kernel, p);
+    expect_close(gx, expected.grad_max, in, tolerance, tolerance);
+    expect_untouched(gx, in);
+  });
+}
+
+TEST(Pool, AgreesWithPlainLoopsForNumbersAndTallPlanes) {
+  const std::int64_t windows[][3] = {{3, 2, 0}, {3, 2, 1}, {3, 1, 0}, {3, 1, 1}, {2, 1, 0},
+                                     {5, 2, 2}, {4, 2, 1}, {2, 2, 0}, {3, 3, 1}};
+  for (const auto& [kernel, stride, pad] : windows)
+    for (std::int64_t height : {5, 6, 333})
+      for (std::int64_t width : {13, 16, 31, 32, 33, 64, 75, 130}) {
+        SCOPED_TRACE(testing::Message() << "kernel " << kernel << " stride " << stride << " pad "
+                                        << pad << ": " << height << " x " << width);
+        check_numbers<float>(pool_of(DType::float32, height, width, kernel, stride, pad), 1e-5);
+        check_numbers<double>(pool_of(DType::float64, height, width, kernel, stride, pad), 1e-13);
+      }
+}
+
 // (batch, channels, size) as (batch, size, channels).
 template <class T>
 Array<T> channels_last(const Array<T>& x, std::int64_t batch, std::int64_t channels) {
