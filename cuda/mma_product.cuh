@@ -9,7 +9,7 @@
 // both cases chunks of 16 bytes are exchanged within a row so that the eight rows of a matrix that
 // ldmatrix reads lie in different banks.
 //
-// Tile 128, 16 bits: 48 KiB of shared memory, up to 128 registers: 2 blocks, 16 warps per
+// Tile 128, 16 bits: 48.2 KiB of shared memory, up to 128 registers: 2 blocks, 16 warps per
 // multiprocessor. A step reads 16 KiB and multiplies 524288 pairs: 32 per byte from the caches.
 #pragma once
 
@@ -35,8 +35,9 @@ template <class T>
 struct MmaOperand {
   const T* data;
   std::int64_t outer_stride, inner_stride;
-  std::int64_t outer, inner;  // how many there are
-  bool aligned;               // chunks may be copied whole
+  int outer;  // how many rows or columns of the tile there are
+  std::int64_t inner;
+  bool aligned;  // chunks may be copied whole
 };
 
 // Where a chunk lies in its stage. kAlongInner: a row of the stage holds kStep elements of the
@@ -54,15 +55,17 @@ template <class T, int kTile, bool kAlongInner>
 static __device__ void load_stage(const MmaOperand<T>& x, std::int64_t inner, char* stage) {
   constexpr int kChunks = kTile * kStepBytes / kChunkBytes;
   constexpr int kOfRow = kAlongInner ? kStepBytes / kChunkBytes : kTile / kChunk<T>;
+  const int left = static_cast<int>(min(x.inner - inner, std::int64_t{kStep<T>}));
+  const T* first = x.data + inner * x.inner_stride;
 #pragma unroll
   for (int n = threadIdx.x; n < kChunks; n += kBlock) {
     const int row = n / kOfRow, chunk = n % kOfRow;
     const int along = chunk * kChunk<T>;
-    const std::int64_t o = kAlongInner ? row : along, i = inner + (kAlongInner ? along : row);
-    std::int64_t count = kAlongInner ? x.inner - i : x.outer - o;
-    if (kAlongInner ? o >= x.outer : i >= x.inner) count = 0;
-    const int valid = static_cast<int>(max(std::int64_t{0}, min(count, std::int64_t{kChunk<T>})));
-    const T* from = valid > 0 ? x.data + o * x.outer_stride + i * x.inner_stride : x.data;
+    int count = kAlongInner ? left - along : x.outer - along;
+    if (row >= (kAlongInner ? x.outer : left)) count = 0;
+    const int valid = max(0, min(count, kChunk<T>));
+    const int o = kAlongInner ? row : along, i = kAlongInner ? along : row;
+    const T* from = valid > 0 ? first + o * x.outer_stride + i * x.inner_stride : x.data;
     char* to = stage + chunk_place<T, kTile, kAlongInner>(row, chunk);
     if (x.aligned) {
       copy_async(to, from, valid * static_cast<int>(sizeof(T)));
@@ -165,41 +168,61 @@ struct MmaAlignment {
   bool x, other;
 };
 
+// What a block multiplies. In shared memory, since the loop needs all registers for sums and
+// fragments; one thread works it out.
+template <class T>
+struct MmaBlock {
+  TilePlace place;
+  Run run;
+  MmaOperand<T> x, other;
+
+  __device__ void begin(const Matmul& args, const Runs& runs, const MmaAlignment& aligned,
+                        int tile) {
+    place = tile_place((args.rows + tile - 1) / tile, (args.columns + tile - 1) / tile, tile, tile);
+    run = run_of(args, runs, place.number);
+    const Operands<T> m = operands_of<T>(args, run.batch);
+    const auto of_tile = [=](std::int64_t left) {
+      return static_cast<int>(min(left, static_cast<std::int64_t>(tile)));
+    };
+    x = {m.x + place.row * args.x_row_stride + run.first * args.x_column_stride,
+         args.x_row_stride,
+         args.x_column_stride,
+         of_tile(args.rows - place.row),
+         run.inner,
+         aligned.x};
+    other = {m.other + place.column * args.other_column_stride + run.first * args.other_row_stride,
+             args.other_column_stride,
+             args.other_row_stride,
+             of_tile(args.columns - place.column),
+             run.inner,
+             aligned.other};
+  }
+};
+
 template <class T, int kTile, bool kXAlongInner, bool kOtherAlongInner>
 static __global__ void __launch_bounds__(kBlock, 2)
     mma_kernel(const Matmul args, const Runs runs, const MmaAlignment aligned) {
   constexpr int kStageBytes = kTile * kStepBytes;
+  __shared__ MmaBlock<T> block;
   char* stages = dynamic_shared<char>();
-  const TilePlace place =
-      tile_place((args.rows + kTile - 1) / kTile, (args.columns + kTile - 1) / kTile, kTile, kTile);
-  const Run run = run_of(args, runs, place.number);
-  const Operands<T> m = operands_of<T>(args, run.batch);
-  const MmaOperand<T> x = {m.x + place.row * args.x_row_stride + run.first * args.x_column_stride,
-                           args.x_row_stride,
-                           args.x_column_stride,
-                           args.rows - place.row,
-                           run.inner,
-                           aligned.x};
-  const MmaOperand<T> other = {
-      m.other + place.column * args.other_column_stride + run.first * args.other_row_stride,
-      args.other_column_stride,
-      args.other_row_stride,
-      args.columns - place.column,
-      run.inner,
-      aligned.other};
-  const auto load = [&](std::int64_t step) {
+  if (threadIdx.x == 0) block.begin(args, runs, aligned, kTile);
+  __syncthreads();
+  const TilePlace& place = block.place;
+  const Run& run = block.run;
+  const auto load = [&](int step) {
     char* stage = stages + step % kStages * 2 * kStageBytes;
-    load_stage<T, kTile, kXAlongInner>(x, step * kStep<T>, stage);
-    load_stage<T, kTile, kOtherAlongInner>(other, step * kStep<T>, stage + kStageBytes);
+    const std::int64_t inner = static_cast<std::int64_t>(step) * kStep<T>;
+    load_stage<T, kTile, kXAlongInner>(block.x, inner, stage);
+    load_stage<T, kTile, kOtherAlongInner>(block.other, inner, stage + kStageBytes);
   };
-  const std::int64_t steps = (run.inner + kStep<T> - 1) / kStep<T>;
+  const int steps = static_cast<int>((run.inner + kStep<T> - 1) / kStep<T>);
   for (int step = 0; step < kStages - 1; ++step) {
     if (step < steps) load(step);
     commit_copies();
   }
   WarpTile<kTile> warp;
 #pragma unroll 1
-  for (std::int64_t step = 0; step < steps; ++step) {
+  for (int step = 0; step < steps; ++step) {
     wait_for_copies<kStages - 2>();
     __syncthreads();  // this step has arrived for all, and all have finished the one before
     if (step + kStages - 1 < steps) load(step + kStages - 1);
@@ -207,6 +230,7 @@ static __global__ void __launch_bounds__(kBlock, 2)
     const char* stage = stages + step % kStages * 2 * kStageBytes;
     warp.template multiply<T, kXAlongInner, kOtherAlongInner>(stage, stage + kStageBytes);
   }
+  const Operands<T> m = operands_of<T>(args, run.batch);
   warp.for_each([&](int row, int column, float sum) {
     const std::int64_t to_row = place.row + row, to_column = place.column + column;
     if (to_row < args.rows && to_column < args.columns)
@@ -247,9 +271,13 @@ static inline bool is_along_inner(std::int64_t inner_stride, std::int64_t outer_
 
 template <class T, int kTile, bool kXAlongInner, bool kOtherAlongInner>
 static void launch_mma(const Matmul& args, const Runs& runs) {
+  constexpr int kSharedBytes = kStages * 2 * kTile * kStepBytes;
+  const auto kernel = mma_kernel<T, kTile, kXAlongInner, kOtherAlongInner>;
+  if constexpr (kTile == 128)  // with its own variables more than the 48 KiB that all may have
+    TILEGRAD_CUDA_CHECK(
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes));
   const unsigned blocks = blocks_of(blocks_in_tiles(args, runs, kTile, kTile), 1);
-  launch(mma_kernel<T, kTile, kXAlongInner, kOtherAlongInner>,
-         {blocks, kBlock, kStages * 2 * kTile * kStepBytes}, args, runs,
+  launch(kernel, {blocks, kBlock, kSharedBytes}, args, runs,
          alignment_of<T, kXAlongInner, kOtherAlongInner>(args));
 }
 
@@ -277,6 +305,8 @@ static Runs tensor_core_runs(const Matmul& args, int tile) {
 // work.
 template <class T>
 static void multiply_on_tensor_cores(const Matmul& args) {
+  TILEGRAD_CHECK(args.inner / kStep<T> < 0x7fffffff, runtime,
+                 "matmul: the inner dimension is too large for CUDA, got ", args.inner);
   const Runs runs = tensor_core_runs<T>(args, 128);
   if (takes_large_tiles(args, runs)) multiply_in_tiles<T, 128>(args, runs);
   else multiply_in_tiles<T, 64>(args, tensor_core_runs<T>(args, 64));

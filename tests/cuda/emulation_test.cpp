@@ -242,6 +242,46 @@ TEST(Emulation, WhatACardRefusesIsRefused) {
   EXPECT_EQ(y[1], 20);
 }
 
+struct Many {
+  int at[10 << 10];  // 40 KiB
+};
+template <class T>
+__global__ void has_much_of_its_own(int* y) {
+  __shared__ T own;
+  int* chosen = dynamic_shared<int>();
+  own.at[threadIdx.x] = chosen[threadIdx.x] = 1;
+  __syncthreads();
+  y[threadIdx.x] = own.at[31 - threadIdx.x] + chosen[31 - threadIdx.x];
+}
+
+TEST(Emulation, VariablesOfAKernelCountAmongItsSharedMemory) {
+  const auto kernel = has_much_of_its_own<Many>;
+  std::vector<int> y(32);
+  const auto refused = [&](unsigned bytes) {
+    const std::string complaint = complaint_of([&] { launch(kernel, {1, 32, bytes}, y.data()); });
+    return complaint.find("cudaErrorInvalidConfiguration") != std::string::npos;
+  };
+  EXPECT_FALSE(refused(8 << 10));
+  EXPECT_EQ(y[31], 2);
+  EXPECT_TRUE(refused((8 << 10) + 4));
+  const auto allow = [&](int bytes) {
+    return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+  };
+  EXPECT_EQ(allow(100 << 10), cudaSuccess);
+  EXPECT_FALSE(refused(100 << 10));
+  EXPECT_TRUE(refused((100 << 10) + 4));
+  const struct {
+    int major, minor, most;  // KiB
+  } cards[] = {{8, 0, 163}, {8, 6, 99}, {8, 9, 99}, {9, 0, 227}, {10, 0, 227}, {12, 0, 99}};
+  for (const auto& card : cards) {
+    emulation::set_compute_capability(card.major, card.minor);
+    EXPECT_EQ(allow((card.most - 40) << 10), cudaSuccess) << card.major << '.' << card.minor;
+    EXPECT_EQ(allow((card.most - 39) << 10), cudaErrorInvalidValue);
+  }
+  emulation::set_compute_capability(9, 0);
+  cudaGetLastError();
+}
+
 // Mistakes that only a sanitizer can see. tests/CMakeLists.txt runs each in a process of its own,
 // under the sanitizer that must complain.
 __global__ void read_past_the_tile(int* y) {

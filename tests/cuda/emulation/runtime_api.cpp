@@ -11,13 +11,13 @@
 #include "cuda.h"
 #include "device_memory.h"
 #include "scheduler.h"
+#include "shared_memory.h"
 #include "streams.h"
 
 namespace emulation {
 namespace {
 
 constexpr std::size_t kSharedPerBlock = 48 << 10;  // more only where a kernel has asked for it
-constexpr std::size_t kMostSharedPerBlock = 227 << 10;
 constexpr unsigned kMostThreads = 1024;
 constexpr int kOldestWithCode = 8;  // as in a release, see cuda/detect.cmake
 
@@ -42,24 +42,38 @@ cudaError_t host_fault() {
   return outcome(cudaErrorIllegalAddress);
 }
 
-bool is_launchable(const cudaLaunchConfig_t& config, std::size_t dynamic_limit) {
+// Of shared memory, that a block can have at most.
+std::size_t most_shared_per_block() {
+  const std::lock_guard<std::mutex> lock(device().mutex);
+  const int major = device().major, minor = device().minor;
+  if (major < 8) return 64 << 10;
+  if (major == 8) return (minor == 0 || minor == 7 ? 163 : 99) << 10;
+  return (major == 12 ? 99 : 227) << 10;
+}
+
+// Whether the memory that the launch chooses and the kernel's own variables fit. (ptxas refuses
+// variables of more than 48 KiB.)
+bool shared_memory_fits(const void* kernel, std::size_t chosen) {
+  if (chosen == 0) return true;
+  const std::size_t all = chosen + shared_bytes_of(kernel), most = most_shared_per_block();
+  const std::lock_guard<std::mutex> lock(device().mutex);
+  const auto asked = device().dynamic_shared_limits.find(kernel);
+  if (asked == device().dynamic_shared_limits.end()) return all <= kSharedPerBlock;
+  return chosen <= asked->second && all <= most;
+}
+
+bool is_launchable(const cudaLaunchConfig_t& config, const void* kernel) {
   const dim3 &blocks = config.gridDim, &threads = config.blockDim;
   const auto within = [](unsigned size, unsigned most) { return size >= 1 && size <= most; };
   return within(blocks.x, 0x7fffffff) && within(blocks.y, 65535) && within(blocks.z, 65535) &&
          within(threads.x, 1024) && within(threads.y, 1024) && within(threads.z, 64) &&
          std::size_t{threads.x} * threads.y * threads.z <= kMostThreads &&
-         config.dynamicSmemBytes <= dynamic_limit;
+         shared_memory_fits(kernel, config.dynamicSmemBytes);
 }
 
 bool has_code() {
   const std::lock_guard<std::mutex> lock(device().mutex);
   return device().major >= kOldestWithCode;
-}
-
-std::size_t dynamic_limit_of(const void* kernel) {
-  const std::lock_guard<std::mutex> lock(device().mutex);
-  const auto found = device().dynamic_shared_limits.find(kernel);
-  return found == device().dynamic_shared_limits.end() ? kSharedPerBlock : found->second;
 }
 
 }  // namespace
@@ -78,8 +92,7 @@ cudaError_t outcome(cudaError_t error) {
 cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel,
                    const std::function<void()>& body) {
   if (!has_code()) return outcome(cudaErrorNoKernelImageForDevice);
-  if (!is_launchable(config, dynamic_limit_of(kernel)))
-    return outcome(cudaErrorInvalidConfiguration);
+  if (!is_launchable(config, kernel)) return outcome(cudaErrorInvalidConfiguration);
   const Grid grid = {config.gridDim, config.blockDim, config.dynamicSmemBytes, kernel};
   return give(config.stream, [grid, body] {
     if (const cudaError_t fault = host_fault()) return fault;
@@ -156,12 +169,12 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int index) {
                  .multiProcessorCount = 132,
                  .totalGlobalMem = emulation::kMemory,
                  .sharedMemPerBlock = emulation::kSharedPerBlock,
-                 .sharedMemPerBlockOptin = emulation::kMostSharedPerBlock,
+                 .sharedMemPerBlockOptin = emulation::most_shared_per_block(),
                  .warpSize = 32,
                  .maxThreadsPerMultiProcessor = 2048,
                  .l2CacheSize = 50 << 20,
                  .regsPerMultiprocessor = 65536,
-                 .sharedMemPerMultiprocessor = 228 << 10};
+                 .sharedMemPerMultiprocessor = emulation::most_shared_per_block() + 1024};
   return cudaSuccess;
 }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int index) {
@@ -253,7 +266,9 @@ cudaError_t cudaMemsetAsync(void* data, int value, std::size_t bytes, cudaStream
 
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int value) {
   const auto bytes = static_cast<std::size_t>(value);
-  if (value < 0 || bytes > emulation::kMostSharedPerBlock) return outcome(cudaErrorInvalidValue);
+  if (value < 0 ||
+      bytes + emulation::shared_bytes_of(kernel) > emulation::most_shared_per_block())
+    return outcome(cudaErrorInvalidValue);
   const std::lock_guard<std::mutex> lock(device().mutex);
   device().dynamic_shared_limits[kernel] = bytes;
   return cudaSuccess;

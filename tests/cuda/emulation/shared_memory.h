@@ -14,4 +14,8 @@ void poison(void* data, std::size_t bytes);
 // nothing was shared.
 void poison_shared_memory(const void* kernel, bool used);
 
+// Bytes of a kernel's own __shared__ variables, found in the same way. Those of functions that it
+// calls are not counted: they hold a number or two for each warp.
+std::size_t shared_bytes_of(const void* kernel);
+
 }  // namespace emulation
