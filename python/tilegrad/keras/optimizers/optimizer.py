@@ -16,7 +16,6 @@ import numpy as np
 import tilegrad as tg
 
 from ... import _C
-
 from ..dtypes import convert_to_tensor
 from ..naming import auto_name
 from ..registry import serialize_keras_object
