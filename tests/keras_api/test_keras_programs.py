@@ -115,3 +115,52 @@ def test_layers_come_and_go_after_build():
         model.add(keras.layers.Dense(5))
         assert (model.input_shape, model.output_shape) == ((None, 6), (None, 5))
         assert model.predict(X, verbose=0).shape == (40, 5) and len(model.layers) == 1
+
+
+@ours.saving.register_keras_serializable("tests")
+class Reader(ours.Model):
+    """Words and numbers, by position, by name or in a dictionary."""
+
+    def __init__(self, units, **options):
+        super().__init__(**options)
+        self.units = units
+        self.words = ours.layers.Embedding(9, units)
+        self.heads = [ours.layers.Dense(2), ours.layers.Dense(1)]
+
+    def call(self, words, numbers=None, training=False):
+        if isinstance(words, dict):
+            words, numbers = words["words"], words["numbers"]
+        mixed = ours.ops.mean(self.words(words), axis=1)
+        if numbers is not None:
+            mixed = ours.ops.concatenate([mixed, numbers], axis=-1)
+        return self.heads[1](self.heads[0](mixed))
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units}
+
+
+@pytest.mark.parametrize("how", ["one", "position", "name", "dictionary", "fit", "build"])
+def test_a_model_of_ones_own_comes_back_from_its_file(tmp_path, how):
+    words, numbers = np.arange(32).reshape(8, 4) % 9, array(8, 3)
+    both = {"words": words, "numbers": numbers}
+    calls = {
+        "position": lambda model: model(words, numbers),
+        "name": lambda model: model(words, numbers=numbers),
+        "dictionary": lambda model: model(both),
+        "fit": lambda model: ours.ops.convert_to_tensor(model.predict(both, verbose=0)),
+    }
+    run = calls.get(how, lambda model: model(words))
+    model = Reader(5)
+    if how == "build":
+        model.build((None, 4))
+    elif how == "fit":
+        model.compile("adam", "mse")
+        model.fit(both, numbers[:, :1], verbose=0)
+    expected = run(model)
+    model.save(tmp_path / "reader.keras")
+    loaded = ours.models.load_model(tmp_path / "reader.keras")
+    assert type(loaded) is Reader and loaded.units == 5
+    np.testing.assert_array_equal(run(loaded).detach().numpy(), expected.detach().numpy())
+    if how == "fit":
+        again = [m.fit(both, numbers[:, :1], shuffle=False, verbose=0) for m in (model, loaded)]
+        assert again[0].history == again[1].history

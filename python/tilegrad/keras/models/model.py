@@ -7,6 +7,7 @@ from typing import Any
 
 import tilegrad as tg
 
+from ..dtypes import dtype_of
 from ..layers.layer import Layer
 from ..layers.signature import is_shape
 from ..registry import deserialize_keras_object, own, serialize_keras_object
@@ -80,29 +81,51 @@ class Model(Trainer, Layer):
         if self.built or input_shape is None:
             self.built = True
             return
-        inputs = _zeros(input_shape)
+        self._try([_zeros(input_shape)], {}, f"of shape {input_shape}")
+        self.__dict__["_build_shape"] = input_shape
+        self.built = True
+
+    def _try(self, args: list, kwargs: dict, what: str) -> None:
         before = context.tracing
         context.tracing = True
         try:
             with tg.no_grad():
-                self.call(inputs)
+                self.call(*args, **kwargs)
         except NotImplementedError:
             raise
         except Exception as error:
             raise ValueError(
-                f"Model {self.name} cannot be built by calling it on zeros of shape {input_shape}: "
+                f"Model {self.name} cannot be built by calling it on zeros {what}: "
                 f"{error}. Call the model on real data, or define build()."
             ) from error
         finally:
             context.tracing = before
-        self.built = True
 
     def _build_for(self, args: tuple, kwargs: dict) -> None:
         if type(self).build is not Model.build:
             super()._build_for(args, kwargs)
         elif any_symbolic((args, kwargs)):
             self.compute_output_spec(*args, **kwargs)
+        others = {name: value for name, value in kwargs.items() if name != "training"}
+        self.__dict__["_first_call"] = _described([list(args), others])
         self.__dict__["built"] = True
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        """The shape it was built for, or what it was first called on."""
+        first = self.__dict__.get("_first_call")
+        if first is None or self.__dict__.get("_build_shape") is not None:
+            return super().get_build_config()
+        return {"first_call": first}
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Builds as :meth:`get_build_config` says."""
+        if "first_call" not in config:
+            super().build_from_config(config)
+        elif not self.built:
+            args, kwargs = _zeros_as_described(config["first_call"])
+            self._try(args, kwargs, "of the shapes it was first called on")
+            self.__dict__["_first_call"] = config["first_call"]
+            self.built = True
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """Computes the outputs; a class of one's own overrides it."""
@@ -196,6 +219,28 @@ def _zeros(shape: Any) -> Any:
     if isinstance(shape, dict):
         return {key: _zeros(item) for key, item in shape.items()}
     return [_zeros(item) for item in shape]
+
+
+def _described(x: Any) -> Any:
+    """Arguments of a call with tensors as shape and dtype; what JSON does not know is None."""
+    if isinstance(x, dict):
+        return {key: _described(item) for key, item in x.items()}
+    if isinstance(x, (list, tuple)):
+        return [_described(item) for item in x]
+    if hasattr(x, "shape") and hasattr(x, "dtype"):
+        shape = [None if n is None or axis == 0 else int(n) for axis, n in enumerate(x.shape)]
+        return {"shape": shape, "dtype": str(x.dtype).split(".")[-1]}
+    return x if isinstance(x, (bool, int, float, str)) else None
+
+
+def _zeros_as_described(x: Any) -> Any:
+    if isinstance(x, list):
+        return [_zeros_as_described(item) for item in x]
+    if not isinstance(x, dict):
+        return x
+    if set(x) == {"shape", "dtype"}:
+        return _zeros(x["shape"]).to(dtype_of(x["dtype"]))
+    return {key: _zeros_as_described(item) for key, item in x.items()}
 
 
 def model_from_json(json_string: str, custom_objects: Any = None) -> Any:
