@@ -10,8 +10,8 @@
 
 namespace tilegrad {
 
-// The thread's control register without what it notes of earlier results: rounding, and what becomes
-// of small numbers.
+// The thread's control register without what it notes of earlier results: rounding, and what
+// becomes of small numbers.
 inline std::uint64_t float_mode() {
 #if defined(__x86_64__)
   return _mm_getcsr() & ~_MM_EXCEPT_MASK;

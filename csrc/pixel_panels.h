@@ -107,7 +107,8 @@ static void pack_patches(const Window<T>& window, Int taps, Int first, Int pixel
 enum class Lying : std::uint8_t { packed, vectors, halves, every_other };
 static constexpr bool kHasHalves = TILEGRAD_VECTOR_BYTES > 16;
 
-// Whether the pixels of a full panel lie so that they can be multiplied where they are; else packed.
+// Whether the pixels of a full panel lie so that they can be multiplied where they are; else
+// packed.
 template <class T>
 static Lying pixels_in_window(const Window<T>& window, Int first) {
   constexpr Int width = kTileColumns<T>, lanes = kLanes<T>, half = lanes / 2;
@@ -199,9 +200,10 @@ static bool multiply_window_pixels(Lying where, Int taps, const T* filters, cons
                                    const T* start, T* y_tile, Int y_stride, bool accumulate) {
   if (where == Lying::packed) return false;
   constexpr Lying halves = kHasHalves ? Lying::halves : Lying::vectors;
-  const auto multiply = where == Lying::vectors  ? multiply_pixels<kTileRows, Lying::vectors, T>
-                        : where == Lying::halves ? multiply_pixels<kTileRows, halves, T>
-                                                 : multiply_pixels<kTileRows, Lying::every_other, T>;
+  const auto multiply = where == Lying::vectors ? multiply_pixels<kTileRows, Lying::vectors, T>
+                        : where == Lying::halves
+                            ? multiply_pixels<kTileRows, halves, T>
+                            : multiply_pixels<kTileRows, Lying::every_other, T>;
   multiply(taps, filters, panel, start, y_tile, y_stride, accumulate);
   return true;
 }
@@ -212,7 +214,7 @@ static bool multiply_packed_pixels(Int rows, Int taps, const T* filters, const P
                                    const T* start, T* y_tile, Int y_stride, bool accumulate) {
   if (rows == kTileRows)
     multiply_pixels<kTileRows, Lying::packed>(taps, filters, panel, start, y_tile, y_stride,
-                                               accumulate);
+                                              accumulate);
   else if (kTileRows > 8 && rows == 8)
     multiply_pixels<8, Lying::packed>(taps, filters, panel, start, y_tile, y_stride, accumulate);
   else if (kTileRows > 4 && rows == 4)

@@ -19,8 +19,9 @@ struct Arrays {
 };
 
 // Moments of a parameter whose gradient has become zero, as that of a unit that never fires, shrink
-// in each step. Those below the smallest normal number are zero: with them Adam takes eleven times as
-// long on Intel's processors, and it would not end, since 0.9 times the smallest number is itself.
+// in each step. Those below the smallest normal number are zero: with them Adam takes eleven times
+// as long on Intel's processors, and it would not end, since 0.9 times the smallest number is
+// itself.
 using Moments = FlushedToZero;
 struct NoMoments {};
 
@@ -279,29 +280,30 @@ void radam_step(const RadamStep& args) {
 }
 
 void rprop_step(const RpropStep& args) {
-  for_each_piece<NoMoments>(args.common, [&]<class T>(const OptimizerEntry&, const Arrays<T>& arrays,
-                                           std::int64_t begin, std::int64_t end) {
-    const Gradient<T> gradient(args.common);
-    const T shrink = static_cast<T>(args.shrink), grow = static_cast<T>(args.grow),
-            smallest = static_cast<T>(args.smallest), largest = static_cast<T>(args.largest);
-    T* parameter = arrays.parameter;
-    const T* grad = arrays.grad;
-    T* before = arrays.state[0];
-    T* size = arrays.state[1];
+  for_each_piece<NoMoments>(
+      args.common, [&]<class T>(const OptimizerEntry&, const Arrays<T>& arrays, std::int64_t begin,
+                                std::int64_t end) {
+        const Gradient<T> gradient(args.common);
+        const T shrink = static_cast<T>(args.shrink), grow = static_cast<T>(args.grow),
+                smallest = static_cast<T>(args.smallest), largest = static_cast<T>(args.largest);
+        T* parameter = arrays.parameter;
+        const T* grad = arrays.grad;
+        T* before = arrays.state[0];
+        T* size = arrays.state[1];
 #pragma GCC ivdep
-    for (std::int64_t i = begin; i < end; ++i) {
-      T g = gradient(grad[i], parameter[i]);
-      const T agreement = g * before[i];
-      const bool turned = agreement < T{0};
-      T now = size[i] * (agreement > T{0} ? grow : turned ? shrink : T{1});
-      now = now < smallest ? smallest : now;
-      now = now > largest ? largest : now;
-      size[i] = now;
-      g = turned ? T{0} : g;
-      before[i] = g;
-      parameter[i] -= g > T{0} ? now : g < T{0} ? -now : T{0};
-    }
-  });
+        for (std::int64_t i = begin; i < end; ++i) {
+          T g = gradient(grad[i], parameter[i]);
+          const T agreement = g * before[i];
+          const bool turned = agreement < T{0};
+          T now = size[i] * (agreement > T{0} ? grow : turned ? shrink : T{1});
+          now = now < smallest ? smallest : now;
+          now = now > largest ? largest : now;
+          size[i] = now;
+          g = turned ? T{0} : g;
+          before[i] = g;
+          parameter[i] -= g > T{0} ? now : g < T{0} ? -now : T{0};
+        }
+      });
 }
 
 void asgd_step(const AsgdStep& args) {

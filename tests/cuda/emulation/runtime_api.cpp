@@ -266,8 +266,7 @@ cudaError_t cudaMemsetAsync(void* data, int value, std::size_t bytes, cudaStream
 
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int value) {
   const auto bytes = static_cast<std::size_t>(value);
-  if (value < 0 ||
-      bytes + emulation::shared_bytes_of(kernel) > emulation::most_shared_per_block())
+  if (value < 0 || bytes + emulation::shared_bytes_of(kernel) > emulation::most_shared_per_block())
     return outcome(cudaErrorInvalidValue);
   const std::lock_guard<std::mutex> lock(device().mutex);
   device().dynamic_shared_limits[kernel] = bytes;
