@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -91,15 +92,19 @@ def test_a_train_step_updates_the_metrics_of_several_outputs():
     np.testing.assert_allclose(logs["kind_accuracy"], [accuracy] * 2)
 
 
+COPIES = [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))]
+
+
+@pytest.mark.parametrize("copied", COPIES, ids=["deepcopy", "pickle"])
 @pytest.mark.parametrize("name", ["SGD", "Adam", "Lion", "Muon"])
-def test_a_copy_of_a_trained_model_trains_on_its_own(name):
+def test_a_copy_of_a_trained_model_trains_on_its_own(name, copied):
     layers = ours.layers
-    model = ours.Sequential([layers.Dense(4, activation="relu"), layers.Dense(1)])
+    model = ours.Sequential([layers.Dense(4, activation="softmax"), layers.Dense(1)])
     optimizer = getattr(ours.optimizers, name)(0.01)
     model.compile(optimizer, "mse", metrics=["mae"])
     options = {"shuffle": False, "verbose": 0}
     model.fit(X, TARGETS, **options)
-    other = copy.deepcopy(model)
+    other = copied(model)
     before = model.predict(X, verbose=0)
     history = other.fit(X, TARGETS, epochs=2, **options).history
     np.testing.assert_array_equal(model.predict(X, verbose=0), before)

@@ -26,6 +26,7 @@ def op(function: Callable[..., Any]) -> Callable[..., Any]:
             return Operation(function)(*args, **kwargs)
         return function(*args, **kwargs)
 
+    function.__qualname__ += ".__wrapped__"  # where pickle finds it
     _ON_TENSORS[call] = function
     return call
 

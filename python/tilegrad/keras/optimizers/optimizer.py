@@ -6,7 +6,6 @@ one's own defines ``build(variables)`` and ``update_step(gradient, variable, lea
 
 from __future__ import annotations
 
-import copy
 import re
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -103,7 +102,7 @@ class Optimizer(StatelessOptimizer):
         self._constrained: list[Any] = []
         self._accumulated: list[Any] | None = None
         self._averages: list[Any] | None = None
-        self._not_decayed: tuple[set[int], str | None] = (set(), None)
+        self._not_decayed: tuple[list[Any], str | None] = ([], None)
         self._rate: Any = _checked_rate(learning_rate)
         self._rate_before: float | None = None
 
@@ -160,17 +159,12 @@ class Optimizer(StatelessOptimizer):
         if self.gradient_accumulation_steps:
             self._accumulated = [self._slot(v, "gradient_accumulator") for v in variables]
 
-    def __deepcopy__(self, memo: dict) -> Any:
-        made = type(self).__new__(type(self))
-        memo[id(self)] = made
-        for name, value in vars(self).items():
-            made.__dict__[name] = copy.deepcopy(value, memo)
-        copies = [memo[id(v)] for v in self._trainable_variables] if self.built else []
-        made._indices = {id(v): i for i, v in enumerate(copies)}
-        left_out, pattern = self._not_decayed
-        made._not_decayed = ({id(memo.get(key, key)) for key in left_out}, pattern)
-        made._known = None
-        return made
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_known": None, "_indices": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)  # copies and pickles: other variables than before
+        self._indices = {id(v): i for i, v in enumerate(self._trainable_variables)}
 
     def _slot(self, variable: Any, name: str, initial: Any = 0.0) -> Variable:
         if isinstance(initial, tg.Tensor):
@@ -400,13 +394,13 @@ class Optimizer(StatelessOptimizer):
                 "built."
             )
         pattern = "|".join(sorted(set(var_names))) if var_names else None
-        self._not_decayed = ({id(v) for v in var_list or ()}, pattern)
+        self._not_decayed = (list(var_list or ()), pattern)
 
     def _decay(self, variables: list[Any], rate: float) -> None:
         left_out, pattern = self._not_decayed
         for variable in variables:
             named = pattern is not None and re.search(pattern, variable.name) is not None
-            if id(variable) not in left_out and not named:
+            if not named and not any(variable is other for other in left_out):
                 variable.mul_(1 - rate * self.weight_decay)  # type: ignore[operator]
 
     def _average(self) -> None:
