@@ -44,9 +44,9 @@ struct FloatChunk {
   }
 
   // inner_left: of the inner dimension from this step on.
-  __device__ void load(std::int64_t inner_left, std::int64_t outer_stride,
-                       std::int64_t inner_stride, bool aligned) {
-    const int left = static_cast<int>(min(inner_left, std::int64_t{kDepth})) - depth();
+  __device__ void load(int inner_left, std::int64_t outer_stride, std::int64_t inner_stride,
+                       bool aligned) {
+    const int left = min(inner_left, kDepth) - depth();
     const int along = kAlongInner ? (outer_left > 0 ? left : 0) : (left > 0 ? outer_left : 0);
     if (aligned && along >= 4) {
       chunk = *reinterpret_cast<const Four<float>*>(from);
@@ -95,7 +95,7 @@ static __global__ void __launch_bounds__(kBlock, 2)
     other.begin(m.other + place.column * args.other_column_stride + first * args.other_row_stride,
                 args.other_column_stride, args.other_row_stride, args.columns - place.column);
   }
-  const auto load = [&](std::int64_t left) {
+  const auto load = [&](int left) {
     x.load(left, args.x_row_stride, args.x_column_stride, aligned.x);
     other.load(left, args.other_column_stride, args.other_row_stride, aligned.other);
   };
@@ -104,12 +104,13 @@ static __global__ void __launch_bounds__(kBlock, 2)
     other.store(shared.other[half]);
   };
   GatherPatch<float, FloatTile> patch;
-  load(shared.run.inner);
+  const int inner = static_cast<int>(shared.run.inner);
+  load(inner);
   store(0);
   __syncthreads();
   int half = 0;
 #pragma unroll 1
-  for (std::int64_t left = shared.run.inner; left > 0; left -= kDepth, half ^= 1) {
+  for (int left = inner; left > 0; left -= kDepth, half ^= 1) {
     const bool more = left > kDepth;
     if (more) load(left - kDepth);
     patch.multiply(shared.x[half], shared.other[half]);
@@ -138,6 +139,8 @@ static void launch_float(const Matmul& args, const Runs& runs) {
 }
 
 static void multiply_in_float_tiles(const Matmul& args, const Runs& given) {
+  TILEGRAD_CHECK(args.inner <= 0x7fffffff, runtime,
+                 "matmul: the inner dimension is too large for CUDA, got ", args.inner);
   const bool x_along_inner = is_along_inner(args.x_column_stride, args.x_row_stride);
   const bool other_along_inner = args.other_column_stride != 1;
   multiply_in_runs<float>(args, given, [&](const Runs& runs) {

@@ -9,9 +9,10 @@ the version of nvcc that the notes were made with. Needs nvcc, no card.
 
     python tests/check_cuda_kernels.py --architectures 80 90a --table
 
-The first architecture is compiled for every dtype, the others for the common ones: what differs
+Code for 8.0 is compiled for every dtype, that for other cards for the common ones: what differs
 between architectures is registers, and those of float64, which is there for checks, and of narrow
-integers count least.
+integers count least. For cards from 10.0 on, whose code nvcc makes from that of 10.0, the files
+of HOT are compiled, unless others are named.
 """
 
 from __future__ import annotations
@@ -28,10 +29,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
-FLAGS = ["-std=c++20", "-O3", "--expt-relaxed-constexpr", "-Xptxas", "-v", "-cubin"]
+FLAGS = ["-std=c++20", "-O3", "--expt-relaxed-constexpr", "-Xptxas", "-v", "-fatbin"]
 FLAGS += [f"-I{ROOT / 'cuda'}", f"-I{ROOT / 'csrc'}", "-DTILEGRAD_WITH_CUDA"]
 FLAGS += ["-DTILEGRAD_CUDA_SM_90A"]  # as in a release: Hopper's kernels are empty elsewhere
 COMMON_DTYPES = ["-DTILEGRAD_CUDA_COMMON_DTYPES"]
+EVERY_DTYPE_FOR = "80"
+# Compiled together: the way to what ptxas gets, half of the time, is gone once.
+FAMILY = {"100": "100", "120": "100"}
+HOT = {"batchnorm", "cross_entropy", "layer_norm", "matmul", "softmax"}
 
 # Functions whose reduction of huge arguments keeps a table of digits in local memory; only such
 # arguments reach it.
@@ -46,8 +51,10 @@ OCCUPANCY = re.compile(
 BYTES = re.compile(r"\bbytes\b|KiB")
 OPERATIONS = re.compile(r"operation|multiplication|addition|comparison|division|arithmetic")
 NOTED_WITH = "13.0"  # another nvcc gives kernels a few registers more or less
+NOTED_FOR = ("80", "90a")
 # Of a multiprocessor, and how registers are given to threads.
 MOST_THREADS, MOST_REGISTERS, REGISTER_STEP = 2048, 65536, 8
+MOST_SHARED_BYTES = 48 << 10  # that a kernel's own variables may take, on every card
 
 
 class Kernel(NamedTuple):
@@ -62,11 +69,11 @@ class Kernel(NamedTuple):
     spilled_bytes: int
 
 
-def parse(source: str, architecture: str, text: str) -> list[Kernel]:
+def parse(source: str, text: str) -> list[Kernel]:
     """The kernels in the output of ``ptxas -v``."""
     found = []
     for block in re.split(r"Compiling entry function ", text)[1:]:
-        name = re.match(r"'(\S+)'", block)
+        name = re.match(r"'(\S+)' for 'sm_(\w+)'", block)
         stack = re.search(
             r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", block
         )
@@ -77,7 +84,7 @@ def parse(source: str, architecture: str, text: str) -> list[Kernel]:
         found.append(
             Kernel(
                 source,
-                architecture,
+                name[2],
                 name[1],
                 int(used[1]),
                 int(shared[1]) if shared else 0,
@@ -89,18 +96,36 @@ def parse(source: str, architecture: str, text: str) -> list[Kernel]:
 
 
 def compile_one(
-    nvcc: str, source: Path, architecture: str, flags: list[str]
+    nvcc: str, source: Path, architectures: list[str], flags: list[str]
 ) -> tuple[list[Kernel], list[str]]:
-    """The kernels of a source file, and what is wrong with them."""
+    """The kernels of a source file for one family, and what is wrong with them."""
+    first = FAMILY.get(architectures[0], architectures[0])
+    code = ",".join(f"sm_{name}" for name in architectures)
+    target = f"-gencode=arch=compute_{first},code=[{code}]"
     with tempfile.TemporaryDirectory() as folder:
-        output = ["-o", f"{folder}/cubin"]
-        command = [nvcc, *FLAGS, *flags, f"-arch=sm_{architecture}", str(source), *output]
+        output = ["-o", f"{folder}/fatbin"]
+        command = [nvcc, *FLAGS, *flags, target, str(source), *output]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
-    text, where = result.stdout + result.stderr, f"{source.relative_to(ROOT)}, sm_{architecture}"
+    text, where = result.stdout + result.stderr, str(source.relative_to(ROOT))
     if result.returncode != 0:
-        return [], [f"{where}: does not compile:\n{text}"]
-    kernels = parse(source.name, architecture, text)
+        return [], [f"{where}, {code}: does not compile:\n{text}"]
+    kernels = parse(source.name, text)
     return kernels, complaints_about(kernels, text, where)
+
+
+def jobs_of(
+    sources: list[Path], architectures: list[str], named: bool
+) -> list[tuple[Path, list[str], list[str]]]:
+    """What is to be compiled: files, architectures, flags. ``named``: the user has named files."""
+    families: dict[str, list[str]] = {}
+    for name in architectures:
+        families.setdefault(FAMILY.get(name, name), []).append(name)
+    return [
+        (path, members, [] if first == EVERY_DTYPE_FOR else COMMON_DTYPES)
+        for path in sources
+        for first, members in families.items()
+        if named or first not in FAMILY or path.stem in HOT
+    ]
 
 
 def complaints_about(kernels: list[Kernel], text: str, where: str) -> list[str]:
@@ -111,12 +136,15 @@ def complaints_about(kernels: list[Kernel], text: str, where: str) -> list[str]:
         if "C7510" in line or "arning" in line
     ]
     for kernel in kernels:
+        about = f"{where}, sm_{kernel.architecture}: {kernel.name}"
+        if kernel.shared_bytes > MOST_SHARED_BYTES:
+            complaints.append(f"{about} has {kernel.shared_bytes} bytes shared: it cannot start")
         if MAY_SPILL.search(kernel.name):
             continue
         if kernel.spilled_bytes:
-            complaints.append(f"{where}: {kernel.name} spills {kernel.spilled_bytes} bytes")
+            complaints.append(f"{about} spills {kernel.spilled_bytes} bytes")
         elif kernel.stack_bytes and not MAY_USE_LOCAL_MEMORY.search(kernel.name):
-            complaints.append(f"{where}: {kernel.name} has {kernel.stack_bytes} bytes local memory")
+            complaints.append(f"{about} has {kernel.stack_bytes} bytes local memory")
     return complaints
 
 
@@ -159,25 +187,21 @@ def main() -> int:
     """Returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--nvcc", default="nvcc")
-    parser.add_argument("--architectures", nargs="+", default=["80", "90a"])
+    parser.add_argument("--architectures", nargs="+", default=["80", "90a", "100", "120"])
     parser.add_argument("--stems", nargs="*", help="files of cuda/ops; default: all")
     parser.add_argument("--table", action="store_true", help="print registers and shared memory")
     options = parser.parse_args()
     sources = sorted((ROOT / "cuda" / "ops").glob("*.cu"))
     if options.stems:
         sources = [path for path in sources if path.stem in options.stems]
-    jobs = [
-        (options.nvcc, path, name, COMMON_DTYPES if i else [])
-        for path in sources
-        for i, name in enumerate(options.architectures)
-    ]
+    jobs = jobs_of(sources, options.architectures, bool(options.stems))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = list(pool.map(lambda job: compile_one(*job), jobs))
+        results = list(pool.map(lambda job: compile_one(options.nvcc, *job), jobs))
     kernels = [kernel for found, _ in results for kernel in found]
     complaints = [line for _, lines in results for line in lines]
-    if {"80", "90a"} <= set(options.architectures) and release_of(options.nvcc) == NOTED_WITH:
+    if set(NOTED_FOR) <= set(options.architectures) and release_of(options.nvcc) == NOTED_WITH:
         for path in sources:
-            own = [k for k in kernels if k.source == path.name]
+            own = [k for k in kernels if k.source == path.name and k.architecture in NOTED_FOR]
             where = str(path.relative_to(ROOT))
             complaints += (
                 complaints_about_note(note_of(path.read_text()), own, where) if own else []

@@ -4,28 +4,40 @@ from __future__ import annotations
 
 import pytest
 
-from check_cuda_kernels import ROOT, complaints_about, complaints_about_note, note_of, parse
+from check_cuda_kernels import (
+    COMMON_DTYPES,
+    HOT,
+    ROOT,
+    complaints_about,
+    complaints_about_note,
+    jobs_of,
+    note_of,
+    parse,
+)
 
 ENTRY = """\
 ptxas info    : Compiling entry function '{name}' for 'sm_80'
 ptxas info    : Function properties for {name}
     {stack} bytes stack frame, {stores} bytes spill stores, {loads} bytes spill loads
-ptxas info    : Used {registers} registers, used 1 barriers, 8320 bytes smem, 400 bytes cmem[0]
+ptxas info    : Used {registers} registers, used 1 barriers, {shared} bytes smem, 400 bytes cmem[0]
 """
 
 
-def report(name: str, stack: int = 0, stores: int = 0, loads: int = 0) -> str:
-    return ENTRY.format(name=name, stack=stack, stores=stores, loads=loads, registers=40)
+def report(name: str, stack: int = 0, stores: int = 0, loads: int = 0, shared: int = 8320) -> str:
+    return ENTRY.format(
+        name=name, stack=stack, stores=stores, loads=loads, registers=40, shared=shared
+    )
 
 
 def complaints(text: str) -> list[str]:
-    return complaints_about(parse("scale.cu", "80", text), text, "scale.cu")
+    return complaints_about(parse("scale.cu", text), text, "scale.cu")
 
 
 def test_numbers_are_read():
-    first, second = parse("scale.cu", "80", report("scale") + report("other", stack=16))
+    other = report("other", stack=16).replace("sm_80", "sm_90a")
+    first, second = parse("scale.cu", report("scale") + other)
     assert first == ("scale.cu", "80", "scale", 40, 8320, 0, 0)
-    assert (second.name, second.stack_bytes) == ("other", 16)
+    assert (second.name, second.architecture, second.stack_bytes) == ("other", "90a", 16)
 
 
 def test_clean_kernels_pass():
@@ -33,10 +45,33 @@ def test_clean_kernels_pass():
 
 
 def test_spills_local_memory_and_serialized_pipelines_are_found():
-    assert complaints(report("scale", 8, 8, 16)) == ["scale.cu: scale spills 24 bytes"]
-    assert complaints(report("scale", stack=8)) == ["scale.cu: scale has 8 bytes local memory"]
+    where = "scale.cu, sm_80: scale"
+    assert complaints(report("scale", 8, 8, 16)) == [f"{where} spills 24 bytes"]
+    assert complaints(report("scale", stack=8)) == [f"{where} has 8 bytes local memory"]
     warning = "ptxas warning : (C7510) Potential Performance Loss: wgmma.mma_async is serialized"
     assert len(complaints(report("scale") + warning)) == 1
+
+
+def test_kernels_that_no_card_would_start_are_found():
+    assert complaints(report("scale", shared=48 << 10)) == []
+    (found,) = complaints(report("scaleIdE", shared=(48 << 10) + 4))
+    assert found.endswith("has 49156 bytes shared: it cannot start")
+
+
+def test_what_is_compiled_for_which_cards():
+    release = (ROOT / "cuda" / "detect.cmake").read_text()
+    release = release.split('RELEASE_ARCHITECTURES "')[1].split('"')[0]
+    names = release.replace("-real", "").split(";")
+    assert names == ["80", "90a", "100", "120"]
+    jobs = jobs_of(SOURCES, names, named=False)
+    for family, flags, stems in (
+        (["80"], [], {path.stem for path in SOURCES}),
+        (["90a"], COMMON_DTYPES, {path.stem for path in SOURCES}),
+        (["100", "120"], COMMON_DTYPES, HOT),
+    ):
+        assert {path.stem for path, *job in jobs if job == [family, flags]} == stems
+    (job,) = jobs_of(SOURCES[:1], ["120"], named=True)
+    assert job[1:] == (["120"], COMMON_DTYPES)
 
 
 def test_only_the_reduction_of_huge_angles_may_use_local_memory():
@@ -55,8 +90,8 @@ NOTE = """\
 
 
 def about_note(text: str, registers: int = 40) -> list[str]:
-    of_double = ENTRY.format(name="scaleIdE", stack=0, stores=0, loads=0, registers=200)
-    kernels = parse("scale.cu", "80", report("scale").replace("40", str(registers)) + of_double)
+    of_double = report("scaleIdE").replace("Used 40", "Used 200")
+    kernels = parse("scale.cu", report("scale").replace("40", str(registers)) + of_double)
     return complaints_about_note(note_of(text), kernels, "scale.cu")
 
 
@@ -85,6 +120,6 @@ def test_notes_that_lack_something_or_err_are_found(text, registers, complaint):
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
 def test_every_kernel_has_its_note(path):
     """Whether the numbers are right takes nvcc: ctest -R cuda.compile."""
-    kernels = parse(path.name, "80", report("any"))
+    kernels = parse(path.name, report("any"))
     complaints = complaints_about_note(note_of(path.read_text()), kernels, path.name)
     assert not [line for line in complaints if "nothing" in line or "no occupancy" in line]
