@@ -289,7 +289,8 @@ static void gather_plane(MaxGather<T>& g, GatherRows<T> gather_rows, const T* y,
                          const std::uint8_t* taps, std::int64_t room, T* x, bool past_caches) {
   const PoolAxis &d = g.p.depth, &h = g.p.height, &w = g.p.width;
   for (std::int64_t z = 0; z < d.in; ++z) {
-    if (!d.trivial()) g.list_taps(z);
+    if (d.trivial()) g.depth_output[0] = z;  // the taps stay the same
+    else g.list_taps(z);
     for (std::int64_t m = 0; m < g.y.count(); m += g.strip) {
       const std::int64_t first = m + g.y.least;
       const std::int64_t rows = std::min(g.strip, g.y.count() - m) + g.reach;

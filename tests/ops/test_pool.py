@@ -93,6 +93,13 @@ def test_dilated_maxima_in_other_dimensions():
           randn(2, 6, 7, 8))  # fmt: skip
 
 
+@pytest.mark.parametrize("kernel", [(1, 1, 1), (1, 2, 2), (1, 3, 3), (2, 3, 3), (3, 1, 2)])
+@pytest.mark.parametrize("stride", [1, (1, 2, 2), 2])
+def test_windows_within_the_slices_of_a_volume(kernel, stride):
+    x = randn(2, 2, 5, 9, 8)
+    check(lambda m, x: functional(m).max_pool3d(x, kernel, stride), x)
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 def test_adaptive_in_other_dimensions(size):
     line, volume = randn(2, 3, 10), randn(2, 4, 6, 5)
