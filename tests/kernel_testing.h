@@ -70,6 +70,16 @@ inline ErrorKind error_kind_of(const std::function<void()>& call) {
   return ErrorKind::not_implemented;
 }
 
+// The message of the error that `call` throws.
+inline std::string complaint_of(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
 // A small generator (the output function of SplitMix64), so that every platform draws the same.
 class Random {
  public:

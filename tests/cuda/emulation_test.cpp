@@ -23,17 +23,6 @@ void in_each_order(const Body& body) {
   emulation::set_order(emulation::Order::forward);
 }
 
-// The message of the error that `call` throws.
-template <class Call>
-std::string complaint_of(const Call& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
 // Every thread adds what its neighbour has written; `synchronized` is what makes it right.
 __global__ void add_neighbours(const int* x, int* y, bool synchronized) {
   __shared__ int tile[128];

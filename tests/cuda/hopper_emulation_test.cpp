@@ -12,15 +12,6 @@
 namespace tilegrad::cuda {
 namespace {
 
-template <class Call>
-std::string complaint_of(const Call& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 bool contains(const std::string& text, const char* part) {
   return text.find(part) != std::string::npos;
 }

@@ -38,16 +38,6 @@ __global__ void copy_a_box(const __grid_constant__ PixelMap map) {
   copy_box(swizzle_aligned(dynamic_shared<char>()), map.map, at, barrier);
 }
 
-template <class Call>
-std::string complaint_of(const Call& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
 // Three images of 5 x 6 pixels with 70 channels, 72 apart, numbered.
 constexpr int kImageHeight = 5, kImageWidth = 6, kImages = 3, kChannels = 70, kPixel = 72;
 

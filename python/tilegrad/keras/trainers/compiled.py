@@ -33,7 +33,7 @@ class LossMean(metrics_module.Mean):
         if type(loss) is not tg.Tensor or loss.is_cuda or loss.ndim:
             self.update_state(loss, count)
             return
-        self._waiting.append((loss, count))
+        self._waiting.append((_C.clone(loss), count))  # without its graph
         if len(self._waiting) == _MOST_PENDING:
             self._add_up()
 
@@ -69,7 +69,7 @@ class LossMean(metrics_module.Mean):
 class _Pending:
     """Batches that metrics have not counted yet: one call for many costs hardly more than for one.
 
-    Targets are copies, since a generator may give the same memory again.
+    They are copies, since a generator, or a model, may give the same memory again.
     """
 
     def __init__(self) -> None:
@@ -89,7 +89,7 @@ class _Pending:
         if len(self.targets) == _MOST_PENDING:
             return False
         self.targets.append(_C.clone(y_true))
-        self.outputs.append(y_pred.detach())
+        self.outputs.append(_C.clone(y_pred))
         return True
 
     def taken(self) -> tuple[Any, Any]:
