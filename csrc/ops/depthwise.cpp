@@ -3,12 +3,15 @@
 // A task takes neighbouring channels and some images. It copies a band of rows into the windows of
 // strips.h, where every tap of every target is a constant offset, and walks down the columns one
 // vector wide. With stride 1 and square filters a vector of a row is loaded once per tap column and
-// used for all targets above and below that see it; otherwise once per tap.
+// used for all targets above and below that see it; otherwise once per tap. Small planes and, with
+// AVX-512, 3x3 filters of stride 1 have kernels of their own (flat_planes.h, register_planes.h,
+// direct_rows.h).
 //   depthwise              y = windows of x * weight
 //   depthwise_grad_input   x = windows of y * weight, reversed
 //   depthwise_grad_weight  weight = windows of x * y, summed over images, rows and lanes
 #include "depthwise.h"
 
+#include "../direct_rows.h"
 #include "../flat_planes.h"
 #include "../host_memory.h"
 #include "../parallel.h"
@@ -443,6 +446,8 @@ static void run_depthwise(const Conv2d& c, bool grad) {
   T* target = static_cast<T*>(grad ? c.x : c.y);
   if constexpr (TILEGRAD_VECTOR_BYTES == 64)
     if (RegisterPlanes<T>::fits(c)) return register_convolve(c, source, grad, bias, target);
+  if constexpr (TILEGRAD_VECTOR_BYTES == 64)
+    if (DirectRows<T>::fits(c)) return direct_convolve(c, source, grad, bias, target);
   const ConvEpilogue<T> after = grad ? ConvEpilogue<T>{} : ConvEpilogue<T>::of(c);
   const FlatPlanes<T> flat(c, grad);
   if (flat.fits(c)) return FlatPass<T>{c, flat, source, bias, target, after}.run();
@@ -463,6 +468,8 @@ template <class T>
 static void run_weight(const Conv2d& c) {
   if constexpr (TILEGRAD_VECTOR_BYTES == 64)
     if (RegisterPlanes<T>::fits(c) && register_correlate<T>(c)) return add_parts<T>(c);
+  if constexpr (TILEGRAD_VECTOR_BYTES == 64)
+    if (DirectRows<T>::fits(c)) return direct_correlate<T>(c), add_parts<T>(c);
   const FlatPlanes<T> flat(c, false);
   if (flat.fits(c) && FlatWeightPass<T>{c, flat}.run()) return add_parts<T>(c);
   const Strips s(c, false, kLanes<T>);

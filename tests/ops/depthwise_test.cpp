@@ -102,6 +102,11 @@ void test_all() {
       test_case<T>({3, 5, 1, 9, width + kernel, kernel, 1, kernel / 2, 1});
       test_case<T>({2, 9, 1, width, 7, kernel, 1, kernel - 1, 1});
     }
+  for (std::int64_t pad : {0, 1, 2})  // rows wider than a register, few of them
+    for (std::int64_t width : {15, 16, 31, 40, 70})
+      for (std::int64_t height : {3, 4, 10}) test_case<T>({2, 9, 1, height, width, 3, 1, pad, 1});
+  test_case<T>({1, 2, 1, 1, 32, 3, 1, 1, 1});
+  test_case<T>({1, 2, 1, 2, 32, 3, 1, 1, 1});
   for (std::int64_t stride : {2, 3, 4}) {
     test_case<T>({2, 5, 1, 14, 15, 3, stride, 1, 1});
     test_case<T>({2, 18, 2, 7, 7, 3, stride, 1, 2});
@@ -113,6 +118,49 @@ void test_all() {
   test_case<T>({1, 2, 1, 130, 90, 3, 1, 1, 1});  // several bands
   test_case<T>({1, 2, 1, 130, 90, 3, 2, 1, 1});
   test_case<T>({1, 2, 1, 40, 40, 3, 1, 7, 8});
+}
+
+// Infinity in one column of the input reaches the gradients of the taps that meet it, and no other:
+// lanes beyond a row's end hold neither the next row nor a product with a zero.
+template <class T>
+void test_infinite_column(std::int64_t width, std::int64_t column, std::int64_t blind_tap) {
+  Conv2d c{.dtype = std::is_same_v<T, float> ? DType::float32 : DType::float64,
+           .batch = 1,
+           .groups = 2,
+           .in_channels = 1,
+           .out_channels = 1,
+           .in_height = 6,
+           .in_width = width,
+           .kernel_height = 3,
+           .kernel_width = 3,
+           .out_height = 6,
+           .out_width = width,
+           .stride_y = 1,
+           .stride_x = 1,
+           .pad_y = 1,
+           .pad_x = 1,
+           .dilation_y = 1,
+           .dilation_x = 1};
+  const std::int64_t size = 2 * 6 * width;
+  Array<T> x(size), y(size), weight(18), workspace(c.workspace_of_grad_weight());
+  std::fill_n(y.data(), size, T{1});
+  for (std::int64_t i = 0; i < size; ++i)
+    x.data()[i] = i % width == column ? std::numeric_limits<T>::infinity() : T{1};
+  c.x = x.data(), c.y = y.data(), c.weight = weight.data(), c.workspace = workspace.data();
+  for_each_isa([&](Isa isa) {
+    run_on(isa, depthwise_grad_weight_kernel, c);
+    for (int t = 0; t < 18; ++t)
+      EXPECT_EQ(std::isfinite(weight.data()[t]), t % 3 == blind_tap) << "tap " << t;
+  });
+}
+
+TEST(Depthwise, InfinityOfAColumnReachesItsTapsAlone) {
+  for (std::int64_t width : {16, 33, 40}) {
+    test_infinite_column<float>(width, 0, 2);
+    test_infinite_column<float>(width, width - 1, 0);
+    test_infinite_column<double>(width, 0, 2);
+    test_infinite_column<double>(width, width - 1, 0);
+  }
 }
 
 TEST(Depthwise, Float32) { test_all<float>(); }
