@@ -101,6 +101,10 @@ TILEGRAD_INLINE Vec<double> exponential(Vec<double> x) {
   return times_power(parts.rest_power(), parts.n);
 }
 
+TILEGRAD_INLINE Vec<float> choose(VecInt<float> condition, Vec<float> x, Vec<float> other) {
+  return condition ? x : other;
+}
+
 TILEGRAD_INLINE Vec<float> with_sign_of(Vec<float> x, Vec<float> size) {
   constexpr std::int32_t kSize = 0x7fffffff;
   return std::bit_cast<Vec<float>>((std::bit_cast<VecInt<float>>(size) & kSize) |
@@ -132,6 +136,34 @@ TILEGRAD_INLINE Vec<float> hyperbolic_tangent(Vec<float> x) {
   const Vec<float> slope = exponential_tail(parts.rest) * parts.rest + 1.0f;
   const Vec<float> u = slope * parts.rest * power + (power - 1.0f);
   return with_sign_of(x, quotient(u, u + 2.0f));
+}
+
+// 2^n * (exp(rest) - 1) + (2^n - 1), with half of 2^n: the largest results need n = 128. Within 2
+// ulp.
+TILEGRAD_INLINE Vec<float> exp_minus_one(Vec<float> x) {
+  const ReducedPower<float> parts(smaller(splat(89.0f), larger(splat(-104.0f), x)));
+  const Vec<float> n = parts.n - 1.0f;
+  const Vec<float> slope = exponential_tail(parts.rest) * parts.rest + 1.0f;
+  const Vec<float> half = times_power(slope * parts.rest, n) + (times_power(splat(1.0f), n) - 0.5f);
+  return choose(magnitude_of(x) < 1e-30f, x, half + half);  // halves of the smallest are not exact
+}
+
+// x = m * 2^n with m in [0.75, 1.5), and log(x) = n * log(2) + log(1 + (m - 1)). Within 0.9 ulp;
+// minus infinity for 0, NaN below.
+TILEGRAD_INLINE Vec<float> natural_log(Vec<float> x) {
+  constexpr float kLn2High = 0.693145752f, kLn2Low = 1.42860677e-6f;  // n * kLn2High is exact
+  // (log(1 + r) - r) / r^2 for -0.25 <= r < 0.5
+  constexpr float kCoefficients[] = {-9.116142243e-02f, 1.170065403e-01f,  -1.272778511e-01f,
+                                     1.427624077e-01f,  -1.665529609e-01f, 1.999960542e-01f,
+                                     -2.500016391e-01f, 3.333334029e-01f,  -0.5f};
+  const Vec<float> m = _mm512_maskz_getmant_ps(0xffff, x, _MM_MANT_NORM_p75_1p5, _MM_MANT_SIGN_nan);
+  const Vec<float> n =
+      (Vec<float>)_mm512_maskz_getexp_ps(0xffff, x) - (Vec<float>)_mm512_maskz_getexp_ps(0xffff, m);
+  const Vec<float> r = m - 1.0f;
+  Vec<float> tail = splat(3.767246380e-02f);
+#pragma GCC unroll 9
+  for (float coefficient : kCoefficients) tail = tail * r + coefficient;
+  return n * kLn2High + (r + (r * r * tail + n * kLn2Low));
 }
 
 // As in elementary.h.

@@ -23,7 +23,7 @@ struct Walk {
 };
 
 // The buffer in place of the result: stores past the caches in longer bursts stall.
-constexpr std::int64_t kBlockBytes = 2048;
+constexpr std::int64_t kBlockBytes = 1024;
 
 bool can_copy_out(const Walk& walk) {
   const std::int64_t unit = walk.ndim == 0 ? 0 : walk.strides[0][0];
@@ -37,9 +37,8 @@ bool can_copy_out(const Walk& walk) {
   return bits % 64 == 0;  // short rows must not share cache lines
 }
 
-// A row, in blocks that go through a buffer in the nearest cache. Where there are many rows, the
-// end of one keeps the processor from looking ahead: then the inputs' next blocks are asked for in
-// time.
+// A row, in blocks that go through a buffer in the nearest cache. The inputs' next blocks are asked
+// for in time: the processor looks ahead too late, and not beyond the end of a row.
 void run_past_caches(const Walk& walk, char* const* pointers, std::int64_t count) {
   alignas(64) char buffer[kBlockBytes];
   const std::int64_t unit = walk.strides[0][0], block = kBlockBytes / unit;
@@ -49,7 +48,7 @@ void run_past_caches(const Walk& walk, char* const* pointers, std::int64_t count
     for (int k = 1; k < walk.operands; ++k) {
       const std::int64_t stride = walk.strides[k][0];
       at[k] = pointers[k] + first * stride;
-      if (walk.ndim > 1 && stride > 0 && stride <= 8)
+      if (stride > 0 && stride <= 8)
         for (std::int64_t ahead = 0; ahead < size * stride; ahead += 64)
           __builtin_prefetch(at[k] + size * stride + ahead);
     }

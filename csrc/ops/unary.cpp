@@ -103,7 +103,7 @@ static BlockFunction<T> floating_function(UnaryOp op) {
     TILEGRAD_REGISTER_CASE(exp, exponential)
     TILEGRAD_CASE(exp2, binary_exponential(x))
     TILEGRAD_CASE(expm1, exp_minus_one(x))
-    TILEGRAD_CASE(log, natural_log(x))
+    TILEGRAD_REGISTER_CASE(log, natural_log)
     TILEGRAD_CASE(log2, binary_log(x))
     TILEGRAD_CASE(log10, decimal_log(x))
     TILEGRAD_CASE(log1p, log_plus_one(x))
@@ -152,6 +152,27 @@ static bool within_trigonometric_limit(const T* x, std::int64_t count) {
   return largest <= kLimit;
 }
 
+// Whether a large result goes past the caches, through a buffer (past_caches.h): what takes much
+// longer than memory loses more by waiting for its blocks' stores than it saves.
+static bool is_light(UnaryOp op) {
+  switch (op) {
+    case UnaryOp::floor:
+    case UnaryOp::ceil:
+    case UnaryOp::round:
+    case UnaryOp::trunc:
+    case UnaryOp::frac:
+    case UnaryOp::sqrt:
+    case UnaryOp::rsqrt:
+    case UnaryOp::reciprocal:
+    case UnaryOp::exp:
+    case UnaryOp::exp2:
+    case UnaryOp::log:
+      return true;
+    default:
+      return false;
+  }
+}
+
 // Block by block, and elements that do not lie side by side through a buffer: one loop per function
 // serves all strides.
 template <class T>
@@ -160,7 +181,7 @@ static void apply_function(const Unary& args) {
   const BlockFunction<T> fast = floating_function<T>(args.op), exact = exact_function<T>(args.op);
   const std::int64_t sy = args.loop.inner_stride(0), sx = args.loop.inner_stride(1);
   constexpr std::int64_t unit = sizeof(T);
-  walk_rows(args.loop, [=](char** pointers, std::int64_t count) {
+  const auto row = [=](char** pointers, std::int64_t count) {
     T buffer[kBlock];
     for (std::int64_t first = 0; first < count; first += kBlock) {
       const std::int64_t size = count - first < kBlock ? count - first : kBlock;
@@ -176,7 +197,9 @@ static void apply_function(const Unary& args) {
       if (sy != unit)
         for (std::int64_t i = 0; i < size; ++i) *reinterpret_cast<T*>(to + i * sy) = buffer[i];
     }
-  });
+  };
+  if (is_light(args.op)) walk_light_rows(args.loop, row);
+  else walk_rows(args.loop, row);
 }
 
 void unary(const Unary& args) {

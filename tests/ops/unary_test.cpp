@@ -119,7 +119,7 @@ struct AccurateCase {
   {#name, UnaryOp::name, [](double v) { return std::name(v); }, low, high, units, cuda_units}
 const AccurateCase kAccurate[] = {
     TILEGRAD_ACCURATE(exp2, -130, 128, 1.1, 2),     TILEGRAD_ACCURATE(expm1, -2, 2, 0.52, 1),
-    TILEGRAD_ACCURATE(log, 0.5, 2, 0.52, 1),        TILEGRAD_ACCURATE(log2, 0.5, 2, 0.52, 1),
+    TILEGRAD_ACCURATE(log, 0.5, 2, 0.9, 1),         TILEGRAD_ACCURATE(log2, 0.5, 2, 0.52, 1),
     TILEGRAD_ACCURATE(log10, 0.5, 2, 0.52, 2),      TILEGRAD_ACCURATE(log1p, -0.9, 2, 0.52, 1),
     TILEGRAD_ACCURATE(sin, -100, 100, 0.52, 2),     TILEGRAD_ACCURATE(cos, -100, 100, 0.52, 2),
     TILEGRAD_ACCURATE(tan, -100, 100, 0.52, 4),     TILEGRAD_ACCURATE(asin, -1, 1, 0.52, 2),
