@@ -272,11 +272,25 @@ template <class T>
   }
 }
 
-// Where one chunk of one head sums the gradients of key and value, rows of whole vectors.
+// Where one chunk of one head sums the gradients of key and value, rows of whole vectors. Rows from
+// `begun` on hold nothing yet.
 template <class T>
 struct KeyGradients {
   Block<T> key, value;
+  std::int64_t begun = 0;
 };
+
+// c (+)= a @ b for keys [first, first + keys), of which those that were begun are added to.
+template <class T>
+static void add_to_keys(const KeyGradients<T>& sums, Block<T> c, std::int64_t first,
+                        std::int64_t keys, std::int64_t columns, std::int64_t inner,
+                        LeftOperand<T> a, Block<const T> b) {
+  const std::int64_t begun = std::clamp<std::int64_t>(sums.begun - first, 0, keys);
+  c.data += first * c.row;
+  multiply<T>(begun, columns, inner, a, b, c, true);
+  a.data += begun * a.row, c.data += begun * c.row;
+  multiply<T>(keys - begun, columns, inner, a, b, c, false);
+}
 
 template <class T>
 static void backward_block(const AttentionProblem& p, const PanelPlace& place,
@@ -290,12 +304,10 @@ static void backward_block(const AttentionProblem& p, const PanelPlace& place,
               {panel.grad_y, kWidth}, {panel.slopes, kWidth}, false);
   if (p.dropout > 0) dropout_block(p, place, first, keys, panel.factors);
   differentiate(panel, keys, p.dropout > 0);
-  multiply<T>(keys, padded(p.value_features), place.count, {panel.weights, kWidth, 1},
-              {panel.grad_y_rows, padded(p.value_features)},
-              {sums.value.data + first * sums.value.row, sums.value.row}, true);
-  multiply<T>(keys, padded(p.features), place.count, {panel.slopes, kWidth, 1},
-              {panel.query_rows, padded(p.features)},
-              {sums.key.data + first * sums.key.row, sums.key.row}, true);
+  add_to_keys<T>(sums, sums.value, first, keys, padded(p.value_features), place.count,
+                 {panel.weights, kWidth, 1}, {panel.grad_y_rows, padded(p.value_features)});
+  add_to_keys<T>(sums, sums.key, first, keys, padded(p.features), place.count,
+                 {panel.slopes, kWidth, 1}, {panel.query_rows, padded(p.features)});
   multiply<T>(p.features, kWidth, keys, {key, 1, p.key.row_stride}, {panel.slopes, kWidth},
               {panel.grad_query, kWidth}, true);
 }
@@ -318,11 +330,7 @@ static KeyGradients<T> key_gradients(const AttentionBackward& args, std::int64_t
 template <class T>
 static void backward_chunk(const AttentionBackward& args, std::int64_t matrix, std::int64_t chunk) {
   const AttentionProblem& p = args.problem;
-  const KeyGradients<T> sums = key_gradients<T>(args, matrix, chunk);
-  for (std::int64_t i = 0; i < p.keys; ++i) {
-    std::fill_n(sums.key.data + i * sums.key.row, padded(p.features), T{0});
-    std::fill_n(sums.value.data + i * sums.value.row, padded(p.value_features), T{0});
-  }
+  KeyGradients<T> sums = key_gradients<T>(args, matrix, chunk);
   BackwardPanel<T> panel(p);
   const std::int64_t panels = (p.queries + kPanel<T> - 1) / kPanel<T>;
   for (std::int64_t i = panels * chunk / args.chunks; i < panels * (chunk + 1) / args.chunks; ++i) {
@@ -331,11 +339,16 @@ static void backward_chunk(const AttentionBackward& args, std::int64_t matrix, s
     prefetch_panel<T>(args, place_of<T>(p, matrix, (i + 1) * kPanel<T>));
     for (std::int64_t first = 0; first < place.keys; first += kKeyBlock)
       backward_block(p, place, panel, first, std::min(kKeyBlock, place.keys - first), sums);
+    sums.begun = std::max(sums.begun, place.keys);
     for (std::int64_t j = 0; j < p.features * kPanel<T>; ++j)
       panel.grad_query[j] *= static_cast<T>(p.scale);
     transpose(panel.grad_query, kPanel<T>, p.features, place.count,
               row_of<T>(args.grad_query, place.batch, place.head, place.first),
               args.grad_query.row_stride);
+  }
+  for (std::int64_t i = sums.begun; i < p.keys; ++i) {  // keys that no query sees
+    std::fill_n(sums.key.data + i * sums.key.row, padded(p.features), T{0});
+    std::fill_n(sums.value.data + i * sums.value.row, padded(p.value_features), T{0});
   }
 }
 
