@@ -70,7 +70,8 @@ static constexpr int kDotColumns = 2;
 
 // Inner products of up to kRows rows of x with kDotColumns columns of `other`, both contiguous
 // along the inner dimension. Rows and columns beyond the last are that one again, and not written.
-template <int kRows, class T>
+// With kFetch the next columns are asked for: each is too short for the processor to look ahead.
+template <int kRows, bool kFetch, class T>
 [[gnu::noinline]] static void dot_block(const Product<T>& m, Int row, Int column) {
   const T *x[kRows], *other[kDotColumns];
 #pragma GCC unroll 4
@@ -91,6 +92,7 @@ template <int kRows, class T>
 #pragma GCC unroll 4
     for (int j = 0; j < kDotColumns; ++j) {
       const Vec<T> right = load(other[j] + p);
+      if constexpr (kFetch) __builtin_prefetch(other[j] + kDotColumns * m.other_column + p);
 #pragma GCC unroll 4
       for (int i = 0; i < kRows; ++i) sum[i][j] += left[i] * right;
     }
@@ -125,9 +127,9 @@ static void multiply_dots(Product<T> m) {
   }
   parallel_for(m.columns, columns_per_task(m.rows, m.inner, kDotColumns), [&](Int begin, Int end) {
     for (Int j = begin; j < end; j += kDotColumns) {
-      if (m.rows == 1) dot_block<1>(m, 0, j);
-      else
-        for (Int i = 0; i < m.rows; i += kDotRows) dot_block<kDotRows>(m, i, j);
+      if (m.rows == 1) dot_block<1, true>(m, 0, j);
+      else dot_block<kDotRows, true>(m, 0, j);
+      for (Int i = kDotRows; i < m.rows; i += kDotRows) dot_block<kDotRows, false>(m, i, j);
     }
   });
 }

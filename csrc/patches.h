@@ -146,6 +146,7 @@ template <class T>
 struct Window {
   Span y, x;
   Int pixels, taps, size;  // some zeros behind the end are included: whole vectors may be read
+  bool copies = false;
   Int *pixel_offset = nullptr, *tap_offset = nullptr;  // padded with zeros to a multiple of kRows
   T* data = nullptr;
 
@@ -160,9 +161,18 @@ struct Window {
   Int bytes() const { return offsets() * Int{sizeof(Int)} + size * Int{sizeof(T)}; }
   T* copied() const { return reinterpret_cast<T*>(pixel_offset + offsets()); }
 
+  // Whether it stands at the same place of its images as one before: that one's offsets are its own,
+  // and so are the zeros around the inputs.
+  bool repeats(const Window* before) const {
+    return before && before->copies == copies && before->y.origin == y.origin &&
+           before->x.origin == x.origin && before->pixels == pixels && before->taps == taps &&
+           before->size == size;
+  }
+
   // Shows the inputs where they are if no tap leaves the images and whole vectors may be read
-  // behind each, else in a copy.
-  void show(const Pass& p, const Band& band, Int channel, void* memory) {
+  // behind each, else in a copy. `before`: the window that this one replaces in memory, if any.
+  void show(const Pass& p, const Band& band, Int channel, void* memory,
+            const Window* before = nullptr) {
     const Int plane = p.y.in * p.x.in, image_size = p.source_channels * plane;
     const bool inside = p.y.pad <= 0 && p.y.end() <= p.y.in && p.x.pad <= 0 && p.x.end() <= p.x.in;
     const Int end_row =
@@ -171,24 +181,30 @@ struct Window {
         (band.image + band.images - 1) * p.source_channels + channel + p.in_channels;
     const Int behind =
         (p.batch * p.source_channels - end_plane) * plane + (p.y.in - end_row) * p.x.in;
-    if (!inside || behind < 2 * kTileColumns<T> * p.x.stride) return fill(p, band, channel, memory);
+    if (!inside || behind < 2 * kTileColumns<T> * p.x.stride)
+      return fill(p, band, channel, memory, before);
     pixel_offset = static_cast<Int*>(memory);
     tap_offset = pixel_offset + round_up(pixels, kRows);
     data = static_cast<T*>(const_cast<void*>(p.source)) + band.image * image_size +
            channel * plane + (band.y * p.y.stride - p.y.pad) * p.x.in + band.x * p.x.stride -
            p.x.pad;
     x.out_step = p.x.stride;
+    if (repeats(before)) return;
     fill_offsets(p, band, image_size, plane, p.x.in, {p.y.stride, p.y.dilation},
                  {p.x.stride, p.x.dilation});
   }
 
-  void fill(const Pass& p, const Band& band, Int channel, void* memory) {
+  void fill(const Pass& p, const Band& band, Int channel, void* memory,
+            const Window* before = nullptr) {
+    copies = true;
     pixel_offset = static_cast<Int*>(memory);
     tap_offset = pixel_offset + round_up(pixels, kRows);
     data = copied();
-    fill_offsets(p, band, p.in_channels * y.size * x.size, y.size * x.size, x.size,
-                 {y.out_step, y.tap_step}, {x.out_step, x.tap_step});
-    std::fill_n(data, size, T{0});
+    if (!repeats(before)) {
+      fill_offsets(p, band, p.in_channels * y.size * x.size, y.size * x.size, x.size,
+                   {y.out_step, y.tap_step}, {x.out_step, x.tap_step});
+      std::fill_n(data, size, T{0});
+    }
     for (Int w = 0; w < x.size; w += x.period) {  // the rows have gaps, if any, at the same places
       const Int start = x.origin + w / x.period * x.outer;
       const Int first = start < 0 ? (-start + x.inner - 1) / x.inner : 0;

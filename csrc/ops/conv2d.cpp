@@ -12,6 +12,7 @@
 #include "conv2d.h"
 
 #include <numeric>
+#include <optional>
 
 #include "../conv_product.h"
 #include "../host_memory.h"
@@ -71,13 +72,14 @@ static Int panel_width(Int channels) {
   return channels <= kLanes<T> ? kLanes<T> : kTileColumns<T>;
 }
 
-// y_tile += sum over steps s of window[row[i] + step[s]] * panel[s], for kRows rows i. With kFetch,
+// y_tile (+)= sum over steps s of window[row[i] + step[s]] * panel[s], for kRows rows i. With kFetch,
 // what the rows of the next tile read is fetched meanwhile: each may lie in a plane, and a page, of
 // its own, where no processor foresees it. The loops over rows are unrolled completely: otherwise
 // GCC keeps `sum` in memory.
 template <int kVectors, bool kFetch, class T>
 static void multiply_patches(const T* window, const Int* row_offset, const Int* next_row_offset,
-                             const Int* step_offset, Int steps, const T* panel, T* y_tile) {
+                             const Int* step_offset, Int steps, const T* panel, T* y_tile,
+                             bool accumulate) {
   constexpr int lanes = kLanes<T>;
   const T* row[kRows];
   Vec<T> sum[kRows][kVectors];
@@ -85,7 +87,8 @@ static void multiply_patches(const T* window, const Int* row_offset, const Int* 
   for (int i = 0; i < kRows; ++i) {
     row[i] = window + row_offset[i];
 #pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) sum[i][v] = load(y_tile + (i * kVectors + v) * lanes);
+    for (int v = 0; v < kVectors; ++v)
+      sum[i][v] = accumulate ? load(y_tile + (i * kVectors + v) * lanes) : Vec<T>{};
   }
   for (Int s = 0; s < steps;) {
     const Int line_end = kFetch ? std::min(s + kLineSteps<T>, steps) : steps;
@@ -108,10 +111,11 @@ static void multiply_patches(const T* window, const Int* row_offset, const Int* 
     for (int v = 0; v < kVectors; ++v) store(y_tile + (i * kVectors + v) * lanes, sum[i][v]);
 }
 
-// y, (rows, width), += the patches at those rows and steps @ panel, (steps, width).
+// y, (rows, width), (+)= the patches at those rows and steps @ panel, (steps, width).
 template <bool kFetch, class T>
 static void multiply_panel(const T* window, Int rows, const Int* row_offset, Int steps,
-                           const Int* step_offset, const T* panel, Int width, T* y) {
+                           const Int* step_offset, const T* panel, Int width, T* y,
+                           bool accumulate) {
   const auto multiply =
       width == kLanes<T> ? multiply_patches<1, kFetch, T> : multiply_patches<2, kFetch, T>;
   for (Int s = 0; s < steps; s += kBlockSteps) {
@@ -119,7 +123,7 @@ static void multiply_panel(const T* window, Int rows, const Int* row_offset, Int
     for (Int i = 0; i < rows; i += kRows) {
       const Int next = i + kRows < rows ? i + kRows : i;
       multiply(window, row_offset + i, row_offset + next, step_offset + s, depth, panel + s * width,
-               y + i * width);
+               y + i * width, accumulate || s > 0);
     }
   }
 }
@@ -258,18 +262,21 @@ static void grad_weight_block(const Conv2d& c, const Pass& p, Int group, Int par
   const Band largest = bands.at(0);
   T* sum = scratch_of<T>((rows + 1 + largest.pixels()) * all, Window<T>(p, largest).bytes());
   T *bias = sum + rows * all, *packed = bias + all;
-  std::fill_n(sum, (rows + 1) * all, T{0});
+  std::fill_n(bias, all, T{0});
+  std::optional<Window<T>> before;
   for (Int index = 0; index < bands.count; ++index) {
     const Band band = bands.at(index);
     Window<T> window(p, band);
-    window.show(p, band, group * p.in_channels, packed + largest.pixels() * all);
+    window.show(p, band, group * p.in_channels, packed + largest.pixels() * all,
+                before ? &*before : nullptr);
+    before = window;
     pack_outputs(p, band, group, static_cast<const T*>(c.y), filter, filters, width, packed);
     if (c.bias_gradient) add_outputs(packed, band.pixels(), all, width, bias);
     for (Int i = 0; i < all; i += width) {
       const bool is_near = i > 0 || window.data == window.copied();
       const auto multiply = is_near ? multiply_panel<false, T> : multiply_panel<true, T>;
       multiply(window.data, taps, window.tap_offset, band.pixels(), window.pixel_offset,
-               packed + i * band.pixels(), width, sum + i * rows);
+               packed + i * band.pixels(), width, sum + i * rows, index > 0);
     }
   }
   T* weight = weight_of_part<T>(c, group, part) + filter * taps;
