@@ -36,16 +36,6 @@ static inline Int columns_per_task(Int rows, Int inner, Int step) {
   return round_up(std::max<Int>(1, kFewRowsGrain / std::max<Int>(1, rows * inner)), step);
 }
 
-// Not inlined: a loop inside the unrolled loops over accumulators would keep those in memory.
-template <class T>
-[[gnu::noinline]] static T sum_of_lanes(Vec<T> vector) {
-  T lane[kLanes<T>];
-  store(lane, vector);
-  for (int width = kLanes<T> / 2; width > 0; width /= 2)
-    for (int i = 0; i < width; ++i) lane[i] += lane[i + width];
-  return lane[0];
-}
-
 // Lane i of the result is the sum of the lanes of vector i, for kLanes vectors: half as many after
 // each round, in which two share a register.
 template <class T>
@@ -60,57 +50,78 @@ static inline Vec<T> sums_of_lanes(Vec<T>* vectors) {
   return vectors[0];
 }
 
-// A block of inner products shares its loads: rows x columns accumulators that fit the registers.
-static constexpr int kDotRows = 4;
+// A block of inner products shares its loads: as many rows and columns as accumulators fit the
+// registers. All rows are cut into blocks of one height, which leaves few of them empty.
 #if defined(__AVX512F__) || defined(__aarch64__)
-static constexpr int kDotColumns = 4;
+static constexpr int kDotRows = 5;
+static constexpr int kDotColumns[] = {0, 4, 8, 5, 4, 3};  // beside so many rows
 #else
-static constexpr int kDotColumns = 2;
+static constexpr int kDotRows = 4;
+static constexpr int kDotColumns[] = {0, 4, 4, 3, 2};
 #endif
 
-// Inner products of up to kRows rows of x with kDotColumns columns of `other`, both contiguous
-// along the inner dimension. Rows and columns beyond the last are that one again, and not written.
-// With kFetch the next columns are asked for: each is too short for the processor to look ahead.
-template <int kRows, bool kFetch, class T>
+// Without it the compiler loads what stands in memory again for each use of it.
+template <class V>
+static inline void keep_in_register([[maybe_unused]] V& value) {
+#if defined(__AVX512F__)
+  asm("" : "+v"(value));
+#endif
+}
+
+// Inner products of up to kRows rows of x with some columns of `other`, both contiguous along the
+// inner dimension. Rows and columns beyond the last are that one again, and not written. The columns
+// after the next are asked for: each is too short for the processor to look ahead.
+template <int kRows, class T>
 [[gnu::noinline]] static void dot_block(const Product<T>& m, Int row, Int column) {
-  const T *x[kRows], *other[kDotColumns];
-#pragma GCC unroll 4
+  constexpr int columns = kDotColumns[kRows], count = kRows * columns;
+  const T *x[kRows], *other[columns];
+#pragma GCC unroll 8
   for (int i = 0; i < kRows; ++i) x[i] = m.x + std::min(row + i, m.rows - 1) * m.x_row;
-#pragma GCC unroll 4
-  for (int j = 0; j < kDotColumns; ++j)
+#pragma GCC unroll 8
+  for (int j = 0; j < columns; ++j)
     other[j] = m.other + std::min(column + j, m.columns - 1) * m.other_column;
-  Vec<T> sum[kRows][kDotColumns];
-#pragma GCC unroll 4
-  for (int i = 0; i < kRows; ++i)
-#pragma GCC unroll 4
-    for (int j = 0; j < kDotColumns; ++j) sum[i][j] = Vec<T>{};
+  const Int ahead = 2 * columns * m.other_column;
+  Vec<T> sum[(count + kLanes<T> - 1) / kLanes<T> * kLanes<T>];
+#pragma GCC unroll 16
+  for (Vec<T>& value : sum) value = Vec<T>{};
   Int p = 0;
   for (; p + kLanes<T> <= m.inner; p += kLanes<T>) {
     Vec<T> left[kRows];
-#pragma GCC unroll 4
-    for (int i = 0; i < kRows; ++i) left[i] = load(x[i] + p);
-#pragma GCC unroll 4
-    for (int j = 0; j < kDotColumns; ++j) {
+#pragma GCC unroll 8
+    for (int i = 0; i < kRows; ++i) {
+      left[i] = load(x[i] + p);
+      keep_in_register(left[i]);
+    }
+#pragma GCC unroll 8
+    for (int j = 0; j < columns; ++j) {
       const Vec<T> right = load(other[j] + p);
-      if constexpr (kFetch) __builtin_prefetch(other[j] + kDotColumns * m.other_column + p);
-#pragma GCC unroll 4
-      for (int i = 0; i < kRows; ++i) sum[i][j] += left[i] * right;
+      if (row == 0) __builtin_prefetch(other[j] + ahead + p);
+#pragma GCC unroll 8
+      for (int i = 0; i < kRows; ++i) sum[j * kRows + i] += left[i] * right;
     }
   }
-  T total[kRows][kDotColumns];
-  constexpr int count = kRows * kDotColumns;
-  if constexpr (count % kLanes<T> == 0) {
+  T total[std::size(sum)];
 #pragma GCC unroll 4
-    for (int i = 0; i < count; i += kLanes<T>) store(total[0] + i, sums_of_lanes<T>(sum[0] + i));
-  } else {
-#pragma GCC unroll 4
-    for (int j = 0; j < count; ++j) total[0][j] = sum_of_lanes<T>(sum[0][j]);
+  for (int i = 0; i < count; i += kLanes<T>) store(total + i, sums_of_lanes<T>(sum + i));
+  for (; p < m.inner; ++p)
+    for (int i = 0; i < count; ++i) total[i] += x[i % kRows][p] * other[i / kRows][p];
+  T* y = m.y + row * m.y_row + column * m.y_column;
+  if (m.y_row == 1 && row + kRows <= m.rows && column + columns <= m.columns) {
+#pragma GCC unroll 8
+    for (int j = 0; j < columns; ++j)
+      std::memcpy(y + j * m.y_column, total + j * kRows, kRows * sizeof(T));
+    return;
   }
-  for (int i = 0; i < kRows && row + i < m.rows; ++i)
-    for (int j = 0; j < kDotColumns && column + j < m.columns; ++j) {
-      for (Int rest = p; rest < m.inner; ++rest) total[i][j] += x[i][rest] * other[j][rest];
-      m.y[(row + i) * m.y_row + (column + j) * m.y_column] = total[i][j];
-    }
+  for (int j = 0; j < columns && column + j < m.columns; ++j)
+    for (int i = 0; i < kRows && row + i < m.rows; ++i)
+      y[i * m.y_row + j * m.y_column] = total[j * kRows + i];
+}
+
+// The columns [begin, end) of all rows, in blocks of kRows.
+template <int kRows, class T>
+static void multiply_dot_columns(const Product<T>& m, Int begin, Int end) {
+  for (Int j = begin; j < end; j += kDotColumns[kRows])
+    for (Int i = 0; i < m.rows; i += kRows) dot_block<kRows>(m, i, j);
 }
 
 // Few rows times columns that are contiguous along the inner dimension, such as a layer's weights.
@@ -125,12 +136,15 @@ static void multiply_dots(Product<T> m) {
     m.x_row = m.inner;
     m.x_step = 1;
   }
-  parallel_for(m.columns, columns_per_task(m.rows, m.inner, kDotColumns), [&](Int begin, Int end) {
-    for (Int j = begin; j < end; j += kDotColumns) {
-      if (m.rows == 1) dot_block<1, true>(m, 0, j);
-      else dot_block<kDotRows, true>(m, 0, j);
-      for (Int i = kDotRows; i < m.rows; i += kDotRows) dot_block<kDotRows, false>(m, i, j);
-    }
+  const Int blocks = (m.rows + kDotRows - 1) / kDotRows, height = (m.rows + blocks - 1) / blocks;
+  const Int step = columns_per_task(m.rows, m.inner, kDotColumns[height]);
+  parallel_for((m.columns + step - 1) / step, 1, [&](Int begin, Int end) {
+    begin *= step, end = std::min(end * step, m.columns);
+    if (height == 1) multiply_dot_columns<1>(m, begin, end);
+    if (height == 2) multiply_dot_columns<2>(m, begin, end);
+    if (height == 3) multiply_dot_columns<3>(m, begin, end);
+    if (height == 4) multiply_dot_columns<4>(m, begin, end);
+    if (height == 5) multiply_dot_columns<kDotRows>(m, begin, end);
   });
 }
 

@@ -293,23 +293,33 @@ static void multiply_blocks(const Matmul& args, const Product<BFloat16>& m) {
 
 #if defined(TILEGRAD_NATIVE_BF16)
 static constexpr Int kDotStep = 2 * kLanes<float>;  // elements in one vector of pairs
+static constexpr int kPairRows = 4, kPairColumns = 4;  // of a block of inner products
+
+// Not inlined: a loop inside the unrolled loops over accumulators would keep those in memory.
+[[gnu::noinline]] static float sum_of_lanes(Vec<float> vector) {
+  float lane[kLanes<float>];
+  store(lane, vector);
+  for (int width = kLanes<float> / 2; width > 0; width /= 2)
+    for (int i = 0; i < width; ++i) lane[i] += lane[i + width];
+  return lane[0];
+}
 
 // sums[i][j] = x row (row + i) . column (column + j), both contiguous along the inner dimension.
 // Rows and columns beyond the last are that one again, and nobody reads their sums.
 template <int kRows>
 [[TILEGRAD_WITH_BF16, gnu::noinline]] static void dot_pairs(const Product<BFloat16>& m, Int row,
                                                             Int column, float* sums, Int stride) {
-  const BFloat16 *x[kRows], *other[kDotColumns];
+  const BFloat16 *x[kRows], *other[kPairColumns];
 #pragma GCC unroll 4
   for (int i = 0; i < kRows; ++i) x[i] = m.x + std::min(row + i, m.rows - 1) * m.x_row;
 #pragma GCC unroll 4
-  for (int j = 0; j < kDotColumns; ++j)
+  for (int j = 0; j < kPairColumns; ++j)
     other[j] = m.other + std::min(column + j, m.columns - 1) * m.other_column;
-  Vec<float> sum[kRows][kDotColumns];
+  Vec<float> sum[kRows][kPairColumns];
 #pragma GCC unroll 4
   for (int i = 0; i < kRows; ++i)
 #pragma GCC unroll 4
-    for (int j = 0; j < kDotColumns; ++j) sum[i][j] = Vec<float>{};
+    for (int j = 0; j < kPairColumns; ++j) sum[i][j] = Vec<float>{};
   for (Int p = 0; p < m.inner; p += kDotStep) {
     const Int left = m.inner - p;
     const __mmask32 valid = left >= kDotStep ? ~__mmask32{0} : (__mmask32{1} << left) - 1;
@@ -317,7 +327,7 @@ template <int kRows>
 #pragma GCC unroll 4
     for (int i = 0; i < kRows; ++i) rows[i] = (Pairs)_mm512_maskz_loadu_epi16(valid, x[i] + p);
 #pragma GCC unroll 4
-    for (int j = 0; j < kDotColumns; ++j) {
+    for (int j = 0; j < kPairColumns; ++j) {
       const auto right = (Pairs)_mm512_maskz_loadu_epi16(valid, other[j] + p);
 #pragma GCC unroll 4
       for (int i = 0; i < kRows; ++i) sum[i][j] = add_products(sum[i][j], rows[i], right);
@@ -326,7 +336,7 @@ template <int kRows>
 #pragma GCC unroll 4
   for (int i = 0; i < kRows; ++i)
 #pragma GCC unroll 4
-    for (int j = 0; j < kDotColumns; ++j) sums[i * stride + j] = sum_of_lanes<float>(sum[i][j]);
+    for (int j = 0; j < kPairColumns; ++j) sums[i * stride + j] = sum_of_lanes(sum[i][j]);
 }
 
 // Few rows times columns that are contiguous along the inner dimension: `other` is read once,
@@ -337,10 +347,10 @@ static void multiply_dots_bf16(const Matmul& args, const Product<BFloat16>& m) {
         alignas(64) float strip[kFewRows * kStripColumns];
         for (Int j = begin; j < end; j += kStripColumns) {
           const Int columns = std::min(kStripColumns, end - j);
-          for (Int c = 0; c < columns; c += kDotColumns)
-            for (Int i = 0; i < m.rows; i += kDotRows)
+          for (Int c = 0; c < columns; c += kPairColumns)
+            for (Int i = 0; i < m.rows; i += kPairRows)
               if (m.rows == 1) dot_pairs<1>(m, 0, j + c, strip + c, kStripColumns);
-              else dot_pairs<kDotRows>(m, i, j + c, strip + i * kStripColumns + c, kStripColumns);
+              else dot_pairs<kPairRows>(m, i, j + c, strip + i * kStripColumns + c, kStripColumns);
           finish_bf16(args, m, 0, m.rows, j, columns, strip, kStripColumns);
         }
       });
