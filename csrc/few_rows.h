@@ -60,6 +60,8 @@ static constexpr int kDotRows = 4;
 static constexpr int kDotColumns[] = {0, 4, 4, 3, 2};
 #endif
 
+static constexpr Int kShortColumn = 4096;  // bytes
+
 // Without it the compiler loads what stands in memory again for each use of it.
 template <class V>
 static inline void keep_in_register([[maybe_unused]] V& value) {
@@ -69,8 +71,8 @@ static inline void keep_in_register([[maybe_unused]] V& value) {
 }
 
 // Inner products of up to kRows rows of x with some columns of `other`, both contiguous along the
-// inner dimension. Rows and columns beyond the last are that one again, and not written. The columns
-// after the next are asked for: each is too short for the processor to look ahead.
+// inner dimension. Rows and columns beyond the last are that one again, and not written. Where columns
+// are too short for the processor to look ahead, those after the next are asked for.
 template <int kRows, class T>
 [[gnu::noinline]] static void dot_block(const Product<T>& m, Int row, Int column) {
   constexpr int columns = kDotColumns[kRows], count = kRows * columns;
@@ -80,7 +82,8 @@ template <int kRows, class T>
 #pragma GCC unroll 8
   for (int j = 0; j < columns; ++j)
     other[j] = m.other + std::min(column + j, m.columns - 1) * m.other_column;
-  const Int ahead = 2 * columns * m.other_column;
+  const bool is_short = m.inner * static_cast<Int>(sizeof(T)) <= kShortColumn;
+  const Int ahead = is_short ? 2 * columns * m.other_column : 0;
   Vec<T> sum[(count + kLanes<T> - 1) / kLanes<T> * kLanes<T>];
 #pragma GCC unroll 16
   for (Vec<T>& value : sum) value = Vec<T>{};
