@@ -71,8 +71,8 @@ static inline void keep_in_register([[maybe_unused]] V& value) {
 }
 
 // Inner products of up to kRows rows of x with some columns of `other`, both contiguous along the
-// inner dimension. Rows and columns beyond the last are that one again, and not written. Where columns
-// are too short for the processor to look ahead, those after the next are asked for.
+// inner dimension. Rows and columns beyond the last are that one again, and not written. Where
+// columns are too short for the processor to look ahead, those after the next are asked for.
 template <int kRows, class T>
 [[gnu::noinline]] static void dot_block(const Product<T>& m, Int row, Int column) {
   constexpr int columns = kDotColumns[kRows], count = kRows * columns;
@@ -157,19 +157,31 @@ static void multiply_dots(Product<T> m) {
 static constexpr Int kSideBySide = 8;
 static constexpr Int kLongRun = 1024;
 
-// At most kTileRows rows times row-major `other`: x is packed, and tiles read `other` in place.
+// Whether row-major `other` is read where it lies: once for a tile of rows, or for two if it is
+// wide and stays in the nearest caches; then packing it would cost more.
+template <class T>
+static bool reads_in_place(const Product<T>& m) {
+  constexpr Int near = 1 << 16;  // bytes
+  const bool is_near = m.inner * m.columns * Int{sizeof(T)} <= near;
+  return m.rows <= kTileRows ||
+         (m.rows <= 2 * kTileRows && m.columns > 2 * kTileColumns<T> && is_near);
+}
+
+// Few rows times row-major `other`: x is packed, and tiles read `other` in place.
 template <class T>
 static void multiply_in_place(const Product<T>& m) {
   constexpr Int width = kTileColumns<T>;
+  const Int packed_rows = round_up(m.rows, kTileRows);
   T* packed = static_cast<T*>(thread_scratch(
-      static_cast<std::size_t>((kTileRows + width) * m.inner + kPackSpill<T>) * sizeof(T)));
-  T* last = packed + kTileRows * m.inner;
+      static_cast<std::size_t>((packed_rows + width) * m.inner + kPackSpill<T>) * sizeof(T)));
+  T* last = packed + packed_rows * m.inner;
   pack_panels<kTileRows>(packed, m.x, m.rows, m.inner, m.x_row, m.x_step);
   const Int full = m.columns / width * width;
   if (full < m.columns)  // the last columns are padded: a tile must not read past them
     pack_panels<static_cast<int>(width)>(last, m.other + full, m.columns - full, m.inner, 1,
                                          m.other_step);
-  const Int together = m.rows == 1 ? kSideBySide : 2 * kSideBySide;  // more of y moves each time
+  Int together = m.rows == 1 ? kSideBySide : 2 * kSideBySide;  // more of y moves each time
+  if (m.rows > kTileRows) together = m.inner;
   const Int columns = std::max(columns_per_task(m.rows, m.inner, width), kLongRun);
   parallel_for(m.columns, columns, [&](Int begin, Int end) {
     for (Int p = 0; p < m.inner; p += together)
@@ -177,12 +189,15 @@ static void multiply_in_place(const Product<T>& m) {
         const bool inside = j < full;
         const T* other = inside ? m.other + p * m.other_step + j : last + p * width;
         const Int step = inside ? m.other_step : width, depth = std::min(together, m.inner - p);
-        if (inside && m.rows == 1)
+        if (inside && m.rows == 1) {
           multiply_tile<1, 2>(depth, packed + p * kTileRows, kTileRows, other, step, m.y + j,
                               m.y_row, p > 0);
-        else
-          multiply_panels(m.rows, std::min<Int>(m.columns - j, width), depth,
-                          packed + p * kTileRows, other, step, m.y + j, m.y_row, p > 0);
+          continue;
+        }
+        for (Int i = 0; i < m.rows; i += kTileRows)
+          multiply_panels(std::min<Int>(m.rows - i, kTileRows), std::min<Int>(m.columns - j, width),
+                          depth, packed + i * m.inner + p * kTileRows, other, step,
+                          m.y + i * m.y_row + j, m.y_row, p > 0);
       }
   });
 }
@@ -196,16 +211,16 @@ static void multiply_narrow(const Product<T>& m) {
       thread_scratch(static_cast<std::size_t>(width * m.inner + kPackSpill<T>) * sizeof(T)));
   pack_panels<width>(panel, m.other, m.columns, m.inner, m.other_column, m.other_step);
   parallel_for(m.rows, columns_per_task(width, m.inner, kRowsInPlace), [&](Int begin, Int end) {
-    alignas(64) T tile[kRowsInPlace * width];
     for (Int row = begin; row < end; row += kRowsInPlace) {
-      multiply_in_place_tile(m.rows - row, m.columns, m.inner, m.x + row * m.x_row, m.x_row, panel,
-                             tile, width, false);
       const Int rows = std::min<Int>(kRowsInPlace, end - row);
+      const T* x = m.x + row * m.x_row;
       T* y = m.y + row * m.y_row;
       if (m.y_column == 1) {
-        move_tile(tile, rows, m.columns, y, m.y_row, false);
+        multiply_in_place_tile(rows, m.columns, m.inner, x, m.x_row, panel, y, m.y_row, false);
         continue;
       }
+      alignas(64) T tile[kRowsInPlace * width];
+      multiply_in_place_tile<T>(rows, width, m.inner, x, m.x_row, panel, tile, width, false);
       for (Int i = 0; i < rows; ++i)
         for (Int j = 0; j < m.columns; ++j) y[i * m.y_row + j * m.y_column] = tile[i * width + j];
     }

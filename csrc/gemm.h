@@ -124,11 +124,12 @@ static void multiply_panels(Int rows, Int columns, Int inner, const T* x_panel,
 // The rows of a tile that reads x in place: the address of each occupies a register.
 static constexpr int kRowsInPlace = kTileRows >= 8 ? 8 : 4;
 
-// kRows rows of x as they lie, `x_row` apart and no more than `rows`, times a packed panel of
-// `other`; rows beyond the last are that one again. While they are multiplied, the rows behind them
-// are fetched: each is too short for the processor to fetch ahead in it.
+// kRows rows of x as they lie, `x_row` apart, times a packed panel of `other`. Of the tile `rows` x
+// `columns` are wanted; rows beyond the last are that one again. While they are multiplied, the
+// rows behind them are fetched: each is too short for the processor to fetch ahead in it.
 template <int kRows, int kVectors, class T>
-[[gnu::noinline]] static void multiply_rows_in_place(Int rows, Int inner, const T* first, Int x_row,
+[[gnu::noinline]] static void multiply_rows_in_place(Int rows, Int columns, Int inner,
+                                                     const T* first, Int x_row,
                                                      const T* other_panel, T* y_tile, Int y_stride,
                                                      bool accumulate) {
   const T* x[kRows];
@@ -153,12 +154,16 @@ template <int kRows, int kVectors, class T>
         for (int v = 0; v < kVectors; ++v) sum[i][v] += x[i][p] * other[v];
     }
   }
+  const bool whole = rows == kRows && columns == kVectors * kLanes<T>;
 #pragma GCC unroll 8
   for (int i = 0; i < kRows; ++i)
 #pragma GCC unroll 2
     for (int v = 0; v < kVectors; ++v) {
       T* y = y_tile + i * y_stride + v * kLanes<T>;
-      store(y, accumulate ? load(y) + sum[i][v] : sum[i][v]);
+      const Int count = std::min<Int>(columns - v * kLanes<T>, kLanes<T>);
+      if (whole) store(y, accumulate ? load(y) + sum[i][v] : sum[i][v]);
+      else if (i < rows)
+        store_part(y, accumulate ? load_part(y, count) + sum[i][v] : sum[i][v], count);
     }
 }
 
@@ -172,7 +177,7 @@ static void multiply_in_place_tile(Int rows, Int columns, Int inner, const T* x,
       rows > half
           ? (narrow ? multiply_rows_in_place<all, 1, T> : multiply_rows_in_place<all, 2, T>)
           : (narrow ? multiply_rows_in_place<half, 1, T> : multiply_rows_in_place<half, 2, T>);
-  multiply(rows, inner, x, x_row, other_panel, y_tile, y_stride, accumulate);
+  multiply(rows, columns, inner, x, x_row, other_panel, y_tile, y_stride, accumulate);
 }
 
 // panel[p * kWidth + i] = from[i * stride + p] for i < valid and p < inner, 0 for other i. Where
@@ -288,22 +293,12 @@ static void multiply_tiles_in_place(Int rows, Int columns, Int depth, const T* x
                                     const T* other_packed, Int panel_stride, T* y, Int y_stride,
                                     bool accumulate) {
   constexpr int width = kTileColumns<T>;
-  alignas(64) T scratch[kRowsInPlace * width];
   for (Int i = 0; i < rows; i += kRowsInPlace)
-    for (Int j = 0; j < columns; j += width) {
-      const Int tile_rows = std::min<Int>(rows - i, kRowsInPlace);
-      const Int tile_columns = std::min<Int>(columns - j, width);
-      const T *x_tile = x + i * x_row, *panel = other_packed + j / width * panel_stride;
-      T* y_tile = y + i * y_stride + j;
-      if (tile_rows == kRowsInPlace && tile_columns == width) {
-        multiply_rows_in_place<kRowsInPlace, 2>(tile_rows, depth, x_tile, x_row, panel, y_tile,
-                                                y_stride, accumulate);
-        continue;
-      }
-      multiply_in_place_tile(tile_rows, tile_columns, depth, x_tile, x_row, panel, scratch, width,
-                             false);
-      move_tile(scratch, tile_rows, tile_columns, y_tile, y_stride, accumulate);
-    }
+    for (Int j = 0; j < columns; j += width)
+      multiply_in_place_tile(std::min<Int>(rows - i, kRowsInPlace),
+                             std::min<Int>(columns - j, width), depth, x + i * x_row, x_row,
+                             other_packed + j / width * panel_stride, y + i * y_stride + j,
+                             y_stride, accumulate);
 }
 
 // y (+)= x @ other for one block that a single thread computes; y is (rows, columns) with rows

@@ -292,7 +292,7 @@ static void multiply_blocks(const Matmul& args, const Product<BFloat16>& m) {
 }
 
 #if defined(TILEGRAD_NATIVE_BF16)
-static constexpr Int kDotStep = 2 * kLanes<float>;  // elements in one vector of pairs
+static constexpr Int kDotStep = 2 * kLanes<float>;     // elements in one vector of pairs
 static constexpr int kPairRows = 4, kPairColumns = 4;  // of a block of inner products
 
 // Not inlined: a loop inside the unrolled loops over accumulators would keep those in memory.

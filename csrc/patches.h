@@ -161,8 +161,8 @@ struct Window {
   Int bytes() const { return offsets() * Int{sizeof(Int)} + size * Int{sizeof(T)}; }
   T* copied() const { return reinterpret_cast<T*>(pixel_offset + offsets()); }
 
-  // Whether it stands at the same place of its images as one before: that one's offsets are its own,
-  // and so are the zeros around the inputs.
+  // Whether it stands at the same place of its images as one before: that one's offsets are its
+  // own, and so are the zeros around the inputs.
   bool repeats(const Window* before) const {
     return before && before->copies == copies && before->y.origin == y.origin &&
            before->x.origin == x.origin && before->pixels == pixels && before->taps == taps &&

@@ -72,10 +72,10 @@ static Int panel_width(Int channels) {
   return channels <= kLanes<T> ? kLanes<T> : kTileColumns<T>;
 }
 
-// y_tile (+)= sum over steps s of window[row[i] + step[s]] * panel[s], for kRows rows i. With kFetch,
-// what the rows of the next tile read is fetched meanwhile: each may lie in a plane, and a page, of
-// its own, where no processor foresees it. The loops over rows are unrolled completely: otherwise
-// GCC keeps `sum` in memory.
+// y_tile (+)= sum over steps s of window[row[i] + step[s]] * panel[s], for kRows rows i. With
+// kFetch, what the rows of the next tile read is fetched meanwhile: each may lie in a plane, and a
+// page, of its own, where no processor foresees it. The loops over rows are unrolled completely:
+// otherwise GCC keeps `sum` in memory.
 template <int kVectors, bool kFetch, class T>
 static void multiply_patches(const T* window, const Int* row_offset, const Int* next_row_offset,
                              const Int* step_offset, Int steps, const T* panel, T* y_tile,

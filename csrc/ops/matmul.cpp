@@ -259,11 +259,17 @@ static bool multiply_few(const Product<T>& m) {
     multiply_dots(m);
     return true;
   }
-  if (m.rows <= kTileRows && m.other_column == 1) {
+  const bool is_narrow = m.columns <= kTileColumns<T> && m.x_step == 1;
+  const bool is_tiny = m.columns * m.inner <= kTileRows * kTileColumns<T>;
+  if (is_narrow && is_tiny) {
+    multiply_narrow(m);
+    return true;
+  }
+  if (m.other_column == 1 && reads_in_place(m)) {
     multiply_in_place(m);
     return true;
   }
-  if (m.columns <= kTileColumns<T> && m.x_step == 1) {
+  if (is_narrow) {
     multiply_narrow(m);
     return true;
   }
