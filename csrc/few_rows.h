@@ -60,7 +60,7 @@ static constexpr int kDotRows = 4;
 static constexpr int kDotColumns[] = {0, 4, 4, 3, 2};
 #endif
 
-static constexpr Int kShortColumn = 4096;  // bytes
+static constexpr Int kShortColumn = 2048;  // bytes
 
 // Without it the compiler loads what stands in memory again for each use of it.
 template <class V>

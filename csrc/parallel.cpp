@@ -273,6 +273,8 @@ int num_threads() {
   return state.wanted.load();
 }
 
+int threads_at_hand() { return inside_chunk ? 1 : num_threads(); }
+
 void set_num_threads(int count) {
   TILEGRAD_CHECK(count >= 1 && count <= 4096, runtime,
                  "set_num_threads: expected a number from 1 to 4096, got ", count);

@@ -9,6 +9,9 @@ namespace tilegrad {
 int num_threads();
 void set_num_threads(int count);
 
+// The number that a parallel_for called here uses: 1 inside a chunk of another.
+int threads_at_hand();
+
 // The default: TILEGRAD_NUM_THREADS, else the processors this process may use (affinity mask and
 // cgroup quota). Throws a ValueError if the variable is not a positive number.
 int default_num_threads();

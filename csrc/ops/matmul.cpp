@@ -153,7 +153,7 @@ template <class T>
 static void multiply_small(const Matmul& args, const Product<T>& m) {
   if (m.rows * m.columns * m.inner < kAloneWork) return multiply_block(args, m, 0, m.rows);
   const Int tiles = (m.rows + kTileRows - 1) / kTileRows;
-  const Parts parts{tiles, std::min<Int>(num_threads(), (tiles + 1) / 2), kTileRows, m.rows};
+  const Parts parts{tiles, std::min<Int>(threads_at_hand(), (tiles + 1) / 2), kTileRows, m.rows};
   parallel_for(parts.parts, 1, [&](Int begin, Int end) {
     for (Int i = begin; i < end; ++i) multiply_block(args, m, parts.begin(i), parts.count(i));
   });
@@ -188,7 +188,7 @@ struct Tasks {
   Tasks(Int all_rows, Int all_columns, Int tile_columns) {
     const Int tiles = (all_rows + kTileRows - 1) / kTileRows;
     const Int panels = (all_columns + tile_columns - 1) / tile_columns;
-    const Int threads = num_threads();
+    const Int threads = threads_at_hand();
     Int blocks = (tiles + kBlockTiles - 1) / kBlockTiles, groups = 1;
     if (threads > 1) {
       blocks = std::min(round_up(blocks, threads), tiles);
