@@ -79,15 +79,22 @@ template <class T>
   }
 }
 
-// Row sums of packed x, for the bias gradient: sums[i] += sum over the steps of a panel.
+// Row sums of packed x, for the bias gradient: sums[i] += sum over the steps of a panel. Four steps
+// at a time have sums of their own, which are whole registers and do not wait for each other.
 template <class T>
 static void add_row_sums(const T* packed, Int rows, Int depth, T* sums, bool accumulate) {
+  constexpr int together = 4 * kTileRows;
   for (Int first = 0; first < rows; first += kTileRows, packed += depth * kTileRows) {
-    T sum[kTileRows] = {};
-    for (Int p = 0; p < depth; ++p)
-      for (int i = 0; i < kTileRows; ++i) sum[i] += packed[p * kTileRows + i];
-    for (int i = 0; i < std::min<Int>(kTileRows, rows - first); ++i)
-      sums[first + i] = (accumulate ? sums[first + i] : T{0}) + sum[i];
+    T sum[together] = {};
+    Int p = 0;
+    for (; p + 4 <= depth; p += 4)
+      for (int i = 0; i < together; ++i) sum[i] += packed[p * kTileRows + i];
+    for (int i = 0; i < (depth - p) * kTileRows; ++i) sum[i] += packed[p * kTileRows + i];
+    for (int i = 0; i < std::min<Int>(kTileRows, rows - first); ++i) {
+      const T total =
+          (sum[i] + sum[i + kTileRows]) + (sum[i + 2 * kTileRows] + sum[i + 3 * kTileRows]);
+      sums[first + i] = (accumulate ? sums[first + i] : T{0}) + total;
+    }
   }
 }
 
