@@ -77,10 +77,16 @@ void bind_streams(py::module_& module) {
   module.def(
       "cuda_current_stream", [](int index) { return handle_of(cuda::current_stream(index)); },
       py::arg("index"));
+  static bool streams_in_use = false;  // GIL held
   module.def(
       "cuda_set_stream",
-      [](int index, Handle stream) { cuda::set_current_stream(index, pointer(stream)); },
+      [](int index, Handle stream) {
+        cuda::set_current_stream(index, pointer(stream));
+        streams_in_use |= stream != 0;
+      },
       py::arg("index"), py::arg("stream"));
+  // Whether any but the default streams has ever been a current one.
+  module.def("cuda_streams_in_use", [] { return streams_in_use; });
   module.def(
       "cuda_stream_from_pool",
       [](int index, bool urgent) { return handle_of(cuda::stream_from_pool(index, urgent)); },

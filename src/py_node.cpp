@@ -6,6 +6,7 @@
 
 #include <structmember.h>
 
+#include "../cuda/runtime.h"
 #include "bind.h"
 
 namespace tilegrad {
@@ -114,6 +115,12 @@ bool set_complex_backward(PyNode* node) {
   return rule != nullptr;
 }
 
+void set_stream(PyNode* node, Device device) {
+  if (device.is_cpu()) return;
+  node->card = device.index;
+  node->stream = cuda::current_stream(device.index);
+}
+
 // record(output or tuple of outputs, backward, inputs, saved=()) -> node
 PyObject* record(PyObject*, PyObject* const* args, Py_ssize_t count) {
   if (count < 3 || count > 4 || !PyTuple_Check(args[2]) ||
@@ -129,6 +136,7 @@ PyObject* record(PyObject*, PyObject* const* args, Py_ssize_t count) {
     return nullptr;
   };
   node->backward = Py_NewRef(args[1]);
+  node->card = -1;
 
   const auto inputs = static_cast<std::size_t>(PyTuple_GET_SIZE(args[2]));
   node->edges = static_cast<Edge*>(PyMem_Malloc(sizeof(Edge) * (inputs ? inputs : 1)));
@@ -158,6 +166,7 @@ PyObject* record(PyObject*, PyObject* const* args, Py_ssize_t count) {
     if (!is_tensor(outputs[k]) || !is_differentiable(as_py(outputs[k])->tensor.dtype)) continue;
     PyTensor* y = as_py(outputs[k]);
     has_complex |= is_complex(y->tensor.dtype);
+    set_stream(node, y->tensor.device());
     Py_XSETREF(y->grad_fn, Py_NewRef(self));
     y->requires_grad = true;
     y->view_version = y->tensor.storage->version;
@@ -354,6 +363,8 @@ PyMemberDef node_members[] = {
     {"context", T_OBJECT, offsetof(PyNode, context), 0, nullptr},
     {"sequence", T_ULONGLONG, offsetof(PyNode, sequence), READONLY, nullptr},
     {"output_count", T_UINT, offsetof(PyNode, output_count), READONLY, nullptr},
+    {"card", T_INT, offsetof(PyNode, card), READONLY, nullptr},
+    {"stream", T_ULONGLONG, offsetof(PyNode, stream), READONLY, nullptr},
     {nullptr, 0, 0, 0, nullptr}};
 
 PyGetSetDef node_attributes[] = {{"saved", get_saved, nullptr, nullptr, nullptr},

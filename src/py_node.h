@@ -30,6 +30,8 @@ struct PyNode {
   std::uint64_t sequence;  // creation order: a node's consumers always have larger numbers
   std::uint32_t edge_count, saved_count, output_count;
   bool saves_output;  // one of the saved values is an output of this node
+  int card;           // of the outputs; -1 for the CPU
+  void* stream;       // of the card, where the outputs were computed
 };
 
 extern PyTypeObject* node_type;

@@ -20,6 +20,7 @@ from .. import _C
 from . import anomaly
 from .graph import Node
 from .hooks import run_hooks
+from .streams import StreamFollower
 
 __all__ = ["Captures", "accumulate", "run_backward"]
 
@@ -84,21 +85,30 @@ def run_backward(
 ) -> None:
     """Propagates ``grads`` from ``tensors`` to the leaves, or to ``captures`` only."""
     previous = _C.is_grad_enabled()
+    streams = StreamFollower() if _C.cuda_streams_in_use() else None
     _C.set_grad_enabled(create_graph)
     try:
         queue = _C.GradientQueue(_fit, operator.add, _C.add_)
         for tensor, grad in zip(tensors, grads, strict=True):
             queue.add(tensor.grad_fn or tensor, tensor.output_nr, grad)
-        _visit_nodes(queue, retain_graph, captures)
+        _visit_nodes(queue, retain_graph, captures, streams)
+        if streams is not None:
+            streams.hand_over(queue.leaves.values())
         _finish_leaves(queue.leaves, captures)
     finally:
+        if streams is not None:
+            streams.rejoin()
         _C.set_grad_enabled(previous)
         _C.limit_needs(None, 0)
 
 
-def _visit_nodes(queue: Any, retain_graph: bool, captures: Captures | None) -> None:
+def _visit_nodes(
+    queue: Any, retain_graph: bool, captures: Captures | None, streams: StreamFollower | None
+) -> None:
     while (pending := queue.pop()) is not None:
         node, grads = pending
+        if streams is not None:
+            streams.follow(node)
         if node.context is not None:
             _run_output_hooks(node, grads)
         if captures is not None and not captures.take(node, grads):
