@@ -19,6 +19,7 @@ Entry pybind_entry = nullptr;
 std::set<std::string> half_names, complex_names;  // of functions that take them as they are
 std::set<std::string> half_names_on_cards;        // on CUDA devices only
 std::map<std::string, int> alike_names_on_cards;  // there, so many tensors of one half dtype
+std::set<std::string> half_and_number_names;      // there, one half and else numbers
 std::map<std::string, HalfRule> rules;
 std::map<PyObject*, std::string> guarded_names;  // by the function's first argument, `self`
 PyObject* complex_rules = nullptr;               // Python: a dict of functions by name
@@ -118,9 +119,20 @@ bool are_alike_halves_on_cards(PyObject* const* args, Py_ssize_t total, int leas
   return first != nullptr && least <= 0;
 }
 
+bool is_one_half_on_a_card(PyObject* const* args, Py_ssize_t total) {
+  const Tensor* only = nullptr;
+  for (Py_ssize_t i = 0; i < total; ++i) {
+    if (!is_tensor(args[i])) continue;
+    if (only != nullptr) return false;
+    only = &as_py(args[i])->tensor;
+  }
+  return only != nullptr && is_half(only->dtype) && !only->device().is_cpu();
+}
+
 // Whether the function has kernels for these very arguments.
 bool takes_as_they_are(const std::string& name, PyObject* const* args, Py_ssize_t total) {
   if (half_names_on_cards.count(name)) return are_halves_on_cards(args, total);
+  if (half_and_number_names.count(name) && is_one_half_on_a_card(args, total)) return true;
   const auto alike = alike_names_on_cards.find(name);
   return alike != alike_names_on_cards.end() &&
          are_alike_halves_on_cards(args, total, alike->second);
@@ -203,6 +215,10 @@ void takes_halves_on_cards(std::initializer_list<const char*> names) {
 
 void takes_alike_halves_on_cards(int least, std::initializer_list<const char*> names) {
   for (const char* name : names) alike_names_on_cards[name] = least;
+}
+
+void takes_halves_beside_numbers_on_cards(std::initializer_list<const char*> names) {
+  half_and_number_names.insert(names.begin(), names.end());
 }
 
 void takes_complex(std::initializer_list<const char*> names) {

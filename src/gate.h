@@ -23,6 +23,8 @@ void takes_halves(std::initializer_list<const char*> names);
 void takes_halves_on_cards(std::initializer_list<const char*> names);
 // The same where all of their floating tensors, at least so many, have one half dtype.
 void takes_alike_halves_on_cards(int least, std::initializer_list<const char*> names);
+// The same where their only tensor is a half.
+void takes_halves_beside_numbers_on_cards(std::initializer_list<const char*> names);
 // These know complex numbers; halves are computed in float32.
 void takes_complex(std::initializer_list<const char*> names);
 

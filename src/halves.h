@@ -1,9 +1,9 @@
 // Operations on float16 and bfloat16 tensors.
 //
-// No kernel but matmul's and those that only move elements knows the halves. A function of the
-// module that is called with one computes in float32: its half arguments are converted, its float32
-// results are rounded to the half dtype, arguments that it wrote to are written back. So each
-// result is rounded once, as PyTorch does on the CPU.
+// On the CPU no kernel but matmul's and those that only move elements knows the halves. A function
+// of the module that is called with one computes in float32: its half arguments are converted, its
+// float32 results are rounded to the half dtype, arguments that it wrote to are written back. So
+// each result is rounded once, as PyTorch does on the CPU.
 #pragma once
 
 #include "bind.h"
@@ -19,6 +19,16 @@ enum class HalfRule {
                  // all
   keep,          // stay float32: autocast on CUDA devices, see src/gate.cpp
 };
+
+// What statistics and sums of elements of this dtype are kept in: float32 of halves, which a
+// function gets as they are where it has kernels for them (src/gate.h).
+inline DType wide_dtype(DType dtype) { return is_half(dtype) ? DType::float32 : dtype; }
+
+// The input that a backward function was given, in the gradient's dtype where that is float32 and
+// the input a half: autocast keeps results of some functions in float32.
+inline Tensor input_of_gradient(const Tensor& grad, const Tensor& x) {
+  return is_half(x.dtype) && grad.dtype == DType::float32 ? to_dtype(x, DType::float32) : x;
+}
 
 // A function as Python calls it.
 using Entry = PyObject* (*)(PyObject* self, PyObject* const* args, Py_ssize_t count,

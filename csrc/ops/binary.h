@@ -23,10 +23,12 @@ enum class BinaryOp : std::uint8_t { TILEGRAD_FOR_EACH_BINARY(TILEGRAD_ENUMERATO
 
 struct Binary {
   BinaryOp op;
-  DType dtype;               // of all three operands
+  DType dtype;               // of all three operands; on CUDA also halves
   double alpha;              // add_scaled: y = x + alpha * other, on floating dtypes
   std::int64_t whole_alpha;  // the same on integers
   StridedLoop<3> loop;       // operands: y, x, other; y may be x or other itself
+  bool wide_other = false;   // of halves: other is float32, a number that must not be rounded
+  bool swapped = false;      // with wide_other: y = other op x
 };
 
 }  // namespace tilegrad

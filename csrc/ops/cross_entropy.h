@@ -5,6 +5,9 @@
 #include "../kernel.h"
 #include "../strided.h"
 
+// Of halves, which only CUDA takes, the scores, class probabilities and what cross_entropy_backward
+// writes are halves, all other floating arrays float32: losses are summed before they are rounded.
+
 namespace tilegrad {
 
 enum class Reduction : std::uint8_t { none, mean, sum };
@@ -15,7 +18,7 @@ enum class Reduction : std::uint8_t { none, mean, sum };
 // where lse = log(sum(exp(x))), or 0 if `normalized`: then x holds log-probabilities (nll_loss).
 // Rows whose target is ignore_index count nothing. The mean divides by the sum of w[t].
 struct CrossEntropyRows {
-  DType dtype;  // float32 or float64, of every floating array
+  DType dtype;  // float32 or float64, of every floating array; on CUDA also halves
   bool normalized;
   Reduction reduction;
   const void* x;               // (rows / inner, classes, inner)
@@ -33,8 +36,8 @@ struct CrossEntropy {
   void* lse;     // (rows,)
   void* loss;    // one element: mean or sum; unused for none
   void* total;   // one element: the sum of the weights of the targets
-  // As x: the gradient of x for a gradient of 1 of the loss, or null. Not for normalized
-  // scores, nor for the reduction none.
+  // As x: the gradient of x for a gradient of 1 of the loss, or null. Not for normalized scores,
+  // nor for the reduction none, nor of halves.
   void* grad_x;
 };
 
@@ -50,7 +53,7 @@ struct CrossEntropyBackward {
 //   q[c] = w[c] * ((1 - label_smoothing) * target[c] + label_smoothing / classes),
 // and the mean divides by the number of rows.
 struct CrossEntropySoft {
-  DType dtype;  // float32 or float64, of all arrays
+  DType dtype;  // float32 or float64, of all arrays; on CUDA also halves
   Reduction reduction;
   const void* x;       // (rows, classes)
   const void* target;  // (rows, classes)
@@ -66,7 +69,7 @@ struct CrossEntropySoft {
 //   -log(p)  with  p = x[t] / sum(x), kept in [epsilon, 1 - epsilon].
 // Outside of it the loss is constant. The mean divides by the number of rows.
 struct CrossEntropyShares {
-  DType dtype;  // float32 or float64, of x and all results
+  DType dtype;  // float32 or float64, of x and all results; on CUDA also halves
   Reduction reduction;
   const void* x;               // (rows, classes)
   const std::int64_t* target;  // (rows,), each in [0, classes)

@@ -8,10 +8,10 @@
 
 namespace tilegrad {
 
-// One struct serves both kernels. All arrays are contiguous and of one dtype; weight and bias may
-// be null.
+// One struct serves both kernels. All arrays are contiguous and of one dtype, but of halves, which
+// only CUDA takes, what is not (batch, channels, length) is float32; weight and bias may be null.
 struct GroupNorm {
-  DType dtype;                                   // float32 or float64
+  DType dtype;                                   // float32 or float64; on CUDA also halves
   std::int64_t batch, channels, groups, length;  // groups divides channels; none is 0
   double eps = 0;
   const void* x = nullptr;       // (batch, channels, length)

@@ -8,9 +8,10 @@
 
 namespace tilegrad {
 
-// One struct serves both kernels. All arrays are contiguous and of one dtype.
+// One struct serves both kernels. All arrays are contiguous and of one dtype, but of halves, which
+// only CUDA takes, what is not (rows, size) is float32.
 struct LayerNorm {
-  DType dtype;              // float32 or float64
+  DType dtype;              // float32 or float64; on CUDA also halves
   std::int64_t rows, size;  // size > 0
   bool centered = true;     // false: root mean square, where mean is null
   double eps = 0;

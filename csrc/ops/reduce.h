@@ -28,6 +28,8 @@ struct ReduceShape {
 //   prod       int64, float32, float64             as x
 //   amax, amin bool, int64, float32, float64       as x; NaN wins
 //   sum_abs, sum_squares, sum_squared_deviations   float32, float64: as x
+// CUDA takes halves too: folded in float32, with `center` in float32, and y rounded once or, with
+// `wide`, float32.
 enum class ReduceOp : std::uint8_t {
   sum,
   prod,
@@ -46,6 +48,7 @@ struct Reduce {
   const void* center;  // like y: what sum_squared_deviations subtracts from x; null for the others
   double divisor;      // floating results are divided by it
   ReduceShape shape;
+  bool wide = false;  // y of halves is float32; for sum and sum_squares
 };
 
 }  // namespace tilegrad

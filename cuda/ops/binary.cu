@@ -170,14 +170,27 @@ void run_integers(const Binary& args) {
   map_elements<T, T, T>(args.loop, BinaryOperation<T>{args.op, static_cast<T>(args.whole_alpha)});
 }
 
+// f of a half and a number.
+template <class T, class F>
+struct WithNumber {
+  F f;
+  bool swapped;
+  __device__ T operator()(T x, float number) const {
+    const auto value = static_cast<float>(x);
+    return static_cast<T>(swapped ? f(number, value) : f(value, number));
+  }
+};
+
 // T: of the operands; halves are computed in float32.
 template <class T>
 void run_light(const Binary& args) {
   using S = Sum<T>;
   const S alpha = static_cast<S>(args.alpha);
   const auto run = [&](auto f) {
-    if constexpr (kIsHalf<T>) map_elements<T, T, T>(args.loop, OfHalves<T, decltype(f)>{f});
-    else map_elements<T, T, T>(args.loop, f);
+    if constexpr (!kIsHalf<T>) map_elements<T, T, T>(args.loop, f);
+    else if (args.wide_other)
+      map_elements<T, T, float>(args.loop, WithNumber<T, decltype(f)>{f, args.swapped});
+    else map_elements<T, T, T>(args.loop, OfHalves<T, decltype(f)>{f});
   };
   switch (args.op) {
     case BinaryOp::add:

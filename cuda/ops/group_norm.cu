@@ -1,36 +1,46 @@
 // Group normalization and its gradients: folds over the rows that groups are (moments.cuh), and one
-// elementwise pass. 4 * sizeof(T) bytes an element forward, 7 * backward, and some 10 to 20
-// operations. Up to 56 registers, 4 blocks of 256 threads on a multiprocessor.
+// elementwise pass. Halves are computed in float32 and rounded once. 4 * sizeof(T) bytes an element
+// forward, 7 * backward, and some 10 to 20 operations. Up to 56 registers, 4 blocks of 256 threads
+// on a multiprocessor.
 #include "ops/group_norm.h"
 
 #include "moments.cuh"
+#include "sums.cuh"
 
 namespace tilegrad::cuda {
 namespace {
 
 template <class T>
 struct Arrays {
-  const T *x, *weight, *bias, *grad_y;
-  T *y, *mean, *rstd, *grad_x, *grad_weight, *grad_bias;
+  using S = Sum<T>;
+  const T *x, *grad_y;
+  const S *weight, *bias;
+  T *y, *grad_x;
+  S *mean, *rstd, *grad_weight, *grad_bias;
   ChannelIndex index;
   std::int64_t channels, together;  // channels of a group
   explicit Arrays(const GroupNorm& a)
       : x(static_cast<const T*>(a.x)),
-        weight(static_cast<const T*>(a.weight)),
-        bias(static_cast<const T*>(a.bias)),
         grad_y(static_cast<const T*>(a.grad_y)),
+        weight(static_cast<const S*>(a.weight)),
+        bias(static_cast<const S*>(a.bias)),
         y(static_cast<T*>(a.y)),
-        mean(static_cast<T*>(a.mean)),
-        rstd(static_cast<T*>(a.rstd)),
         grad_x(static_cast<T*>(a.grad_x)),
-        grad_weight(static_cast<T*>(a.grad_weight)),
-        grad_bias(static_cast<T*>(a.grad_bias)),
+        mean(static_cast<S*>(a.mean)),
+        rstd(static_cast<S*>(a.rstd)),
+        grad_weight(static_cast<S*>(a.grad_weight)),
+        grad_bias(static_cast<S*>(a.grad_bias)),
         index(a.batch, a.channels, a.length),
         channels(a.channels),
         together(a.together()) {}
   // Groups of channels do not cross samples: planes count on.
   __device__ std::int64_t group(std::int64_t i) const { return index.plane(i) / together; }
-  __device__ T factor(std::int64_t i) const { return weight ? weight[index.channel(i)] : T{1}; }
+  __device__ S factor(std::int64_t i) const { return weight ? weight[index.channel(i)] : S{1}; }
+  // What the element lies above its group's mean, and the gradient of its result.
+  __device__ S centered(std::int64_t i, std::int64_t group) const {
+    return static_cast<S>(x[i]) - mean[group];
+  }
+  __device__ S grad(std::int64_t i) const { return static_cast<S>(grad_y[i]); }
 };
 
 template <class T>
@@ -38,23 +48,23 @@ struct Normalize {
   Arrays<T> a;
   __device__ void operator()(std::int64_t i) const {
     const std::int64_t group = a.group(i);
-    T value = (a.x[i] - a.mean[group]) * a.rstd[group] * a.factor(i);
+    Sum<T> value = a.centered(i, group) * a.rstd[group] * a.factor(i);
     if (a.bias) value += a.bias[a.index.channel(i)];
-    a.y[i] = value;
+    a.y[i] = static_cast<T>(value);
   }
 };
 
 // Per channel: grad_weight = sum(grad_y * z), grad_bias = sum(grad_y).
 template <class T>
 struct WeightGradients : Add {
-  using Accumulator = Pair<T>;
+  using Accumulator = Pair<Sum<T>>;
   Arrays<T> a;
-  __device__ Pair<T> identity() const { return {}; }
-  __device__ Pair<T> lift(std::int64_t i, std::int64_t) const {
+  __device__ Accumulator identity() const { return {}; }
+  __device__ Accumulator lift(std::int64_t i, std::int64_t) const {
     const std::int64_t group = a.group(i);
-    return {a.grad_y[i] * ((a.x[i] - a.mean[group]) * a.rstd[group]), a.grad_y[i]};
+    return {a.grad(i) * (a.centered(i, group) * a.rstd[group]), a.grad(i)};
   }
-  __device__ void store(std::int64_t c, Pair<T> sums) const {
+  __device__ void store(std::int64_t c, Accumulator sums) const {
     if (a.grad_weight) a.grad_weight[c] = sums.first;
     if (a.grad_bias) a.grad_bias[c] = sums.second;
   }
@@ -63,16 +73,16 @@ struct WeightGradients : Add {
 // Per group: the averages of g = grad_y * weight and of g * z.
 template <class T>
 struct Averages : Add {
-  using Accumulator = Pair<T>;
+  using Accumulator = Pair<Sum<T>>;
   Arrays<T> a;
-  Pair<T>* averages;
-  T count;
-  __device__ Pair<T> identity() const { return {}; }
-  __device__ Pair<T> lift(std::int64_t i, std::int64_t group) const {
-    const T g = a.grad_y[i] * a.factor(i);
-    return {g, g * (a.x[i] - a.mean[group])};
+  Accumulator* averages;
+  Sum<T> count;
+  __device__ Accumulator identity() const { return {}; }
+  __device__ Accumulator lift(std::int64_t i, std::int64_t group) const {
+    const Sum<T> g = a.grad(i) * a.factor(i);
+    return {g, g * a.centered(i, group)};
   }
-  __device__ void store(std::int64_t group, Pair<T> sums) const {
+  __device__ void store(std::int64_t group, Accumulator sums) const {
     averages[group] = {sums.first / count, sums.second / count * a.rstd[group]};
   }
 };
@@ -81,12 +91,13 @@ struct Averages : Add {
 template <class T>
 struct InputGradient {
   Arrays<T> a;
-  const Pair<T>* averages;
+  const Pair<Sum<T>>* averages;
   __device__ void operator()(std::int64_t i) const {
     const std::int64_t group = a.group(i);
-    const T rstd = a.rstd[group], z = (a.x[i] - a.mean[group]) * rstd;
-    const Pair<T> average = averages[group];
-    a.grad_x[i] = rstd * (a.grad_y[i] * a.factor(i) - average.first - z * average.second);
+    const Sum<T> rstd = a.rstd[group], z = a.centered(i, group) * rstd;
+    const Pair<Sum<T>> average = averages[group];
+    a.grad_x[i] =
+        static_cast<T>(rstd * (a.grad(i) * a.factor(i) - average.first - z * average.second));
   }
 };
 
@@ -103,11 +114,12 @@ ReduceShape group_shape(const GroupNorm& args) {
 
 template <class T>
 void forward(const GroupNorm& args) {
+  using S = Sum<T>;
   const Arrays<T> a(args);
   const ReduceShape shape = group_shape(args);
-  const T count = static_cast<T>(args.together() * args.length);
-  reduce_by(Mean<T>{{}, a.x, a.mean, count}, shape);
-  reduce_by(Spread<T>{{}, a.x, a.mean, a.rstd, count, static_cast<T>(args.eps)}, shape);
+  const S count = static_cast<S>(args.together() * args.length);
+  reduce_by(Mean<S, T>{{}, a.x, a.mean, count}, shape);
+  reduce_by(Spread<S, T>{{}, a.x, a.mean, a.rstd, count, static_cast<S>(args.eps)}, shape);
   for_each_index(args.batch * args.channels * args.length, Normalize<T>{a});
 }
 
@@ -117,21 +129,22 @@ void backward(const GroupNorm& args) {
   if (a.grad_weight || a.grad_bias)
     reduce_by(WeightGradients<T>{{}, a}, channel_shape(args.batch, args.channels, args.length));
   if (!a.grad_x) return;
-  const Scratch averages(static_cast<std::size_t>(args.batch * args.groups) * sizeof(Pair<T>));
-  const T count = static_cast<T>(args.together() * args.length);
-  reduce_by(Averages<T>{{}, a, static_cast<Pair<T>*>(averages.data), count}, group_shape(args));
-  for_each_index(args.batch * args.channels * args.length,
-                 InputGradient<T>{a, static_cast<const Pair<T>*>(averages.data)});
+  using S = Sum<T>;
+  const Scratch memory(static_cast<std::size_t>(args.batch * args.groups) * sizeof(Pair<S>));
+  auto* const averages = static_cast<Pair<S>*>(memory.data);
+  const S count = static_cast<S>(args.together() * args.length);
+  reduce_by(Averages<T>{{}, a, averages, count}, group_shape(args));
+  for_each_index(args.batch * args.channels * args.length, InputGradient<T>{a, averages});
 }
 
 }  // namespace
 
 void group_norm(const GroupNorm& args) {
-  visit_floating(args.dtype, [&](auto type) { forward<typename decltype(type)::type>(args); });
+  visit_stored(args.dtype, [&](auto type) { forward<typename decltype(type)::type>(args); });
 }
 
 void group_norm_backward(const GroupNorm& args) {
-  visit_floating(args.dtype, [&](auto type) { backward<typename decltype(type)::type>(args); });
+  visit_stored(args.dtype, [&](auto type) { backward<typename decltype(type)::type>(args); });
 }
 
 }  // namespace tilegrad::cuda

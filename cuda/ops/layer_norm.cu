@@ -3,49 +3,55 @@
 // A warp takes a row of up to 1024 elements, a block a longer one. The variance is that of the
 // deviations from the mean, in a second walk over the row, which is in the cache by then: safe
 // against cancellation, and memory sees 2 * sizeof(T) bytes an element for some 8 operations. The
-// gradients of weight and bias are folds over the rows (reduce.cuh). Up to 48 registers, 5 blocks
-// of 256 threads on a multiprocessor; 32 and 8 forward.
+// gradients of weight and bias are folds over the rows (reduce.cuh). Halves are computed in
+// float32 and rounded once. Up to 48 registers, 5 blocks of 256 threads on a multiprocessor; 32 and
+// 8 forward.
 #include "ops/layer_norm.h"
 
 #include "reduce.cuh"
 #include "rows.cuh"
+#include "sums.cuh"
 
 namespace tilegrad::cuda {
 namespace {
 
 template <class T>
 struct Row {
-  const T* x;
-  const T* weight;
-  const T* bias;
+  using S = Sum<T>;
+  const T* data;
+  const S* weight;
+  const S* bias;
   __device__ Row(const LayerNorm& args, std::int64_t row)
-      : x(static_cast<const T*>(args.x) + row * args.size),
-        weight(static_cast<const T*>(args.weight)),
-        bias(static_cast<const T*>(args.bias)) {}
-  __device__ T factor(std::int64_t i) const { return weight ? weight[i] : T{1}; }
+      : data(static_cast<const T*>(args.x) + row * args.size),
+        weight(static_cast<const S*>(args.weight)),
+        bias(static_cast<const S*>(args.bias)) {}
+  __device__ S x(std::int64_t i) const { return static_cast<S>(data[i]); }
+  __device__ S factor(std::int64_t i) const { return weight ? weight[i] : S{1}; }
 };
 
 template <int kThreads, class T>
 __global__ void __launch_bounds__(kBlock) forward_kernel(const LayerNorm args) {
   const std::int64_t n = own_row<kThreads>(), size = args.size;
   if (n >= args.rows) return;
+  using S = Sum<T>;
   const Row<T> row(args, n);
-  const T count = static_cast<T>(size);
-  T mean = 0;
+  const S count = static_cast<S>(size);
+  S mean = 0;
   if (args.centered)
-    mean = sum_row<kThreads, T>(size, [=](std::int64_t i) { return row.x[i]; }) / count;
-  const T variance =
-      sum_row<kThreads, T>(size,
-                           [=](std::int64_t i) { return (row.x[i] - mean) * (row.x[i] - mean); }) /
+    mean = sum_row<kThreads, S>(size, [=](std::int64_t i) { return row.x(i); }) / count;
+  const S variance =
+      sum_row<kThreads, S>(size,
+                           [=](std::int64_t i) { return (row.x(i) - mean) * (row.x(i) - mean); }) /
       count;
-  const T rstd = T{1} / sqrt(variance + static_cast<T>(args.eps));
+  const S rstd = S{1} / sqrt(variance + static_cast<S>(args.eps));
   T* y = static_cast<T*>(args.y) + n * size;
   write_row<kThreads>(size, [&](std::int64_t i) {
-    y[i] = (row.x[i] - mean) * rstd * row.factor(i) + (row.bias ? row.bias[i] : T{0});
+    y[i] =
+        static_cast<T>((row.x(i) - mean) * rstd * row.factor(i) + (row.bias ? row.bias[i] : S{0}));
   });
   if (threadIdx.x % kThreads != 0) return;
-  if (args.centered) static_cast<T*>(args.mean)[n] = mean;
-  static_cast<T*>(args.rstd)[n] = rstd;
+  if (args.centered) static_cast<S*>(args.mean)[n] = mean;
+  static_cast<S*>(args.rstd)[n] = rstd;
 }
 
 // With z = (x - mean) * rstd and g = grad_y * weight, averages over the row:
@@ -55,36 +61,40 @@ template <int kThreads, class T>
 __global__ void __launch_bounds__(kBlock) backward_kernel(const LayerNorm args) {
   const std::int64_t n = own_row<kThreads>(), size = args.size;
   if (n >= args.rows) return;
+  using S = Sum<T>;
   const Row<T> row(args, n);
   const T* grad_y = static_cast<const T*>(args.grad_y) + n * size;
   T* grad_x = static_cast<T*>(args.grad_x) + n * size;
-  const T mean = args.centered ? static_cast<const T*>(args.mean)[n] : T{0};
-  const T rstd = static_cast<const T*>(args.rstd)[n], count = static_cast<T>(size);
-  const Pair<T> sums = sum_row<kThreads, Pair<T>>(size, [=](std::int64_t i) {
-    const T g = grad_y[i] * row.factor(i);
-    return Pair<T>{g, g * (row.x[i] - mean)};
+  const S mean = args.centered ? static_cast<const S*>(args.mean)[n] : S{0};
+  const S rstd = static_cast<const S*>(args.rstd)[n], count = static_cast<S>(size);
+  const auto scaled = [=](std::int64_t i) { return static_cast<S>(grad_y[i]) * row.factor(i); };
+  const Pair<S> sums = sum_row<kThreads, Pair<S>>(size, [=](std::int64_t i) {
+    const S g = scaled(i);
+    return Pair<S>{g, g * (row.x(i) - mean)};
   });
-  const T average = args.centered ? sums.first / count : T{0};
-  const T slope = sums.second / count * rstd * rstd;
+  const S average = args.centered ? sums.first / count : S{0};
+  const S slope = sums.second / count * rstd * rstd;
   write_row<kThreads>(size, [&](std::int64_t i) {
-    grad_x[i] = rstd * (grad_y[i] * row.factor(i) - average - (row.x[i] - mean) * slope);
+    grad_x[i] = static_cast<T>(rstd * (scaled(i) - average - (row.x(i) - mean) * slope));
   });
 }
 
 // Sums over rows: of grad_y * z, the gradient of weight, and of grad_y, that of bias.
 template <class T>
 struct WeightGradients : Add {
-  using Accumulator = Pair<T>;
-  const T *x, *grad_y, *mean, *rstd;
-  T *grad_weight, *grad_bias;
+  using S = Sum<T>;
+  using Accumulator = Pair<S>;
+  const T *x, *grad_y;
+  const S *mean, *rstd;
+  S *grad_weight, *grad_bias;
   std::int64_t size;
-  __device__ Pair<T> identity() const { return {}; }
-  __device__ Pair<T> lift(std::int64_t offset, std::int64_t) const {
+  __device__ Pair<S> identity() const { return {}; }
+  __device__ Pair<S> lift(std::int64_t offset, std::int64_t) const {
     const std::int64_t row = offset / size;
-    const T g = grad_y[offset], center = mean ? mean[row] : T{0};
-    return {g * ((x[offset] - center) * rstd[row]), g};
+    const S g = static_cast<S>(grad_y[offset]), center = mean ? mean[row] : S{0};
+    return {g * ((static_cast<S>(x[offset]) - center) * rstd[row]), g};
   }
-  __device__ void store(std::int64_t i, Pair<T> sums) const {
+  __device__ void store(std::int64_t i, Pair<S> sums) const {
     if (grad_weight) grad_weight[i] = sums.first;
     if (grad_bias) grad_bias[i] = sums.second;
   }
@@ -100,13 +110,14 @@ void backward(const LayerNorm& args) {
   shape.kept_ndim = 1;
   shape.kept_shape[0] = args.size;
   shape.kept_strides[0] = 1;
+  using S = Sum<T>;
   reduce_by(WeightGradients<T>{{},
                                static_cast<const T*>(args.x),
                                static_cast<const T*>(args.grad_y),
-                               args.centered ? static_cast<const T*>(args.mean) : nullptr,
-                               static_cast<const T*>(args.rstd),
-                               static_cast<T*>(args.grad_weight),
-                               static_cast<T*>(args.grad_bias),
+                               args.centered ? static_cast<const S*>(args.mean) : nullptr,
+                               static_cast<const S*>(args.rstd),
+                               static_cast<S*>(args.grad_weight),
+                               static_cast<S*>(args.grad_bias),
                                args.size},
             shape);
 }
@@ -114,14 +125,14 @@ void backward(const LayerNorm& args) {
 }  // namespace
 
 void layer_norm(const LayerNorm& args) {
-  visit_floating(args.dtype, [&](auto type) {
+  visit_stored(args.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     launch_rows(args.rows, args.size, forward_kernel<kWarp, T>, forward_kernel<kBlock, T>, args);
   });
 }
 
 void layer_norm_backward(const LayerNorm& args) {
-  visit_floating(args.dtype, [&](auto type) { backward<typename decltype(type)::type>(args); });
+  visit_stored(args.dtype, [&](auto type) { backward<typename decltype(type)::type>(args); });
 }
 
 }  // namespace tilegrad::cuda

@@ -60,17 +60,14 @@ struct BatchNormLayout {
   BatchNorm args;
 };
 
-// What has one element per channel is float32 where the input is a half.
-DType batch_norm_wide(DType dtype) { return is_half(dtype) ? DType::float32 : dtype; }
-
 // The optional per-channel argument, checked and contiguous; undefined if it is None.
 Tensor batch_norm_per_channel(const char* name, const Tensor& x, const OptionalTensor& value) {
   if (!value) return {};
   TILEGRAD_CHECK(value->ndim() == 1 && value->shape[0] == x.shape[1], runtime, "batch_norm: ", name,
                  " should contain ", x.shape[1], " elements not ", value->numel(), " (shape ",
                  value->shape.str(), ")");
-  const DType wide = batch_norm_wide(x.dtype);
-  TILEGRAD_CHECK(batch_norm_wide(value->dtype) == wide, runtime, "batch_norm: argument '", name,
+  const DType wide = wide_dtype(x.dtype);
+  TILEGRAD_CHECK(wide_dtype(value->dtype) == wide, runtime, "batch_norm: argument '", name,
                  "': expected the dtype of input, ", info(x.dtype).name, ", got ",
                  info(value->dtype).name, " (mixed dtype)");
   TILEGRAD_CHECK(value->device() == x.device(), runtime,
@@ -82,7 +79,7 @@ Tensor batch_norm_per_channel(const char* name, const Tensor& x, const OptionalT
 void* batch_norm_bytes(const Tensor& x) { return x.defined() ? x.bytes() : nullptr; }
 
 Tensor batch_norm_result(const Tensor& x) {
-  return empty({x.shape[1]}, batch_norm_wide(x.dtype), x.device());
+  return empty({x.shape[1]}, wide_dtype(x.dtype), x.device());
 }
 
 // Of a training batch: (y, mean, rstd). Updates the running statistics in place.

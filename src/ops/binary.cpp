@@ -122,8 +122,9 @@ Tensor copy_in_order_of(const Tensor& y, const Tensor& x) {
   return copy;
 }
 
+// `swapped`: y = other op x, where other is the number beside a half.
 void compute(BinaryOp op, const Tensor& y, const Tensor& x, const Tensor& other,
-             const Scalar& alpha);
+             const Scalar& alpha, bool swapped = false);
 
 // add, sub, mul and div, the only ones that the gate lets through with complex numbers.
 void compute_complex(BinaryOp op, const Tensor& y, const Tensor& x, const Tensor& other) {
@@ -165,7 +166,7 @@ void compute_in_slices(BinaryOp op, const Tensor& y, const Tensor& x, const Tens
 }
 
 void compute(BinaryOp op, const Tensor& y, const Tensor& x, const Tensor& other,
-             const Scalar& alpha) {
+             const Scalar& alpha, bool swapped) {
   if (is_complex(y.dtype)) return compute_complex(op, y, x, other);
   constexpr std::int64_t kLarge = 4096;
   if (y.numel() >= kLarge) {
@@ -177,8 +178,22 @@ void compute(BinaryOp op, const Tensor& y, const Tensor& x, const Tensor& other,
               .dtype = x.dtype,
               .alpha = alpha.as_double(),
               .whole_alpha = alpha.to<std::int64_t>(),
-              .loop = make_loop<3>(y.shape, {&y, &x, &other})};
+              .loop = make_loop<3>(y.shape, {&y, &x, &other}),
+              .wide_other = other.dtype != x.dtype,
+              .swapped = swapped};
   run(binary_kernel, y.device(), args, y.numel());
+}
+
+// A half on a card and a number, which is not rounded to a half.
+Tensor half_and_number(BinaryOp op, const Operand& x, const Operand& other, const Scalar& alpha) {
+  const bool swapped = !x.is_tensor();
+  const Tensor& a = swapped ? *other.tensor : *x.tensor;
+  const Tensor number =
+      scalar_tensor(swapped ? x.scalar : other.scalar, DType::float32, a.device());
+  Tensor y = empty(a.shape, a.dtype, a.device());
+  take_order(y, {&a});
+  compute(op, y, a, number, alpha, swapped);
+  return y;
 }
 
 Tensor binary(BinaryOp op, const Operand& x, const Operand& other, const Scalar& alpha) {
@@ -199,6 +214,8 @@ Tensor binary(BinaryOp op, const Operand& x, const Operand& other, const Scalar&
     return y;
   }
   check_operands(op, x, other);
+  if (is_half(dtype) && x.is_tensor() != other.is_tensor() && !device.is_cpu())
+    return half_and_number(op, x, other, alpha);
   const Tensor a = as_tensor(x, dtype, device, name_of(op)),
                b = as_tensor(other, dtype, device, name_of(op));
   Tensor y = empty(broadcast_shapes(a.shape, b.shape, name_of(op)), dtype, device);
@@ -215,7 +232,8 @@ void binary_in_place(BinaryOp op, const Tensor& x, const Operand& other, const S
   check_dtype(op, dtype);
   check_alpha(op, alpha, dtype);
   reject_zero_divisor(op, other, dtype);
-  Tensor b = as_tensor(other, dtype, x.device(), name_of(op));
+  const bool wide = is_half(dtype) && !other.is_tensor() && !x.device().is_cpu();
+  Tensor b = as_tensor(other, wide ? DType::float32 : dtype, x.device(), name_of(op));
   TILEGRAD_CHECK(broadcast_shapes(x.shape, b.shape, name_of(op)) == x.shape, runtime, name_of(op),
                  "_: output with shape ", x.shape.str(), " doesn't match the broadcast shape ",
                  broadcast_shapes(x.shape, b.shape, name_of(op)).str());
@@ -252,7 +270,9 @@ void bind_binary(py::module_& module) {
   TILEGRAD_FOR_EACH_BINARY(TILEGRAD_BIND)
 #undef TILEGRAD_BIND
   takes_complex({"add", "sub", "mul", "div", "add_", "sub_", "mul_", "div_"});
-#define TILEGRAD_TAKES(name, dtypes) takes_alike_halves_on_cards(2, {#name, #name "_"});
+#define TILEGRAD_TAKES(name, dtypes)                  \
+  takes_alike_halves_on_cards(2, {#name, #name "_"}); \
+  takes_halves_beside_numbers_on_cards({#name, #name "_"});
   TILEGRAD_FOR_EACH_BINARY(TILEGRAD_TAKES)
 #undef TILEGRAD_TAKES
 }

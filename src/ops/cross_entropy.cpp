@@ -24,10 +24,11 @@ Reduction parse_reduction(const char* op, const std::string& name) {
   return Reduction::sum;
 }
 
-// Of labels on a card the host must wait for a copy. While a graph is captured it cannot.
+// Of labels on a card the host must wait for a copy. While a graph is captured it cannot, and that
+// of a backward call need not: the forward call has looked at them.
 void check_labels(const char* op, const Tensor& target, std::int64_t classes,
-                  std::int64_t ignore_index) {
-  if (!target.device().is_cpu() && cuda::is_capturing()) return;
+                  std::int64_t ignore_index, bool backward) {
+  if (!target.device().is_cpu() && (backward || cuda::is_capturing())) return;
   const Tensor host = on_host(target);
   const std::int64_t* labels = host.data<std::int64_t>();
   for (std::int64_t n = 0, rows = target.numel(); n < rows; ++n)
@@ -38,7 +39,8 @@ void check_labels(const char* op, const Tensor& target, std::int64_t classes,
 
 Problem prepare(const char* op, const Tensor& x, const Tensor& target,
                 const std::optional<Tensor>& weight, std::int64_t ignore_index,
-                const std::string& reduction, double label_smoothing, bool normalized) {
+                const std::string& reduction, double label_smoothing, bool normalized,
+                bool backward = false) {
   TILEGRAD_CHECK(is_floating(x.dtype), not_implemented, op, ": not implemented for dtype ",
                  info(x.dtype).name, "; expected a floating one");
   TILEGRAD_CHECK(x.ndim() == 2 || x.ndim() == 3, value, op,
@@ -65,13 +67,14 @@ Problem prepare(const char* op, const Tensor& x, const Tensor& target,
     TILEGRAD_CHECK(weight->ndim() == 1 && weight->shape[0] == classes, runtime, op,
                    ": weight tensor should be defined either for all ", classes,
                    " classes or no classes but got weight tensor of shape: ", weight->shape.str());
-    TILEGRAD_CHECK(weight->dtype == x.dtype && weight->device() == x.device(), runtime, op,
+    const DType wide = wide_dtype(x.dtype);
+    TILEGRAD_CHECK(wide_dtype(weight->dtype) == wide && weight->device() == x.device(), runtime, op,
                    ": argument 'weight': expected dtype ", info(x.dtype).name, " on ",
                    x.device().str(), ", got ", info(weight->dtype).name, " on ",
                    weight->device().str());
-    p.weight = contiguous(*weight);
+    p.weight = contiguous(to_dtype(*weight, wide));
   }
-  check_labels(op, p.target, classes, ignore_index);
+  check_labels(op, p.target, classes, ignore_index, backward);
   p.rows.dtype = x.dtype;
   p.rows.normalized = normalized;
   p.rows.reduction = parse_reduction(op, reduction);
@@ -95,8 +98,9 @@ py::tuple cross_entropy(const char* op, const Tensor& x, const Tensor& target,
   const Problem p =
       prepare(op, x, target, weight, ignore_index, reduction, label_smoothing, normalized);
   const Dims rows{p.rows.rows};
-  Tensor losses = empty(rows, x.dtype, x.device(), op), lse = empty(rows, x.dtype, x.device(), op);
-  Tensor loss = empty({}, x.dtype, x.device(), op), total = empty({}, x.dtype, x.device(), op);
+  const DType wide = wide_dtype(x.dtype);
+  Tensor losses = empty(rows, wide, x.device(), op), lse = empty(rows, wide, x.device(), op);
+  Tensor loss = empty({}, wide, x.device(), op), total = empty({}, wide, x.device(), op);
   CrossEntropy args{.in = p.rows,
                     .losses = losses.bytes(),
                     .lse = lse.bytes(),
@@ -104,13 +108,15 @@ py::tuple cross_entropy(const char* op, const Tensor& x, const Tensor& target,
                     .total = total.bytes(),
                     .grad_x = nullptr};
   py::object gradient = py::none();
-  if (wants_grad && !normalized && p.rows.reduction != Reduction::none && x.numel() > 0) {
+  if (wants_grad && !normalized && p.rows.reduction != Reduction::none && x.numel() > 0 &&
+      wide == x.dtype) {
     Tensor grad_x = empty(x.shape, x.dtype, x.device(), op);
     args.grad_x = grad_x.bytes();
     gradient = py::cast(std::move(grad_x));
   }
   run(cross_entropy_kernel, x.device(), args, 4 * x.numel());
-  return py::make_tuple(p.rows.reduction == Reduction::none ? losses : loss, lse, total, gradient);
+  return py::make_tuple(to_dtype(p.rows.reduction == Reduction::none ? losses : loss, x.dtype), lse,
+                        total, gradient);
 }
 
 // (loss, gradient of the input for a gradient of 1 of the loss, or None) of class probabilities.
@@ -128,17 +134,18 @@ py::tuple cross_entropy_soft(const Tensor& x, const Tensor& target,
                  ": expected all tensors on one device, got ", x.device().str(), " and ",
                  target.device().str());
   const Tensor scores = contiguous(x), shares = contiguous(target);
+  const DType wide = wide_dtype(x.dtype);
   Tensor weights;
   if (weight) {
     TILEGRAD_CHECK(weight->ndim() == 1 && weight->shape[0] == x.shape[1] &&
-                       weight->dtype == x.dtype && weight->device() == x.device(),
+                       wide_dtype(weight->dtype) == wide && weight->device() == x.device(),
                    runtime, op, ": argument 'weight': expected shape (", x.shape[1],
                    ",) and dtype ", info(x.dtype).name, ", got ", weight->shape.str(), " and ",
                    info(weight->dtype).name);
-    weights = contiguous(*weight);
+    weights = contiguous(to_dtype(*weight, wide));
   }
-  Tensor losses = empty({x.shape[0]}, x.dtype, x.device(), op);
-  Tensor loss = empty({}, x.dtype, x.device(), op);
+  Tensor losses = empty({x.shape[0]}, wide, x.device(), op);
+  Tensor loss = empty({}, wide, x.device(), op);
   CrossEntropySoft args{.dtype = x.dtype,
                         .reduction = parse_reduction(op, reduction),
                         .x = scores.bytes(),
@@ -152,12 +159,13 @@ py::tuple cross_entropy_soft(const Tensor& x, const Tensor& target,
                         .grad_x = nullptr};
   py::object gradient = py::none();
   if (wants_grad) {
-    Tensor grad_x = empty(x.shape, x.dtype, x.device(), op);
+    Tensor grad_x = empty(x.shape, wide, x.device(), op);
     args.grad_x = grad_x.numel() > 0 ? grad_x.bytes() : nullptr;
     gradient = py::cast(std::move(grad_x));
   }
   run(cross_entropy_soft_kernel, x.device(), args, 4 * x.numel());
-  return py::make_tuple(args.reduction == Reduction::none ? losses : loss, gradient);
+  return py::make_tuple(to_dtype(args.reduction == Reduction::none ? losses : loss, x.dtype),
+                        gradient);
 }
 
 // (loss, gradient of the input for a gradient of 1 of the loss, or None) of shares of a whole.
@@ -168,8 +176,9 @@ py::tuple cross_entropy_shares(const Tensor& x, const Tensor& target, double eps
       prepare(op, x, target, std::nullopt, 0, reduction, 0, true);  // 0 is a label too
   TILEGRAD_CHECK(x.ndim() == 2 && (x.shape[1] > 0 || x.shape[0] == 0), value, op,
                  ": argument 'input': expected shape (rows, classes), got ", x.shape.str());
-  Tensor losses = empty({x.shape[0]}, x.dtype, x.device(), op);
-  Tensor loss = empty({}, x.dtype, x.device(), op);
+  const DType wide = wide_dtype(x.dtype);
+  Tensor losses = empty({x.shape[0]}, wide, x.device(), op);
+  Tensor loss = empty({}, wide, x.device(), op);
   CrossEntropyShares args{.dtype = x.dtype,
                           .reduction = p.rows.reduction,
                           .x = p.rows.x,
@@ -182,12 +191,13 @@ py::tuple cross_entropy_shares(const Tensor& x, const Tensor& target, double eps
                           .grad_x = nullptr};
   py::object gradient = py::none();
   if (wants_grad) {
-    Tensor grad_x = empty(x.shape, x.dtype, x.device(), op);
+    Tensor grad_x = empty(x.shape, wide, x.device(), op);
     args.grad_x = grad_x.numel() > 0 ? grad_x.bytes() : nullptr;
     gradient = py::cast(std::move(grad_x));
   }
   run(cross_entropy_shares_kernel, x.device(), args, x.numel());
-  return py::make_tuple(args.reduction == Reduction::none ? losses : loss, gradient);
+  return py::make_tuple(to_dtype(args.reduction == Reduction::none ? losses : loss, x.dtype),
+                        gradient);
 }
 
 Tensor cross_entropy_backward(const char* op, const Tensor& grad, const Tensor& lse,
@@ -196,15 +206,16 @@ Tensor cross_entropy_backward(const char* op, const Tensor& grad, const Tensor& 
                               const std::string& reduction, double label_smoothing,
                               bool normalized) {
   const Problem p =
-      prepare(op, x, target, weight, ignore_index, reduction, label_smoothing, normalized);
+      prepare(op, x, target, weight, ignore_index, reduction, label_smoothing, normalized, true);
   const bool each = p.rows.reduction == Reduction::none;
-  TILEGRAD_CHECK(grad.dtype == x.dtype && grad.numel() == (each ? p.rows.rows : 1), runtime, op,
-                 ": argument 'grad': expected the shape and dtype of the loss, got ",
+  const DType wide = wide_dtype(x.dtype);
+  TILEGRAD_CHECK(wide_dtype(grad.dtype) == wide && grad.numel() == (each ? p.rows.rows : 1),
+                 runtime, op, ": argument 'grad': expected the shape and dtype of the loss, got ",
                  grad.shape.str(), " of ", info(grad.dtype).name);
-  TILEGRAD_CHECK(lse.dtype == x.dtype && lse.is_contiguous() && lse.numel() == p.rows.rows &&
-                     total.dtype == x.dtype && total.numel() == 1,
+  TILEGRAD_CHECK(lse.dtype == wide && lse.is_contiguous() && lse.numel() == p.rows.rows &&
+                     total.dtype == wide && total.numel() == 1,
                  runtime, op, ": expected lse and total as the forward call returned them");
-  const Tensor dense_grad = contiguous(grad);
+  const Tensor dense_grad = contiguous(to_dtype(grad, wide));
   Tensor grad_x = empty(x.shape, x.dtype, x.device(), op);
   CrossEntropyBackward args{.in = p.rows,
                             .grad_x = grad_x.bytes(),
@@ -232,6 +243,8 @@ void bind_cross_entropy(py::module_& module) {
              py::arg("label_smoothing"), py::arg("normalized"));
   half_rule(HalfRule::first_result,
             {"cross_entropy", "cross_entropy_soft", "cross_entropy_shares"});
+  takes_halves_on_cards(
+      {"cross_entropy", "cross_entropy_soft", "cross_entropy_shares", "cross_entropy_backward"});
 }
 
 }  // namespace tilegrad

@@ -3,6 +3,7 @@
 
 #include "bind.h"
 #include "dispatch.h"
+#include "gate.h"
 
 namespace tilegrad {
 namespace {
@@ -34,20 +35,22 @@ Tensor group_norm_factor(const char* name, const Tensor& x, const OptionalTensor
                  "group_norm: Expected ", name,
                  " to be a vector of size equal to the number of channels in input, but got ", name,
                  " of shape ", value->shape.str(), " and input of shape ", x.shape.str());
-  TILEGRAD_CHECK(value->dtype == x.dtype, runtime, "group_norm: argument '", name,
+  const DType wide = wide_dtype(x.dtype);
+  TILEGRAD_CHECK(wide_dtype(value->dtype) == wide, runtime, "group_norm: argument '", name,
                  "': expected the dtype of input, ", info(x.dtype).name, ", got ",
                  info(value->dtype).name, " (mixed dtype)");
   TILEGRAD_CHECK(value->device() == x.device(), runtime,
                  "group_norm: expected all tensors on one device, got ", x.device().str(), " and ",
                  value->device().str());
-  return contiguous(*value);
+  return contiguous(to_dtype(*value, wide));
 }
 
 void* group_norm_bytes(const Tensor& x) { return x.defined() ? x.bytes() : nullptr; }
 
 Tensor group_norm_zeros(std::int64_t size, const Tensor& like) {
-  Tensor made = empty({size}, like.dtype, like.device());
-  copy_into(made, scalar_tensor(Scalar{}, like.dtype, like.device()));
+  const DType wide = wide_dtype(like.dtype);
+  Tensor made = empty({size}, wide, like.device());
+  copy_into(made, scalar_tensor(Scalar{}, wide, like.device()));
   return made;
 }
 
@@ -59,8 +62,9 @@ py::tuple group_norm_forward(const Tensor& x, std::int64_t groups, const Optiona
                dense_bias = group_norm_factor("bias", x, bias);
   const Dims statistics{args.batch, groups};
   checked_numel(statistics, x.dtype, "group_norm");
-  Tensor y = empty_like(x), mean = empty(statistics, x.dtype, x.device()),
-         rstd = empty(statistics, x.dtype, x.device());
+  const DType wide = wide_dtype(x.dtype);
+  Tensor y = empty_like(x), mean = empty(statistics, wide, x.device()),
+         rstd = empty(statistics, wide, x.device());
   args.eps = eps;
   args.x = dense.bytes();
   args.weight = group_norm_bytes(dense_weight);
@@ -73,17 +77,19 @@ py::tuple group_norm_forward(const Tensor& x, std::int64_t groups, const Optiona
 }
 
 // (grad_input or None, grad_weight, grad_bias)
-py::tuple group_norm_grad(const Tensor& grad, const Tensor& x, std::int64_t groups,
+py::tuple group_norm_grad(const Tensor& grad, const Tensor& input, std::int64_t groups,
                           const Tensor& mean, const Tensor& rstd, const OptionalTensor& weight,
                           bool wants_input) {
+  const Tensor x = input_of_gradient(grad, input);
   GroupNorm args = group_norm_args(x, groups);
   TILEGRAD_CHECK(grad.shape == x.shape && grad.dtype == x.dtype, runtime,
                  "group_norm_backward: expected a gradient of shape ", x.shape.str(), " and dtype ",
                  info(x.dtype).name, ", got ", grad.shape.str(), " and ", info(grad.dtype).name);
   for (const Tensor* value : {&mean, &rstd})
-    TILEGRAD_CHECK(value->shape == (Dims{args.batch, groups}) && value->dtype == x.dtype, runtime,
-                   "group_norm_backward: expected statistics of shape ",
-                   Dims({args.batch, groups}).str(), ", got ", value->shape.str());
+    TILEGRAD_CHECK(
+        value->shape == (Dims{args.batch, groups}) && value->dtype == wide_dtype(x.dtype), runtime,
+        "group_norm_backward: expected statistics of shape ", Dims({args.batch, groups}).str(),
+        ", got ", value->shape.str());
   const Tensor dense = contiguous(x), dense_grad = contiguous(grad), dense_mean = contiguous(mean),
                dense_rstd = contiguous(rstd), dense_weight = group_norm_factor("weight", x, weight);
   Tensor grad_weight = group_norm_zeros(args.channels, x),
@@ -111,6 +117,8 @@ void bind_group_norm(py::module_& module) {
   module.def("group_norm_backward", &group_norm_grad, py::arg("grad"), py::arg("input"),
              py::arg("groups"), py::arg("mean"), py::arg("rstd"), py::arg("weight"),
              py::arg("wants_input"));
+  half_rule(HalfRule::first_result, {"group_norm", "group_norm_backward"});
+  takes_halves_on_cards({"group_norm", "group_norm_backward"});
 }
 
 }  // namespace tilegrad

@@ -33,13 +33,14 @@ Tensor layer_norm_factor(const char* op, const char* name, const Tensor& x, cons
   TILEGRAD_CHECK(value->shape == shape, runtime, op, ": Expected ", name,
                  " to be of same shape as normalized_shape, but got ", name, " of shape ",
                  value->shape.str(), " and normalized_shape = ", shape.str());
-  TILEGRAD_CHECK(value->dtype == x.dtype, runtime, op, ": argument '", name,
+  const DType wide = wide_dtype(x.dtype);
+  TILEGRAD_CHECK(wide_dtype(value->dtype) == wide, runtime, op, ": argument '", name,
                  "': expected the dtype of input, ", info(x.dtype).name, ", got ",
                  info(value->dtype).name, " (mixed dtype)");
   TILEGRAD_CHECK(value->device() == x.device(), runtime, op,
                  ": expected all tensors on one device, got ", x.device().str(), " and ",
                  value->device().str());
-  return contiguous(*value);
+  return contiguous(to_dtype(*value, wide));
 }
 
 void* layer_norm_bytes(const Tensor& x) { return x.defined() ? x.bytes() : nullptr; }
@@ -52,8 +53,9 @@ py::tuple layer_norm_forward(const Tensor& x, const Dims& shape, const OptionalT
   const Tensor dense = contiguous(x),
                dense_weight = layer_norm_factor(op, "weight", x, shape, weight),
                dense_bias = layer_norm_factor(op, "bias", x, shape, bias);
-  Tensor y = empty_like(x), rstd = empty({args.rows}, x.dtype, x.device()), mean;
-  if (centered) mean = empty({args.rows}, x.dtype, x.device());
+  const DType wide = wide_dtype(x.dtype);
+  Tensor y = empty_like(x), rstd = empty({args.rows}, wide, x.device()), mean;
+  if (centered) mean = empty({args.rows}, wide, x.device());
   args.eps = eps;
   args.x = dense.bytes();
   args.weight = layer_norm_bytes(dense_weight);
@@ -68,17 +70,19 @@ py::tuple layer_norm_forward(const Tensor& x, const Dims& shape, const OptionalT
 }
 
 // The gradients of input, weight and bias, None where they are not wanted.
-py::tuple layer_norm_grad(const Tensor& grad, const Tensor& x, const Dims& shape,
+py::tuple layer_norm_grad(const Tensor& grad, const Tensor& input, const Dims& shape,
                           const OptionalTensor& mean, const Tensor& rstd,
                           const OptionalTensor& weight, bool wants_input, bool wants_weight,
                           bool wants_bias) {
   const char* op = "layer_norm_backward";
+  const Tensor x = input_of_gradient(grad, input);
   LayerNorm args = layer_norm_args(op, x, shape, mean.has_value());
+  const DType wide = wide_dtype(x.dtype);
   TILEGRAD_CHECK(grad.shape == x.shape && grad.dtype == x.dtype, runtime, op,
                  ": expected a gradient of shape ", x.shape.str(), " and dtype ",
                  info(x.dtype).name, ", got ", grad.shape.str(), " and ", info(grad.dtype).name);
   for (const Tensor* value : {mean ? &*mean : &rstd, &rstd})
-    TILEGRAD_CHECK(value->shape == Dims{args.rows} && value->dtype == x.dtype, runtime, op,
+    TILEGRAD_CHECK(value->shape == Dims{args.rows} && value->dtype == wide, runtime, op,
                    ": expected statistics of shape ", Dims{args.rows}.str(), ", got ",
                    value->shape.str());
   const Tensor dense = contiguous(x), dense_grad = contiguous(grad), dense_rstd = contiguous(rstd),
@@ -87,7 +91,8 @@ py::tuple layer_norm_grad(const Tensor& grad, const Tensor& x, const Dims& shape
   Tensor results[3];
   const bool wanted[] = {wants_input, wants_weight, wants_bias};
   for (int i = 0; i < 3; ++i)
-    if (wanted[i]) results[i] = empty(i == 0 ? x.shape : shape, x.dtype, x.device());
+    if (wanted[i])
+      results[i] = i == 0 ? empty(x.shape, x.dtype, x.device()) : empty(shape, wide, x.device());
   args.x = dense.bytes();
   args.grad_y = dense_grad.bytes();
   args.mean = layer_norm_bytes(dense_mean);
@@ -112,8 +117,8 @@ void bind_layer_norm(py::module_& module) {
   module.def("layer_norm_backward", &layer_norm_grad, py::arg("grad"), py::arg("input"),
              py::arg("normalized_shape"), py::arg("mean"), py::arg("rstd"), py::arg("weight"),
              py::arg("wants_input"), py::arg("wants_weight"), py::arg("wants_bias"));
-  half_rule(HalfRule::first_result, {"layer_norm"});
-  half_rule(HalfRule::follow_input, {"layer_norm_backward"});
+  half_rule(HalfRule::first_result, {"layer_norm", "layer_norm_backward"});
+  takes_halves_on_cards({"layer_norm", "layer_norm_backward"});
 }
 
 }  // namespace tilegrad

@@ -5,6 +5,7 @@
 
 #include "bind.h"
 #include "dispatch.h"
+#include "gate.h"
 
 namespace tilegrad {
 namespace {
@@ -71,10 +72,12 @@ ReduceShape kernel_shape(const Tensor& x, const DimSet& set) {
   return shape;
 }
 
-// Runs the kernel on x, which has a dtype that the operation accepts.
+// Runs the kernel on x, which has a dtype that the operation accepts. `wide`: a sum of halves,
+// which are on a card then, stays float32.
 Tensor reduce(ReduceOp op, const char* name, const Tensor& x, const DimSet& set, bool keepdim,
-              double divisor = 1, const Tensor* center = nullptr) {
-  const DType dtype = op == ReduceOp::sum && !is_floating(x.dtype) ? DType::int64 : x.dtype;
+              double divisor = 1, const Tensor* center = nullptr, bool wide = false) {
+  const bool counts = op == ReduceOp::sum && !is_floating(x.dtype);
+  const DType dtype = counts ? DType::int64 : wide && is_half(x.dtype) ? DType::float32 : x.dtype;
   Tensor y = empty(result_shape(x, set, keepdim), dtype, x.device(), name);
   Reduce args{.op = op,
               .dtype = x.dtype,
@@ -82,7 +85,8 @@ Tensor reduce(ReduceOp op, const char* name, const Tensor& x, const DimSet& set,
               .x = x.bytes(),
               .center = center ? center->bytes() : nullptr,
               .divisor = divisor,
-              .shape = kernel_shape(x, set)};
+              .shape = kernel_shape(x, set),
+              .wide = dtype != x.dtype && is_half(x.dtype)};
   if (y.numel() > 0) run(reduce_kernel, x.device(), args, x.numel() + y.numel());
   return y;
 }
@@ -100,16 +104,24 @@ Tensor widened(const Tensor& x, bool keep_bool) {
   return to_dtype(x, DType::int64);
 }
 
+// Whether a fold of halves is to be made in float32 before it takes the dtype that was asked for.
+bool is_folded_wide(const Tensor& x, std::optional<DType> dtype) {
+  return dtype && *dtype != x.dtype && is_half(x.dtype) &&
+         (is_half(*dtype) || *dtype == DType::float32);
+}
+
 Tensor sum(const Tensor& x, const OptionalDims& dims, bool keepdim, std::optional<DType> dtype) {
   const DimSet set = reduced_dims(x, dims, "sum");
-  const Tensor input = widened(dtype ? to_dtype(x, *dtype) : x, true);
-  Tensor y = reduce(ReduceOp::sum, "sum", input, set, keepdim);
+  const bool wide = is_folded_wide(x, dtype);
+  const Tensor input = widened(dtype && !wide ? to_dtype(x, *dtype) : x, true);
+  Tensor y = reduce(ReduceOp::sum, "sum", input, set, keepdim, 1, nullptr, wide);
   return dtype ? to_dtype(y, *dtype) : y;
 }
 
 Tensor prod(const Tensor& x, const OptionalDims& dims, bool keepdim, std::optional<DType> dtype) {
   const DimSet set = reduced_dims(x, dims, "prod");
-  const Tensor input = widened(dtype ? to_dtype(x, *dtype) : x, false);
+  const DType asked = is_folded_wide(x, dtype) ? DType::float32 : dtype.value_or(x.dtype);
+  const Tensor input = widened(to_dtype(x, asked), false);
   Tensor y = reduce(ReduceOp::prod, "prod", input, set, keepdim);
   return dtype ? to_dtype(y, *dtype) : y;
 }
@@ -119,8 +131,10 @@ Tensor mean(const Tensor& x, const OptionalDims& dims, bool keepdim, std::option
                  "mean(): could not infer output dtype. ", dtype ? "Optional" : "Input",
                  " dtype must be floating point, got ", info(dtype.value_or(x.dtype)).name);
   const DimSet set = reduced_dims(x, dims, "mean");
-  return reduce(ReduceOp::sum, "mean", dtype ? to_dtype(x, *dtype) : x, set, keepdim,
-                count_reduced(x, set));
+  const bool wide = is_folded_wide(x, dtype);
+  const Tensor y = reduce(ReduceOp::sum, "mean", dtype && !wide ? to_dtype(x, *dtype) : x, set,
+                          keepdim, count_reduced(x, set), nullptr, wide);
+  return dtype ? to_dtype(y, *dtype) : y;
 }
 
 Tensor extremum(ReduceOp op, const char* name, const Tensor& x, const OptionalDims& dims,
@@ -145,10 +159,13 @@ Tensor truth(ReduceOp op, const char* name, const Tensor& x, const OptionalDims&
 }
 
 Tensor floating_sum(ReduceOp op, const char* name, const Tensor& x, const OptionalDims& dims,
-                    bool keepdim) {
-  TILEGRAD_CHECK(is_floating(x.dtype), runtime, name,
-                 ": expected a floating point tensor as input, got ", info(x.dtype).name);
-  return reduce(op, name, x, reduced_dims(x, dims, name), keepdim);
+                    bool keepdim, std::optional<DType> dtype = {}) {
+  const bool wide = is_folded_wide(x, dtype);
+  const Tensor input = dtype && !wide ? to_dtype(x, *dtype) : x;
+  TILEGRAD_CHECK(is_floating(input.dtype), runtime, name,
+                 ": expected a floating point tensor as input, got ", info(input.dtype).name);
+  const Tensor y = reduce(op, name, input, reduced_dims(x, dims, name), keepdim, 1, nullptr, wide);
+  return dtype ? to_dtype(y, *dtype) : y;
 }
 
 // (variance, mean): the mean first, then the squared deviations from it.
@@ -158,10 +175,10 @@ py::tuple var_mean(const char* name, const Tensor& x, const OptionalDims& dims, 
                  ": std and var only support floating point dtypes, got ", info(x.dtype).name);
   const DimSet set = reduced_dims(x, dims, name);
   const double count = count_reduced(x, set);
-  const Tensor mean = reduce(ReduceOp::sum, name, x, set, keepdim, count);
+  const Tensor mean = reduce(ReduceOp::sum, name, x, set, keepdim, count, nullptr, true);
   const Tensor var = reduce(ReduceOp::sum_squared_deviations, name, x, set, keepdim,
                             std::max(0.0, count - correction), &mean);
-  return py::make_tuple(var, mean);
+  return py::make_tuple(var, to_dtype(mean, x.dtype));
 }
 
 }  // namespace
@@ -188,8 +205,15 @@ void bind_reduce(py::module_& module) {
   TILEGRAD_BIND(any, truth, amax)
   TILEGRAD_BIND(all, truth, amin)
   TILEGRAD_BIND(sum_abs, floating_sum, sum_abs)
-  TILEGRAD_BIND(sum_squares, floating_sum, sum_squares)
 #undef TILEGRAD_BIND
+  module.def(
+      "sum_squares",
+      [](const Tensor& x, const OptionalDims& dims, bool keepdim, std::optional<DType> dtype) {
+        return floating_sum(ReduceOp::sum_squares, "sum_squares", x, dims, keepdim, dtype);
+      },
+      py::arg("input"), py::arg("dims"), py::arg("keepdim"), py::arg("dtype"));
+  takes_alike_halves_on_cards(1, {"sum", "prod", "mean", "var_mean", "amax", "amin", "max", "min",
+                                  "any", "all", "sum_abs", "sum_squares"});
 }
 
 }  // namespace tilegrad

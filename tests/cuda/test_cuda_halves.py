@@ -311,6 +311,16 @@ def test_rows_of_a_table_of_halves(device):
 
 # What is computed in float32 elsewhere takes copies of twice the size; these must not.
 IN_PLACE_OF_COPIES = {
+    "times a number": lambda x: x * 0.5,
+    "layer_norm": lambda x: F.layer_norm(x, (512,)),
+    "group_norm": lambda x: F.group_norm(x, 2),
+    "sum": lambda x: x.sum(0),
+    "var": lambda x: x.var(-1),
+    "amax": lambda x: x.amax(),
+    "norm": lambda x: tg.linalg.vector_norm(x),
+    "cross_entropy": lambda x: F.cross_entropy(
+        x.view(-1, 512), tg.zeros(128, dtype=tg.int64, device="cuda")
+    ),
     "gelu": F.gelu,
     "add": lambda x: x + x,
     "softmax": lambda x: F.softmax(x, -1),
@@ -331,6 +341,16 @@ def test_no_copies_in_float32_are_made(name):
     assert tg.cuda.max_memory_allocated() - before < 1.5 * x.numel() * 2
 
 
+@pytest.mark.parametrize("name", ["times a number", "layer_norm", "group_norm", "cross_entropy"])
+def test_nor_are_they_for_gradients(name):
+    x = tg.ones(16, 8, 512, device="cuda", dtype=tg.bfloat16).requires_grad_()
+    grad = IN_PLACE_OF_COPIES[name](x).detach()
+    before = tg.cuda.memory_allocated()
+    tg.cuda.reset_peak_memory_stats()
+    IN_PLACE_OF_COPIES[name](x).backward(grad)  # the result and the gradient
+    assert tg.cuda.max_memory_allocated() - before < 2.5 * x.numel() * 2
+
+
 def test_autocast_keeps_full_precision_where_pytorch_does():
     x = both(4, 8, dtype=tg.bfloat16)[0].detach()
     with tg.autocast("cuda", dtype=tg.bfloat16):
@@ -339,13 +359,22 @@ def test_autocast_keeps_full_precision_where_pytorch_does():
         assert F.batch_norm(x, None, None, training=True).dtype is tg.bfloat16
 
 
-def test_statistics_of_layer_norm_are_not_rounded():
-    for device in ("cpu", "cuda"):
-        x = tg.from_numpy(randn(3, 64, seed=1)).to(tg.bfloat16).to(device)
-        wide = x.float().requires_grad_()
-        x.requires_grad_()
-        for each in (x, wide):
-            F.layer_norm(each * 1, (64,)).backward(tg.ones_like(each).cumsum(1))
-        np.testing.assert_allclose(
-            as_array(x.grad.float()), as_array(wide.grad), rtol=8e-3, atol=2e-2
-        )
+@pytest.mark.parametrize("weights", [tg.float32, tg.bfloat16])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("norm", [lambda x, w: F.layer_norm(x, (64,), w),
+                                  lambda x, w: F.group_norm(x, 4, w)])  # fmt: skip
+def test_statistics_and_gradients_of_weights_are_not_rounded(norm, device, weights):
+    x = (tg.from_numpy(randn(3, 64, seed=1)) + 30).to(tg.bfloat16).to(device)
+    results = []
+    for each, dtype in ((x, weights), (x.float(), tg.float32)):
+        each.requires_grad_()
+        weight = tg.ones(64, dtype=dtype, device=device, requires_grad=True)
+        y = norm(each * 1, weight)
+        assert y.dtype is each.dtype
+        y.backward(tg.ones_like(y).cumsum(1))
+        assert weight.grad.dtype is dtype
+        results.append([as_array(grad.float()) for grad in (each.grad, weight.grad)])
+    (half, of_weight), (wide, exact) = results
+    np.testing.assert_allclose(half, wide, rtol=8e-3, atol=2e-2)
+    rtol = 1e-5 if weights is tg.float32 else STEP[weights]
+    np.testing.assert_allclose(of_weight, exact, rtol=rtol, atol=1e-4)

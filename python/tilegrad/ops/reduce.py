@@ -392,12 +392,15 @@ def norm(
 
 
 def _norm(input: Any, p: float, dim: Any, keepdim: bool) -> Any:
-    if input.dtype.itemsize == 2:  # a half is rounded once, at the end
-        return _C.to_dtype(_norm(input.detach().float(), p, dim, keepdim), input.dtype)
-    if p == 2:
-        return _C.sqrt(_C.sum_squares(input, dim, keepdim))
     if p == 1:
         return _C.sum_abs(input, dim, keepdim)
+    if input.dtype.itemsize == 2:  # a half is rounded once, at the end
+        if p == 2:
+            squares = _C.sum_squares(input, dim, keepdim, _C.float32)
+            return _C.to_dtype(_C.sqrt(squares), input.dtype)
+        return _C.to_dtype(_norm(input.detach().float(), p, dim, keepdim), input.dtype)
+    if p == 2:
+        return _C.sqrt(_C.sum_squares(input, dim, keepdim, None))
     if p == 0:
         nonzero = _C.to_dtype(input, _C.boolean)
         return _C.to_dtype(_C.sum(nonzero, dim, keepdim, None), input.dtype)
