@@ -108,3 +108,52 @@ def test_the_default_device():
     finally:
         tg.set_default_device(None)
     assert not tg.zeros(2).is_cuda
+
+
+def weight_gradient(layer, x, forward_stream, backward_stream):
+    """The gradient of the weight, the two passes on streams of their own."""
+    layer.zero_grad()
+    with tg.cuda.stream(forward_stream):
+        loss = layer(x).square().sum()
+    with tg.cuda.stream(backward_stream):
+        loss.backward()
+        return layer.weight.grad.cpu()
+
+
+@pytest.mark.parametrize("forward_aside", [True, False])
+def test_backward_follows_the_streams_of_forward(forward_aside):
+    tg.manual_seed(0)
+    layer = tg.nn.Linear(16, 16).cuda()
+    x = tg.randn(8, 16, device="cuda")
+    default, side = tg.cuda.default_stream(), tg.cuda.Stream()
+    expected = weight_gradient(layer, x, default, default)
+    side.wait_stream(default)
+    streams = (side, default) if forward_aside else (default, side)
+    for _ in range(3):
+        assert weight_gradient(layer, x, *streams).equal(expected)
+    assert tg.cuda.current_stream() == default
+
+
+def test_a_graph_of_several_streams_is_one_sequence_backward():
+    x = tg.randn(1000, device="cuda", requires_grad=True)
+    first, second = tg.cuda.Stream(), tg.cuda.Stream()
+    first.wait_stream(tg.cuda.current_stream())
+    with tg.cuda.stream(first):
+        y = x * 3
+    second.wait_stream(first)
+    with tg.cuda.stream(second):
+        z = (y * y).sum()
+    tg.cuda.current_stream().wait_stream(second)
+    (grad,) = tg.autograd.grad(z + x.sum(), x)
+    assert grad.allclose(18 * x.detach() + 1)
+
+
+def test_the_callers_stream_is_back_after_a_failed_backward():
+    side = tg.cuda.Stream()
+    with tg.cuda.stream(side):
+        y = tg.ones(3, device="cuda", requires_grad=True).exp()
+        y.register_hook(lambda grad: 1 / 0)
+        loss = y.sum()
+    with pytest.raises(ZeroDivisionError):
+        loss.backward()
+    assert tg.cuda.current_stream() == tg.cuda.default_stream()
