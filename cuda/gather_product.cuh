@@ -94,7 +94,8 @@ struct GatherShared {
   alignas(16) GatherWord<T> right[2][Tile::kWords][Tile::kColumns + Patch::kPad];
 };
 
-// What a thread brings from memory, and where to.
+// What a thread brings from memory, and where to. What is one number for the whole block is read
+// from the problem, in shared memory, for every load: kept, it would take the registers of sums.
 template <class Problem, class Tile>
 struct GatherLoads {
   using T = typename Problem::Element;
@@ -104,10 +105,8 @@ struct GatherLoads {
   static constexpr int kStepsAtOnce = kStepsFast ? kDepth : kBlock / Tile::kColumns;
 
   T left[Tile::kLeftLoads], right[Tile::kRightLoads];
-  const T* left_row;      // of the first of this thread's rows, which are kRowsApart apart
-  std::int64_t row_step;  // elements from one of them to the next
-  int rows;               // from this thread's first row to the end
-  unsigned height, width;
+  const T* left_row;  // of the first of this thread's rows, which are kRowsApart apart
+  int rows;           // from this thread's first row to the end
   const T* column_right[kColumnsOfThread];
   int column_y[kColumnsOfThread], column_x[kColumnsOfThread];
   static constexpr int kRowsApart = kBlock / kDepth;
@@ -125,10 +124,7 @@ struct GatherLoads {
   __device__ void begin(const Problem& problem, std::int64_t* results) {
     const std::int64_t row = problem.first_row + threadIdx.x / kDepth;
     left_row = problem.left + row * problem.left_row;
-    row_step = kRowsApart * problem.left_row;
     rows = static_cast<int>(min(problem.rows - row, std::int64_t{Tile::kRows}));
-    height = static_cast<unsigned>(problem.height);
-    width = static_cast<unsigned>(problem.width);
 #pragma unroll
     for (int i = 0; i < kColumnsOfThread; ++i) {
       const std::int64_t n = problem.first_column + column_of(i);
@@ -142,7 +138,10 @@ struct GatherLoads {
   }
 
   // From memory: steps [first, first + kDepth) of the table.
-  __device__ void load(const GatherStep* steps, int first) {
+  __device__ void load(const Problem& problem, const GatherStep* steps, int first) {
+    const auto height = static_cast<unsigned>(problem.height);
+    const auto width = static_cast<unsigned>(problem.width);
+    const std::int64_t row_step = kRowsApart * problem.left_row;  // elements to the next row
     const GatherStep& own = steps[first + threadIdx.x % kDepth];
     const T* from = left_row + own.left;
     const bool counts = own.y != kOutside;
@@ -304,13 +303,13 @@ static __global__ void __launch_bounds__(kBlock, sizeof(typename Problem::Elemen
     __syncthreads();
     const std::int64_t left = problem.end_step - k;
     const int count = static_cast<int>(left < kTable ? left : kTable);
-    loads.load(shared.steps, 0);
+    loads.load(problem, shared.steps, 0);
     loads.store(shared.left[0], shared.right[0]);
     __syncthreads();
 #pragma unroll 1
     for (int first = 0, half = 0; first < count; first += Tile::kDepth, half ^= 1) {
       const bool more = first + Tile::kDepth < count;
-      if (more) loads.load(shared.steps, first + Tile::kDepth);
+      if (more) loads.load(problem, shared.steps, first + Tile::kDepth);
       patch.multiply(shared.left[half], shared.right[half]);
       if (more) loads.store(shared.left[half ^ 1], shared.right[half ^ 1]);
       __syncthreads();

@@ -147,8 +147,15 @@ static __device__ void for_each_of_warp(const SortPass& pass, const Key* keys, s
   }
 }
 
+// In code for 10.0 and later the 48 registers that nvcc settles for are too few.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
+inline constexpr int kDistributeBlocks = 4;
+#else
+inline constexpr int kDistributeBlocks = 0;  // as many as there are
+#endif
+
 template <class Key>
-static __global__ void __launch_bounds__(kBlock)
+static __global__ void __launch_bounds__(kBlock, kDistributeBlocks)
     distribute_kernel(const SortPass pass, const SortEntries<Key> from, const SortEntries<Key> to) {
   constexpr int kWarps = kBlock / kWarp;
   __shared__ std::int64_t starts[kWarps][kDigits];

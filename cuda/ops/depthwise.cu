@@ -4,7 +4,7 @@
 // kStrip results below each other, with 8, 16 or 32 threads side by side, as the width asks for;
 // what their windows share comes from the first cache. Reads x about once and writes y once: 2 *
 // sizeof(T) bytes and two operations per tap an output. 64 registers and 4 blocks, 32 warps per
-// multiprocessor.
+// multiprocessor; the gradient of the input from 10.0 on 80 registers and 3 blocks.
 //
 // The gradient of the weight: a block sums kTaps taps of one filter over a run of pixels, each
 // thread every 256th of them; then the runs are added up in order. Reads x and y once per kTaps
@@ -80,8 +80,16 @@ __device__ void add_filter(const Conv2d& c, const Strips& s, const T* weight, co
     }
 }
 
+// In code for 10.0 and later 64 registers are too few for the gradient of the input.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
+constexpr int kBackwardBlocks = 3;
+#else
+constexpr int kBackwardBlocks = 4;
+#endif
+
 template <bool kBackward, bool kUnitStride, int kSize, class T>
-__global__ void __launch_bounds__(kBlock, 4) strips_kernel(const Conv2d c, const Strips s) {
+__global__ void __launch_bounds__(kBlock, kBackward ? kBackwardBlocks : 4)
+    strips_kernel(const Conv2d c, const Strips s) {
   const int lane = threadIdx.x % s.lanes;
   std::int64_t tile, strip, channel;
   std::int64_t rest =
