@@ -74,6 +74,8 @@ install-for-tests: .venv-test/made googletest
 test: install-for-tests
 	.venv-test/bin/ctest --test-dir build/test --output-on-failure --parallel $(PROCESSORS)
 	PYTHONHASHSEED=0 .venv-test/bin/python -m pytest -n auto
+	PYTHONHASHSEED=0 PYTHONPATH=build/test/emulated .venv-test/bin/python -m pytest -n auto \
+	  --device cuda tests/cuda tests/test_cuda.py tests/autograd tests/optim
 
 bench: install-for-tests
 	.venv-test/bin/python benchmarks/suite.py $(BENCH)
@@ -120,14 +122,10 @@ gpu-check: $(if $(DRY),.venv-test/tools googletest)
 	$(if $(DRY),PATH="$(CURDIR)/.venv-test/bin:$$PATH" .venv-test/bin/python,$(PYTHON)) \
 	  tests/gpu_check.py $(if $(DRY),--dry)
 
-# The Python tests of what has CUDA kernels, on the emulated device.
-test-emulated: .venv-test/tools googletest
-	export PATH="$(CURDIR)/.venv-test/bin:$$PATH"; \
-	cmake --preset emulated -Dpybind11_DIR=$$(.venv-test/bin/python -m pybind11 --cmakedir) \
-	  -DPython_EXECUTABLE=$(CURDIR)/.venv-test/bin/python && \
-	cmake --build --preset emulated && \
-	PYTHONHASHSEED=0 PYTHONPATH=build/emulated/python .venv-test/bin/python -m pytest -n auto --device cuda \
-	  tests/cuda tests/ops
+# The Python tests of what has CUDA kernels, on the emulated device: more than `make test` runs.
+test-emulated: install-for-tests
+	PYTHONHASHSEED=0 PYTHONPATH=build/test/emulated .venv-test/bin/python -m pytest -n auto \
+	  --device cuda tests/cuda tests/ops tests/optim tests/autograd tests/test_cuda.py
 
 clean:
 	rm -rf build dist .venv .venv-test .venv-lint .pytest_cache .mypy_cache .ruff_cache

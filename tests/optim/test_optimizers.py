@@ -373,6 +373,7 @@ def test_deepcopy_keeps_parameter_and_state_together():
     assert q.tolist() == [-0.25, -0.25] and p.tolist() == [0.5, 0.5]
 
 
+@pytest.mark.host("only there numbers below the normal ones cost time")
 @pytest.mark.parametrize(
     ("name", "options"), [("Adam", {}), ("SGD", {"momentum": 0.8}), ("RMSprop", {"alpha": 0.8})]
 )
