@@ -160,14 +160,24 @@ static inline ReduceShape line_shape(std::int64_t count) {
   return shape;
 }
 
+// Ops whose outputs each fold a run of memory have no kernel for columns: they say so by
+// `using Runs = void`.
+template <class Op>
+concept FoldsRuns = requires { typename Op::Runs; };
+
+template <class Op>
+static bool folds_columns(const ReduceShape& shape) {
+  return !FoldsRuns<Op> && shape.kept_ndim > 0 && shape.kept_strides[0] != 0 &&
+         (shape.reduced_ndim == 0 || shape.reduced_strides[0] == 0 ||
+          shape.kept_strides[0] < shape.reduced_strides[0]);
+}
+
 template <class Op>
 static void reduce_by(const Op& op, const ReduceShape& shape) {
   using A = typename Op::Accumulator;
   Leaves<A> leaves = {shape.kept(), shape.reduced(), 1, 0, nullptr};
   if (leaves.kept == 0) return;
-  const bool columns = shape.kept_ndim > 0 && shape.kept_strides[0] != 0 &&
-                       (shape.reduced_ndim == 0 || shape.reduced_strides[0] == 0 ||
-                        shape.kept_strides[0] < shape.reduced_strides[0]);
+  const bool columns = folds_columns<Op>(shape);
   leaves.size = columns ? kColumnLeaf : kRowLeaf;
   leaves.count = std::max<std::int64_t>(1, (leaves.reduced + leaves.size - 1) / leaves.size);
   const Scratch partial(
@@ -175,7 +185,8 @@ static void reduce_by(const Op& op, const ReduceShape& shape) {
   leaves.partial = static_cast<A*>(partial.data);
   if (columns) {
     const std::int64_t blocks = (leaves.kept + kWarp - 1) / kWarp * leaves.count;
-    launch(columns_kernel<Op>, {blocks_of(blocks, 1), kBlock}, op, shape, leaves);
+    if constexpr (!FoldsRuns<Op>)
+      launch(columns_kernel<Op>, {blocks_of(blocks, 1), kBlock}, op, shape, leaves);
   } else if (std::min(leaves.reduced, leaves.size) <= kShortRow) {
     const std::int64_t tasks = leaves.kept * leaves.count;
     launch(rows_kernel<kWarp, Op>, {blocks_of(tasks, kRowsOfWarps), kBlock}, op, shape, leaves);

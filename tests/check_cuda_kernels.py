@@ -11,8 +11,7 @@ the version of nvcc that the notes were made with. Needs nvcc, no card.
 
 Code for 8.0 is compiled for every dtype, that for other cards for the common ones: what differs
 between architectures is registers, and those of float64, which is there for checks, and of narrow
-integers count least. Code for both cards from 10.0 on is made from that of 10.0, in one run, and
-the files of NOT_YET are left out there, unless files are named.
+integers count least. Code for both cards from 10.0 on is made from that of 10.0, in one run.
 """
 
 from __future__ import annotations
@@ -36,8 +35,6 @@ COMMON_DTYPES = ["-DTILEGRAD_CUDA_COMMON_DTYPES"]
 EVERY_DTYPE_FOR = "80"
 # Compiled together: the way to what ptxas gets, half of the time, is gone once.
 FAMILY = {"100": "100", "120": "100"}
-# The first spills in code for those cards, the others have not been looked at.
-NOT_YET = {"group_norm", "scan", "scatter", "unscale"}
 
 # Functions whose reduction of huge arguments keeps a table of digits in local memory; only such
 # arguments reach it.
@@ -115,9 +112,9 @@ def compile_one(
 
 
 def jobs_of(
-    sources: list[Path], architectures: list[str], named: bool
+    sources: list[Path], architectures: list[str]
 ) -> list[tuple[Path, list[str], list[str]]]:
-    """What is to be compiled: files, architectures, flags. ``named``: the user has named files."""
+    """What is to be compiled: files, architectures, flags."""
     families: dict[str, list[str]] = {}
     for name in architectures:
         families.setdefault(FAMILY.get(name, name), []).append(name)
@@ -125,7 +122,6 @@ def jobs_of(
         (path, members, [] if first == EVERY_DTYPE_FOR else COMMON_DTYPES)
         for path in sources
         for first, members in families.items()
-        if named or first not in FAMILY or path.stem not in NOT_YET
     ]
 
 
@@ -195,7 +191,7 @@ def main() -> int:
     sources = sorted((ROOT / "cuda" / "ops").glob("*.cu"))
     if options.stems:
         sources = [path for path in sources if path.stem in options.stems]
-    jobs = jobs_of(sources, options.architectures, bool(options.stems))
+    jobs = jobs_of(sources, options.architectures)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = list(pool.map(lambda job: compile_one(options.nvcc, *job), jobs))
     kernels = [kernel for found, _ in results for kernel in found]

@@ -74,6 +74,7 @@ struct WeightGradients : Add {
 template <class T>
 struct Averages : Add {
   using Accumulator = Pair<Sum<T>>;
+  using Runs = void;
   Arrays<T> a;
   Accumulator* averages;
   Sum<T> count;
