@@ -8,8 +8,8 @@
 //   columns  the kept elements lie side by side: each of 32 lanes takes one output, and 8 warps
 //            share the rows.
 //
-// Reads every element once. 256 threads at up to 48 registers: 5 blocks, 1280 threads of a
-// multiprocessor, each with several independent loads on their way.
+// Reads every element once, for one fold of it. 256 threads at up to 48 registers: 5 blocks, 1280
+// threads of a multiprocessor, each with several independent loads on their way.
 #pragma once
 
 #include <algorithm>

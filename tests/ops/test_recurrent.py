@@ -339,6 +339,7 @@ def test_own_complaints():
     check_error(RuntimeError, "one batch size", lambda: tg.gru_cell(*zeros))
 
 
+@pytest.mark.host("only there numbers below the normal ones cost time")
 @pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
 def test_gradients_that_vanish_are_zero(kind):
     tg.manual_seed(0)
