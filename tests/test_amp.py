@@ -251,3 +251,28 @@ def test_lstm_after_a_small_layer():
     assert z.dtype is tg.float32
     y.float().sum().backward()
     assert all(p.grad.dtype is tg.float32 for p in layer.parameters())
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+@pytest.mark.parametrize("forward, behind", [(True, False), (True, True), (False, True)])
+def test_recomputation_has_the_precision_of_the_first_run(forward, behind, reentrant):
+    def run(m):
+        part, layers = m.nn.Linear(3, 3), m.nn.Sequential(m.nn.Linear(3, 3), m.nn.LayerNorm(3))
+        with m.no_grad():
+            for i, p in enumerate([*part.parameters(), *layers.parameters()]):
+                p.copy_(m.from_numpy(0.2 * randn(*p.shape, dtype=np.float32, seed=i)))
+        x = m.from_numpy(randn(2, 3, dtype=np.float32)).requires_grad_()
+        call = m.utils.checkpoint.checkpoint
+        with m.autocast("cpu", enabled=forward):
+            y = call(layers, call(part, x, use_reentrant=reentrant), use_reentrant=reentrant)
+        with m.autocast("cpu", dtype=m.float16, enabled=behind):
+            (y.float() ** 2).sum().backward()
+            dtype = m.get_autocast_dtype("cpu") if m.is_autocast_enabled("cpu") else None
+        results = [y, x.grad, *(p.grad for p in [*part.parameters(), *layers.parameters()])]
+        return [str(dtype).split(".")[-1], *(str(z.dtype).split(".")[-1] for z in results)], results
+
+    (dtypes, ours), (their_dtypes, theirs) = run(tg), run(torch)
+    assert dtypes == their_dtypes
+    for a, b in zip(ours, theirs, strict=True):
+        atol = (3e-2 if forward else 1e-3) * max(1.0, b.abs().max().item())
+        np.testing.assert_allclose(as_array(a.float()), as_array(b.float()), atol=atol)

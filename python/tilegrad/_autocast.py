@@ -13,14 +13,15 @@ tensors become float32 anyway.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from . import _C
 
-__all__ = ["current", "full_precision", "is_on", "lower", "raised", "switch"]
+__all__ = ["current", "full_precision", "is_on", "lower", "raised", "switch", "switched"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -52,6 +53,17 @@ def switch(device_type: str, dtype: Any) -> Any:
     if device_type == "cuda":
         _C.keep_full_precision(dtype is not None)
     return before
+
+
+@contextlib.contextmanager
+def switched(dtypes: dict[str, Any]) -> Iterator[None]:
+    """A block in which these kinds of devices have these small dtypes, None for none."""
+    before = {kind: switch(kind, dtype) for kind, dtype in dtypes.items()}
+    try:
+        yield
+    finally:
+        for kind, dtype in before.items():
+            switch(kind, dtype)
 
 
 def is_on() -> bool:

@@ -65,3 +65,18 @@ def test_a_graph_cannot_hold_the_state_of_a_generator():
         checkpoint(tg.exp, x, preserve_rng_state=False).sum().backward()
     graph.replay()
     assert x.grad.tolist() == x.exp().tolist()
+
+
+@pytest.mark.parametrize("dtype", [tg.float16, tg.bfloat16])
+def test_mixed_precision_is_that_of_the_first_run(dtype):
+    layers = tg.nn.Sequential(tg.nn.Linear(8, 8), tg.nn.GELU(), tg.nn.Linear(8, 4)).to("cuda")
+    found = []
+    for run in runs(layers):
+        x = tg.ones(4, 8, device="cuda", requires_grad=True)
+        layers.zero_grad()
+        with tg.autocast("cuda", dtype=dtype):
+            y = run(x)
+        y.float().square().sum().backward()
+        assert y.dtype is dtype and x.grad.dtype is tg.float32
+        found.append([z.tolist() for z in (y, x.grad, *(p.grad for p in layers.parameters()))])
+    assert found[1:] == found[:1] * 3

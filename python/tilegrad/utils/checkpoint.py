@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from .. import _autocast
 from ..autograd import Function, backward, is_grad_enabled
 from ..autograd.mode import enable_grad
 from ..ops.random import get_rng_state, set_rng_state
@@ -42,6 +43,7 @@ class _Checkpoint(Function):
     @staticmethod
     def forward(ctx: Any, anchor: Any, run: Any, generators: Any, *args: Any) -> Any:
         ctx.run, ctx.args, ctx.generators = run, args, generators
+        ctx.precision = {kind: _autocast.current(kind) for kind in ("cpu", "cuda")}
         ctx.save_for_backward(*(x for x in args if isinstance(x, Tensor)))
         return run(*args)
 
@@ -55,7 +57,7 @@ class _Checkpoint(Function):
                 x = copy.requires_grad_() if x.requires_grad else copy
             inputs.append(x)
         same = contextlib.nullcontext() if ctx.generators is None else ctx.generators.again()
-        with same, enable_grad():
+        with same, enable_grad(), _autocast.switched(ctx.precision):
             outputs = ctx.run(*inputs)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         pairs = [
@@ -101,9 +103,10 @@ def checkpoint(
     """``function(*args, **kwargs)``, whose intermediate results are computed again in backward.
 
     With ``preserve_rng_state`` the second run draws the random numbers of the first, from the
-    generators of the CPU and of the cards on which arguments lie. Gradients of parameters are
-    accumulated as usual; double backward is not possible through it. Raises TypeError for a
-    function that cannot be called, and what the function raises.
+    generators of the CPU and of the cards on which arguments lie. It runs in the mixed precision of
+    the first, wherever ``backward`` is called. Gradients of parameters are accumulated as usual;
+    double backward is not possible through it. Raises TypeError for a function that cannot be
+    called, and what the function raises.
     """
     if not callable(function):
         raise TypeError(f"checkpoint: expected a function, got {type(function).__name__}")
