@@ -259,7 +259,7 @@ def test_mixed_precision(name: str, training: bool, grad: bool, device: str, dty
         with tg.set_grad_enabled(grad), tg.autocast(device, dtype=dtype):
             together, separate = layers(y), one_by_one(layers, y)
         assert together.dtype is separate.dtype is (dtype if wanted else given)
-        # GELU behind a product sees it before it is rounded, everything else is the same bit for bit.
+        # GELU behind a product sees it before it is rounded; all else is the same bit for bit.
         rtol = 2 * tg.finfo(dtype).eps if "gelu" in name else 0.0
         np.testing.assert_allclose(
             together.detach().float().cpu().numpy(),
