@@ -5,22 +5,36 @@
     if _autocast.enabled and _autocast.is_on():
         return _autocast.lower(operation, ...)
 
-and one that loses by them is decorated with ``full_precision``. Everything else computes in the
-dtypes that reach it. The lists are PyTorch's for the CPU. On CUDA devices more operations compute
-in float32 and stay there, such as exp and softmax: those are named in src/gate.cpp, where small
-tensors become float32 anyway.
+or is decorated with ``lowered_on``, and one that loses by them with ``full_precision``. Everything
+else computes in the dtypes that reach it. The lists are PyTorch's, one for the CPU and one for CUDA
+devices; what stands on one only says so (``full_precision_on``). Single functions of ``_C`` that
+compute in float32 on CUDA devices and stay there, such as exp and softmax, are named in
+src/gate.cpp, where small tensors become float32 anyway.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from . import _C
 
-__all__ = ["current", "full_precision", "is_on", "lower", "raised", "switch"]
+__all__ = [
+    "applies",
+    "current",
+    "full_precision",
+    "full_precision_on",
+    "is_on",
+    "lower",
+    "lowered_on",
+    "raised",
+    "switch",
+    "switched",
+    "widest_on",
+]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -54,6 +68,17 @@ def switch(device_type: str, dtype: Any) -> Any:
     return before
 
 
+@contextlib.contextmanager
+def switched(dtypes: dict[str, Any]) -> Iterator[None]:
+    """A block in which these kinds of devices have these small dtypes, None for none."""
+    before = {kind: switch(kind, dtype) for kind, dtype in dtypes.items()}
+    try:
+        yield
+    finally:
+        for kind, dtype in before.items():
+            switch(kind, dtype)
+
+
 def is_on() -> bool:
     """Whether this thread's operations are to convert their arguments."""
     return (_state.cpu is not None or _state.cuda is not None) and not _state.paused
@@ -73,14 +98,28 @@ def _converted(value: Any, dtype: Any) -> Any:
     return value
 
 
-def _run(function: Callable[..., Any], dtype: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
-    args = tuple(_converted(x, dtype) for x in args)
-    kwargs = {name: _converted(x, dtype) for name, x in kwargs.items()}
-    _state.paused = True
+def _pause(pause: bool) -> None:
+    """What an operation is made of computes in what the operation chose."""
+    _state.paused = pause
+    if _state.cuda is not None:
+        _C.keep_full_precision(not pause)
+
+
+def _run(
+    function: Callable[..., Any],
+    dtype: Any,
+    args: tuple,
+    kwargs: dict[str, Any],
+    converts: bool = True,
+) -> Any:
+    if converts:
+        args = tuple(_converted(x, dtype) for x in args)
+        kwargs = {name: _converted(x, dtype) for name, x in kwargs.items()}
+    _pause(True)
     try:
         return function(*args, **kwargs)
     finally:
-        _state.paused = False
+        _pause(False)
 
 
 def lower(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -93,13 +132,73 @@ def raised(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     return _run(function, _C.float32, args, kwargs)
 
 
+def applies(device_type: str, *values: Any) -> bool:
+    """Whether a kind of device has mixed precision here and one of these tensors lies on one."""
+    if _state.paused or getattr(_state, device_type) is None:
+        return False
+    on_cards = device_type == "cuda"
+    for value in values:
+        if isinstance(value, _C.TensorBase):
+            tensor: Any = value
+            if tensor.is_cuda == on_cards:
+                return True
+        elif isinstance(value, (list, tuple)) and applies(device_type, *value):
+            return True
+    return False
+
+
+def _decorator(run: Callable[..., Any], device_type: str | None) -> Callable[[Function], Function]:
+    """Makes functions go through ``run`` in mixed precision, on one kind of device or all. A call
+    that names its dtype, or a tensor for its result, is taken at its word."""
+
+    def decorate(function: Function) -> Function:
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if (
+                enabled
+                and is_on()
+                and (device_type is None or applies(device_type, *args, *kwargs.values()))
+                and kwargs.get("out") is None
+                and kwargs.get("dtype") is None
+            ):
+                return run(function, *args, **kwargs)
+            return function(*args, **kwargs)
+
+        return call  # type: ignore[return-value]
+
+    return decorate
+
+
+def _widened(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Calls the function with small tensors in float32 if one of its tensors is a float32."""
+    wide = any(_is_wide(x) for x in (*args, *kwargs.values()))
+    return _run(function, _C.float32, args, kwargs, converts=wide)
+
+
+def _is_wide(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return any(_is_wide(x) for x in value)
+    if not isinstance(value, _C.TensorBase):
+        return False
+    tensor: Any = value
+    return tensor.dtype is _C.float32
+
+
+def full_precision_on(device_type: str) -> Callable[[Function], Function]:
+    """:func:`full_precision` for functions that are on the list of one kind of device only."""
+    return _decorator(raised, device_type)
+
+
+def lowered_on(device_type: str | None) -> Callable[[Function], Function]:
+    """Makes a function compute in the small dtype; None for all kinds of devices."""
+    return _decorator(lower, device_type)
+
+
+def widest_on(device_type: str) -> Callable[[Function], Function]:
+    """Makes a function compute in float32 where one of its tensors has it, else in what it gets."""
+    return _decorator(_widened, device_type)
+
+
 def full_precision(function: Function) -> Function:
     """Makes a function compute in float32 whatever small tensors it gets in mixed precision."""
-
-    @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        if enabled and is_on():
-            return _run(function, _C.float32, args, kwargs)
-        return function(*args, **kwargs)
-
-    return call  # type: ignore[return-value]
+    return _decorator(raised, None)(function)

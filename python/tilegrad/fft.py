@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from . import _C
+from ._autocast import full_precision_on
 from .ops._register import put_out, takes_tensors
 from .ops.complex import conj
 from .ops.fill import _device
@@ -145,6 +146,7 @@ def _finish(output: Any, out: Any) -> Any:
 
 
 @takes_tensors
+@full_precision_on("cpu")
 def fft(
     input: Any, n: int | None = None, dim: int = -1, norm: str | None = None, *, out: Any = None
 ) -> Any:
@@ -155,6 +157,7 @@ def fft(
 
 
 @takes_tensors
+@full_precision_on("cpu")
 def ifft(
     input: Any, n: int | None = None, dim: int = -1, norm: str | None = None, *, out: Any = None
 ) -> Any:
@@ -165,6 +168,7 @@ def ifft(
 
 
 @takes_tensors
+@full_precision_on("cpu")
 def rfft(
     input: Any, n: int | None = None, dim: int = -1, norm: str | None = None, *, out: Any = None
 ) -> Any:
@@ -176,6 +180,7 @@ def rfft(
 
 
 @takes_tensors
+@full_precision_on("cpu")
 def irfft(
     input: Any, n: int | None = None, dim: int = -1, norm: str | None = None, *, out: Any = None
 ) -> Any:
@@ -194,6 +199,7 @@ def _half_of_one(op: str, input: Any, n: Any, dim: int) -> tuple[list[int], list
 
 
 @takes_tensors
+@full_precision_on("cpu")
 def hfft(
     input: Any, n: int | None = None, dim: int = -1, norm: str | None = None, *, out: Any = None
 ) -> Any:
@@ -206,6 +212,7 @@ def hfft(
 
 
 @takes_tensors
+@full_precision_on("cpu")
 def ihfft(
     input: Any, n: int | None = None, dim: int = -1, norm: str | None = None, *, out: Any = None
 ) -> Any:
@@ -220,6 +227,7 @@ def ihfft(
 
 
 @takes_tensors
+@full_precision_on("cpu")
 def fftn(
     input: Any, s: Any = None, dim: Any = None, norm: str | None = None, *, out: Any = None
 ) -> Any:
@@ -230,6 +238,7 @@ def fftn(
 
 
 @takes_tensors
+@full_precision_on("cpu")
 def ifftn(
     input: Any, s: Any = None, dim: Any = None, norm: str | None = None, *, out: Any = None
 ) -> Any:
@@ -240,6 +249,7 @@ def ifftn(
 
 
 @takes_tensors
+@full_precision_on("cpu")
 def rfftn(
     input: Any, s: Any = None, dim: Any = None, norm: str | None = None, *, out: Any = None
 ) -> Any:
@@ -253,6 +263,7 @@ def rfftn(
 
 
 @takes_tensors
+@full_precision_on("cpu")
 def irfftn(
     input: Any, s: Any = None, dim: Any = None, norm: str | None = None, *, out: Any = None
 ) -> Any:

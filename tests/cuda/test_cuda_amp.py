@@ -22,6 +22,13 @@ LOWERED = {
     "mm": lambda x: tg.mm(x, x.t()),
     "bmm": lambda x: tg.bmm(x[None], x.t()[None]),
     "addmm": lambda x: tg.addmm(there(4, 4), x, x.t()),
+    "mv": lambda x: tg.mv(x, x[0]),
+    "addmv": lambda x: tg.addmv(x[:, 0], x, x[0]),
+    "addr": lambda x: tg.addr(x, x[:, 0], x[0]),
+    "addbmm": lambda x: tg.addbmm(there(4, 4), x[None], x.t()[None]),
+    "vecdot": lambda x: tg.linalg.vecdot(x, x),
+    "prelu": lambda x: F.prelu(x, x[0]),
+    "multi_dot": lambda x: tg.linalg.multi_dot([x, x.t(), x]),
 }
 # PyTorch's list of what runs in float32 on CUDA devices, as far as it has kernels here.
 FULL = {
@@ -40,6 +47,20 @@ FULL = {
     "softplus": lambda x: F.softplus(x),
     "cross_entropy": lambda x: F.cross_entropy(x, tg.tensor([0, 1, 2, 3], device="cuda")),
     "mse": lambda x: F.mse_loss(x, x * 2),
+    "norm": lambda x: x.norm(),
+    "norm of rows": lambda x: x.norm(1, 1),
+    "linalg.norm": lambda x: tg.linalg.norm(x),
+    "vector_norm": lambda x: tg.linalg.vector_norm(x, 3, 1),
+    "matrix_norm": lambda x: tg.linalg.matrix_norm(x),
+    "normalize": lambda x: F.normalize(x),
+    "cosine_similarity": lambda x: F.cosine_similarity(x, x.flip(0)),
+    "dist": lambda x: tg.dist(x, x * 2),
+    "cdist": lambda x: tg.cdist(x, x * 2),
+    "pdist": lambda x: F.pdist(x),
+    "renorm": lambda x: x.renorm(2, 0, 1.0),
+    "logsumexp": lambda x: x.logsumexp(1),
+    "interpolate": lambda x: F.interpolate(x[None, None], scale_factor=2),
+    "bilinear": lambda x: F.interpolate(x[None, None], scale_factor=2.0, mode="bilinear"),
 }
 AS_IT_COMES = {
     "add": lambda x: x + x,
@@ -48,6 +69,18 @@ AS_IT_COMES = {
     "mean": lambda x: x.mean(),
     "tanh": lambda x: x.tanh(),
     "max": lambda x: x.amax(1),
+    "avg_pool3d": lambda x: F.avg_pool3d(x[None, None], (1, 2, 2)),
+    "dot": lambda x: tg.dot(x[0], x[1]),
+    "norm of a dtype": lambda x: x.norm(dtype=x.dtype),
+}
+# PyTorch promotes these to the widest dtype of their arguments.
+WIDEST = {
+    "dot": lambda x, y: tg.dot(x[0], y[1]),
+    "vdot": lambda x, y: tg.vdot(y[0], x[1]),
+    "tensordot": lambda x, y: tg.tensordot(x, y, 2),
+    "bilinear": lambda x, y: F.bilinear(x, y, there(3, 6, 6)),
+    "addcmul": lambda x, y: tg.addcmul(x, y, y),
+    "cross": lambda x, y: tg.cross(x[:, :3], y[:, :3]),
 }
 
 
@@ -66,6 +99,36 @@ def test_dtypes(name, dtype):
     x = x if name in LOWERED else x.to(dtype).float()
     scale = max(1.0, float(np.abs(as_array(exact(x))).max()))
     np.testing.assert_allclose(as_array(y.float()), as_array(exact(x)), atol=2e-2 * scale)
+
+
+@pytest.mark.parametrize("name", WIDEST)
+def test_mixed_arguments_meet_in_the_widest_dtype(name):
+    x, y = there(4, 6), there(4, 6, seed=1).half()
+    exact = WIDEST[name](x, y.float())
+    with tg.autocast("cuda"):
+        for got in (WIDEST[name](x, y), WIDEST[name](x, y.float())):
+            assert got.dtype is tg.float32
+            np.testing.assert_allclose(as_array(got), as_array(exact), rtol=1e-5, atol=1e-5)
+
+
+def test_a_norm_beyond_float16():
+    x = tg.full((1000,), 3000.0, device="cuda").half()
+    with tg.autocast("cuda"):
+        for norm in (x.norm(), tg.linalg.vector_norm(x), tg.linalg.norm(x)):
+            assert norm.dtype is tg.float32 and abs(norm.item() - 94868.33) < 1
+
+
+def test_losses_of_probabilities_are_refused():
+    p = there(4, 6).sigmoid()
+    with tg.autocast("cuda"):
+        for given in (p, p.half()):
+            with pytest.raises(RuntimeError, match="unsafe to autocast"):
+                F.binary_cross_entropy(given, given)
+        with tg.autocast("cuda", enabled=False):
+            F.binary_cross_entropy(p, p)
+        F.binary_cross_entropy(p.cpu(), p.cpu())
+    with tg.autocast("cpu"):
+        F.binary_cross_entropy(p, p)
 
 
 def test_it_concerns_one_kind_of_device():

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import tilegrad as tg
 from support import randn
@@ -228,3 +229,48 @@ def test_not_a_number_passes_a_fused_convolution() -> None:
         together, separate = layers(x), one_by_one(layers, x)
     assert tg.isnan(separate).any()
     np.testing.assert_allclose(together.numpy(), separate.numpy(), rtol=1e-4, atol=1e-5)
+
+
+CHAINS = {
+    "conv, bn, relu": lambda m: [m.Conv2d(3, 4, 3), m.BatchNorm2d(4), m.ReLU()],
+    "conv, bn": lambda m: [m.Conv2d(3, 4, 3), m.BatchNorm2d(4)],
+    "conv, relu": lambda m: [m.Conv2d(3, 4, 3, padding=1), m.ReLU()],
+    "two convs": lambda m: [m.Conv2d(3, 4, 3), m.ReLU(), m.Conv2d(4, 3, 1), m.ReLU()],
+    "bn, relu": lambda m: [m.BatchNorm2d(3), m.ReLU()],
+    "linear, relu": lambda m: [m.Flatten(), m.Linear(75, 4), m.ReLU(), m.Linear(4, 4)],
+    "linear, gelu": lambda m: [m.Flatten(), m.Linear(75, 4), m.GELU()],
+    "linear, bn, relu": lambda m: [m.Flatten(), m.Linear(75, 4), m.BatchNorm1d(4), m.ReLU()],
+}
+ON_CARDS = pytest.param("cuda", tg.float16, marks=pytest.mark.gpu)
+
+
+@pytest.mark.parametrize("device, dtype", [("cpu", tg.bfloat16), ON_CARDS])
+@pytest.mark.parametrize("grad", [True, False])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("name", CHAINS)
+def test_mixed_precision(name: str, training: bool, grad: bool, device: str, dtype: Any) -> None:
+    layers = nn.Sequential(*CHAINS[name](nn)).to(device).train(training)
+    theirs = torch.nn.Sequential(*CHAINS[name](torch.nn)).train(training)
+    x = randn(2, 3, 5, 5, dtype=np.float32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        wanted = theirs(torch.from_numpy(x)).dtype is torch.bfloat16
+    for given in (tg.float32, dtype):  # what comes from a layer in small precision is small
+        y = tg.from_numpy(x).to(device).to(given)
+        with tg.set_grad_enabled(grad), tg.autocast(device, dtype=dtype):
+            together, separate = layers(y), one_by_one(layers, y)
+        assert together.dtype is separate.dtype is (dtype if wanted else given)
+        # GELU behind a product sees it before it is rounded; all else is the same bit for bit.
+        rtol = 2 * tg.finfo(dtype).eps if "gelu" in name else 0.0
+        np.testing.assert_allclose(
+            together.detach().float().cpu().numpy(),
+            separate.detach().float().cpu().numpy(),
+            rtol=rtol,
+            atol=rtol,
+        )
+        assert together.requires_grad is grad
+
+
+def test_a_frozen_network_keeps_to_mixed_precision() -> None:
+    layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).requires_grad_(False)
+    with tg.autocast("cpu"):
+        assert layers.eval()(tg.ones(1, 3, 5, 5)).dtype is tg.bfloat16

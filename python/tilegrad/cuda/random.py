@@ -87,8 +87,14 @@ def get_rng_state_all() -> list[Any]:
 def set_rng_state(new_state: Any, device: Any = "cuda") -> None:
     """Continues a device's generator from such a state.
 
-    Raises TypeError for what is no tensor, RuntimeError for one that cannot be a state.
+    Raises TypeError for what is no tensor, RuntimeError for one that cannot be a state, and while a
+    CUDA graph is captured, since each replay draws new numbers wherever the generator stood.
     """
+    if _C.cuda_is_capturing():
+        raise RuntimeError(
+            "set_rng_state: a generator's state cannot be set while a CUDA graph is captured; "
+            "checkpoint: pass preserve_rng_state=False if its function draws nothing"
+        )
     _generator(device).set_state(new_state)
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import _C
+from .._autocast import full_precision_on
 from ..autograd.conjugation import wirtinger
 from ..autograd.graph import needs_grad, record
 from ..ops import diag_embed, eye, where
@@ -28,6 +29,7 @@ class Eig(NamedTuple):
     eigenvectors: Any
 
 
+@full_precision_on("cpu")
 def eig(A: Any, *, out: Any = None) -> Eig:
     """(eigenvalues, eigenvectors in columns of length 1): (..., n, n) -> (..., n), (..., n, n).
 
@@ -77,6 +79,7 @@ def _check_phase(along: Any) -> None:
         )
 
 
+@full_precision_on("cpu")
 def eigvals(A: Any, *, out: Any = None) -> Any:
     """The eigenvalues of :func:`eig`, with its errors."""
     if needs_grad(A):

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import _C
+from .._autocast import full_precision_on
 from ..autograd.conjugation import wirtinger
 from ..autograd.graph import needs_grad, record
 from ..ops import diag_embed, eye, tril, triu, where
@@ -88,6 +89,7 @@ class LUFactorEx(NamedTuple):
 # --- Cholesky -------------------------------------------------------------------------------------
 
 
+@full_precision_on("cpu")
 def cholesky(A: Any, *, upper: bool = False, out: Any = None) -> Any:
     """The lower triangular L with ``A = L @ L.mH`` (or the upper one), A being positive definite.
 
@@ -122,6 +124,7 @@ def cholesky_backward(node: Any, grad: Any) -> Any:
     return solve_triangular(lower, left, upper=False, left=False)
 
 
+@full_precision_on("cpu")
 def cholesky_ex(
     A: Any, *, upper: bool = False, check_errors: bool = False, out: Any = None
 ) -> CholeskyEx:
@@ -161,6 +164,7 @@ def _cholesky_each(A: Any) -> tuple[Any, Any]:
 # --- QR -------------------------------------------------------------------------------------------
 
 
+@full_precision_on("cpu")
 def qr(A: Any, mode: str = "reduced", *, out: Any = None) -> QR:
     """(Q, R) with ``A = Q @ R``, Q orthogonal, R upper triangular.
 
@@ -227,6 +231,7 @@ def _square_qr_backward(Q: Any, R: Any, grad_Q: Any, grad_R: Any) -> Any:
 # --- singular values ------------------------------------------------------------------------------
 
 
+@full_precision_on("cpu")
 def svd(A: Any, full_matrices: bool = True, *, driver: str | None = None, out: Any = None) -> SVD:
     """(U, S, Vh) with ``A = U @ diag(S) @ Vh``, singular values in descending order.
 
@@ -290,6 +295,7 @@ def svd_backward(node: Any, grad_U: Any, grad_S: Any, grad_Vh: Any) -> Any:
     return U @ inner @ Vh + result
 
 
+@full_precision_on("cpu")
 def svdvals(A: Any, *, driver: str | None = None, out: Any = None) -> Any:
     """The singular values in descending order: (..., m, n) -> (..., min(m, n)). Errors are those of
     :func:`svd`."""
@@ -300,6 +306,7 @@ def svdvals(A: Any, *, driver: str | None = None, out: Any = None) -> Any:
 # --- symmetric matrices ---------------------------------------------------------------------------
 
 
+@full_precision_on("cpu")
 def eigh(A: Any, UPLO: str = "L", *, out: Any = None) -> Eigh:
     """(eigenvalues in ascending order, eigenvectors in columns) of a symmetric matrix.
 
@@ -332,6 +339,7 @@ def eigh_backward(node: Any, grad_values: Any, grad_vectors: Any) -> Any:
     return vectors @ inner @ vectors.mH
 
 
+@full_precision_on("cpu")
 def eigvalsh(A: Any, UPLO: str = "L", *, out: Any = None) -> Any:
     """The eigenvalues of :func:`eigh`, with its errors."""
     output = eigh(A, UPLO).eigenvalues

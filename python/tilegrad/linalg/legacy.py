@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import _C
+from .._autocast import full_precision_on
 from ..autograd.graph import needs_grad, record
 from ..ops import cat, eye, where
 from ..ops._register import method, put_out, takes_tensors
@@ -96,18 +97,21 @@ class LUUnpacked(NamedTuple):
 
 
 @method()
+@full_precision_on("cpu")
 def cholesky(input: Any, upper: bool = False, *, out: Any = None) -> Any:
     """See :func:`tilegrad.linalg.cholesky`."""
     return factorizations.cholesky(input, upper=upper, out=out)
 
 
 @method()
+@full_precision_on("cpu")
 def inverse(input: Any, *, out: Any = None) -> Any:
     """See :func:`tilegrad.linalg.inv`."""
     return solvers.inv(input, out=out)
 
 
 @method()
+@full_precision_on("cpu")
 def pinverse(input: Any, rcond: float = 1e-15) -> Any:
     """The pseudoinverse with singular values up to ``rcond`` times the largest as zero; see
     :func:`tilegrad.linalg.pinv`."""
@@ -125,12 +129,14 @@ def logdet(input: Any) -> Any:
 
 
 @method()
+@full_precision_on("cpu")
 def qr(input: Any, some: bool = True, *, out: Any = None) -> QR:
     """See :func:`tilegrad.linalg.qr`; ``some`` means its mode 'reduced', else 'complete'."""
     return factorizations.qr(input, "reduced" if some else "complete", out=out)
 
 
 @method()
+@full_precision_on("cpu")
 def svd(input: Any, some: bool = True, compute_uv: bool = True, *, out: Any = None) -> SVD:
     """(U, S, V), V with the right singular vectors in columns; see :func:`tilegrad.linalg.svd`.
 
@@ -154,6 +160,7 @@ def svd(input: Any, some: bool = True, compute_uv: bool = True, *, out: Any = No
 
 
 @method()
+@full_precision_on("cpu")
 def geqrf(input: Any, *, out: Any = None) -> Reflections:
     """(a, tau): R above the diagonal, the reflections' vectors below it, and their factors; see
     :func:`tilegrad.linalg.householder_product` and :func:`tilegrad.linalg.qr`."""
@@ -170,6 +177,7 @@ def geqrf(input: Any, *, out: Any = None) -> Reflections:
 
 
 @method()
+@full_precision_on("cpu")
 def cholesky_solve(input: Any, L: Any, upper: bool = False, *, out: Any = None) -> Any:
     """X with ``A @ X = input`` from the factor of A, ``L @ L.mT`` or with ``upper`` ``L.mT @ L``;
     see :func:`tilegrad.linalg.solve_triangular`."""
@@ -204,6 +212,7 @@ def cholesky_solve_backward(node: Any, grad: Any) -> tuple:
 
 
 @method()
+@full_precision_on("cpu")
 def cholesky_inverse(L: Any, upper: bool = False, *, out: Any = None) -> Any:
     """The inverse of a matrix from its factor; see :func:`cholesky_solve`."""
     check_square("cholesky_inverse", "L", L)
@@ -211,6 +220,7 @@ def cholesky_inverse(L: Any, upper: bool = False, *, out: Any = None) -> Any:
     return cholesky_solve(ones, L, upper, out=out)
 
 
+@full_precision_on("cpu")
 def triangular_solve(
     b: Any, A: Any, upper: bool = True, transpose: bool = False, unitriangular: bool = False, *,
     out: Any = None,
@@ -232,6 +242,7 @@ def triangular_solve(
 method("triangular_solve")(triangular_solve)
 
 
+@full_precision_on("cpu")
 def lu(A: Any, pivot: bool = True, get_infos: bool = False, out: Any = None) -> tuple:
     """(LU, pivots), and the infos if asked for; see :func:`tilegrad.linalg.lu_factor_ex`."""
     compact, pivots, info = factorizations.lu_factor_ex(A, pivot=pivot)
@@ -243,6 +254,7 @@ method("lu")(lu)
 
 @method()
 @takes_tensors
+@full_precision_on("cpu")
 def lu_solve(b: Any, LU_data: Any, LU_pivots: Any, *, out: Any = None) -> Any:
     """See :func:`tilegrad.linalg.lu_solve`."""
     return solvers.lu_solve(LU_data, LU_pivots, b, out=out)

@@ -12,6 +12,7 @@ import math
 from typing import Any
 
 from .. import _C
+from .._autocast import full_precision_on, lowered_on, widest_on
 from ..autograd.graph import needs_grad, record
 from ..ops import eye, norm, reshape, stack, where
 from ..ops._register import put_out, takes_tensors
@@ -80,6 +81,7 @@ def _converted(op: str, x: Any, dtype: Any, magnitudes: bool = True) -> Any:
     return x.to(dtype)
 
 
+@full_precision_on("cuda")
 def vector_norm(
     x: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None,
     out: Any = None,
@@ -116,6 +118,7 @@ def _check_not_empty(op: str, x: Any, ord: float, dims: list[int] | None) -> Non
         )
 
 
+@full_precision_on("cuda")
 def matrix_norm(
     A: Any, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None,
     out: Any = None,
@@ -163,6 +166,7 @@ def _matrix_norm(A: Any, ord: Any, rows: int, columns: int) -> Any:
     return output.squeeze((rows, columns))
 
 
+@full_precision_on("cuda")
 def _norm(
     A: Any, ord: Any = None, dim: Any = None, keepdim: bool = False, *, out: Any = None,
     dtype: Any = None,
@@ -196,6 +200,7 @@ def _norm(
     return vector_norm(A, 2 if ord is None else ord, dims, keepdim, dtype=dtype, out=out)
 
 
+@full_precision_on("cpu")
 def cond(A: Any, p: Any = None, *, out: Any = None) -> Any:
     """The condition number for the norm ``p`` (2 by default): (..., m, n) -> (...).
 
@@ -227,6 +232,7 @@ def cond(A: Any, p: Any = None, *, out: Any = None) -> Any:
     return output if out is None else put_out(out, output)
 
 
+@full_precision_on("cpu")
 def matrix_rank(
     A: Any, tol: Any = None, *, atol: Any = None, rtol: Any = None, hermitian: bool = False,
     out: Any = None,
@@ -395,6 +401,7 @@ def vander(x: Any, N: int | None = None) -> Any:
     return stack(powers[:count], -1)
 
 
+@lowered_on(None)
 def vecdot(x: Any, y: Any, *, dim: int = -1, out: Any = None) -> Any:
     """The sum along ``dim`` of ``x``, conjugated, times ``y``. Shapes broadcast; RuntimeError
     where they do not."""
@@ -405,6 +412,7 @@ def vecdot(x: Any, y: Any, *, dim: int = -1, out: Any = None) -> Any:
     return output if out is None else put_out(out, output)
 
 
+@widest_on("cuda")
 def cross(input: Any, other: Any, *, dim: int = -1, out: Any = None) -> Any:
     """The cross product along ``dim``. Errors are those of :func:`tilegrad.cross`."""
     from ..ops import cross as product
@@ -418,6 +426,7 @@ def diagonal(A: Any, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Any:
 
 
 @takes_tensors
+@full_precision_on("cpu")
 def householder_product(input: Any, tau: Any, *, out: Any = None) -> Any:
     """The first columns of a product of reflections ``I - tau[i] * v v^T``, whose vectors v stand
     below the diagonal of the columns of ``input``.

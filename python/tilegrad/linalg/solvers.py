@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import _C
+from .._autocast import full_precision_on
 from ..autograd.conjugation import wirtinger
 from ..autograd.graph import needs_grad, record
 from ..ops import complex, eye, tril, triu, where
@@ -84,6 +85,7 @@ def _same_dtype(op: str, A: Any, B: Any) -> None:
 # --- inverses -------------------------------------------------------------------------------------
 
 
+@full_precision_on("cpu")
 def inv(A: Any, *, out: Any = None) -> Any:
     """The inverse: (..., n, n) -> (..., n, n). Raises LinAlgError for a singular matrix."""
     check_square("linalg.inv", "A", A)
@@ -109,6 +111,7 @@ def _singular(A: Any) -> Any:
     return lu_factor_ex(A.detach()).info
 
 
+@full_precision_on("cpu")
 def inv_ex(A: Any, *, check_errors: bool = False, out: Any = None) -> InvEx:
     """(:func:`inv`, info), where info (int32) is not 0 for a singular matrix, whose inverse is then
     undefined; with ``check_errors`` it raises LinAlgError."""
@@ -181,6 +184,7 @@ def _is_vector(A: Any, B: Any) -> bool:
     return B.ndim == 1 or (A.ndim - 1 == B.ndim and tuple(B.shape) == tuple(A.shape[:-1]))
 
 
+@full_precision_on("cpu")
 def solve(A: Any, B: Any, *, left: bool = True, out: Any = None) -> Any:
     """X with ``A @ X = B``, or ``X @ A = B`` if not ``left``.
 
@@ -274,6 +278,7 @@ def solve_triangular(
 
 
 @takes_tensors
+@full_precision_on("cpu")
 def lu_solve(
     LU: Any, pivots: Any, B: Any, *, left: bool = True, adjoint: bool = False, out: Any = None
 ) -> Any:
@@ -309,6 +314,7 @@ def lu_solve(
     return _put(out, solve_triangular(U, inner, upper=True))
 
 
+@full_precision_on("cpu")
 def lstsq(A: Any, B: Any, rcond: Any = None, *, driver: str | None = None) -> LeastSquares:
     """(solution, residuals, rank, singular_values) of the least squares problem ``A @ X = B``.
 
@@ -416,6 +422,7 @@ def slogdet_backward(node: Any, grad_sign: Any, grad_size: Any) -> Any:
 
 
 @takes_tensors
+@full_precision_on("cpu")
 def tensorinv(A: Any, ind: int = 2, *, out: Any = None) -> Any:
     """The inverse for :func:`tensordot` over ``ind`` dimensions. Raises RuntimeError unless the
     first ``ind`` sizes have the product of the others."""
@@ -432,6 +439,7 @@ def tensorinv(A: Any, ind: int = 2, *, out: Any = None) -> Any:
 
 
 @takes_tensors
+@full_precision_on("cpu")
 def tensorsolve(A: Any, B: Any, dims: Any = None, *, out: Any = None) -> Any:
     """X with ``tensordot(A, X, X.ndim) == B``; ``dims`` of A are moved to its end first. Raises
     RuntimeError for sizes that do not fit."""

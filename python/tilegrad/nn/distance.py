@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._autocast import full_precision_on
 from ..ops._register import put_out, rounded_once, takes_tensors
 from ..tensor import Tensor
 from .module import Module
@@ -30,6 +31,7 @@ def _check_tensors(op: str, *values: Any) -> None:
 
 
 @takes_tensors
+@full_precision_on("cuda")
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
     """``x1 . x2 / (max(|x1|, eps) * max(|x2|, eps))`` along ``dim``.
 
@@ -62,6 +64,7 @@ def pairwise_distance(
 
 
 @takes_tensors
+@full_precision_on("cuda")
 def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Any = None) -> Any:
     """``input / max(|input|_p, eps)``, the norm taken along ``dim``.
 
@@ -72,6 +75,7 @@ def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out:
 
 
 @takes_tensors
+@full_precision_on("cuda")
 def pdist(input: Any, p: float = 2.0) -> Any:
     """The p-norm distances between all pairs of rows: (n, m) -> (n (n - 1) / 2).
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .._autocast import full_precision
+from .._autocast import full_precision_on
 from ..ops._register import takes_tensors
 from ..ops.fill import from_numpy
 from ..ops.random import rand
@@ -90,7 +90,7 @@ def _pool(
     return output.reshape(*lead, *outputs), indices.reshape(*lead, *outputs)
 
 
-@full_precision
+@full_precision_on("cpu")
 @takes_tensors
 def fractional_max_pool2d_with_indices(
     input: Any,
@@ -108,7 +108,7 @@ def fractional_max_pool2d_with_indices(
     return _pool(2, input, kernel_size, output_size, output_ratio, _random_samples)
 
 
-@full_precision
+@full_precision_on("cpu")
 @takes_tensors
 def fractional_max_pool3d_with_indices(
     input: Any,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+from .._autocast import lowered_on, widest_on
 from ..ops._register import takes_tensors
 from ..ops.activation import (
     celu,
@@ -329,6 +330,7 @@ def threshold(input: Any, threshold: float, value: float, inplace: bool = False)
 
 
 @takes_tensors
+@lowered_on(None)
 def prelu(input: Any, weight: Any) -> Any:
     """``input`` where positive, else ``weight * input``; weight is one number or one per channel.
 
@@ -367,6 +369,7 @@ def glu(input: Any, dim: int = -1) -> Any:
 
 
 @takes_tensors
+@widest_on("cuda")
 def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
     """``y[..., k] = input1 @ weight[k] @ input2 + bias[k]``.
 

@@ -58,7 +58,7 @@ def add_linear(layer: Linear, dropout: Dropout, input: Any, residual: Any) -> An
     dropping = dropout.training and dropout.p > 0
     if (
         dropping
-        or _autocast.enabled
+        or (_autocast.enabled and _autocast.is_on())
         or type(layer) is not Linear
         or not _is_plain(layer)
         or not _is_plain(dropout)
@@ -85,7 +85,8 @@ def _convolve(chain: list[Any], at: int, input: Any) -> tuple[Any, int]:
     layer, behind = chain[at], chain[at + 1 : at + 3]
     if getattr(input, "ndim", 0) != 4 or layer.padding_mode != "zeros":
         return input, 0
-    if not _is_plain(layer):
+    # Mixed precision rounds what the convolution alone gives.
+    if not _is_plain(layer) or (_autocast.enabled and _autocast.is_on()):
         return input, 0
     options = (layer.stride, layer.padding, layer.dilation, layer.groups)
     if needs_grad(input, layer.weight, layer.bias):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import _C
+from .._autocast import full_precision_on
 from ..ops._register import takes_tensors
 from ..ops.pool import (
     adaptive_avg_pool1d,
@@ -29,6 +30,7 @@ _DIMS = {"linear": 3, "bilinear": 4, "bicubic": 4, "trilinear": 5}  # of the inp
 
 
 @takes_tensors
+@full_precision_on("cuda")
 def interpolate(
     input: Any,
     size: Any = None,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+from .. import _autocast
 from .._autocast import full_precision
 from ..ops._register import takes_tensors
 from ..ops.cross_entropy import cross_entropy, legacy_reduction, nll_loss
@@ -164,7 +165,6 @@ def huber_loss(
     return _reduced("huber_loss", losses * weight, reduction)
 
 
-@full_precision
 @takes_tensors
 def binary_cross_entropy(
     input: Any,
@@ -177,8 +177,18 @@ def binary_cross_entropy(
     """``-(target * log(input) + (1 - target) * log(1 - input))`` of probabilities.
 
     Logarithms are cut off at -100, so the loss is finite at 0 and 1. ``weight`` multiplies the
-    losses. Raises ValueError unless the shapes agree, RuntimeError for an input outside [0, 1].
+    losses. Raises ValueError unless the shapes agree, RuntimeError for an input outside [0, 1] and
+    in mixed precision on CUDA devices, where probabilities of float16 have rounded to 0 and 1.
     """
+    if _autocast.enabled and _autocast.is_on():
+        if _autocast.applies("cuda", input, target):
+            raise RuntimeError(
+                "binary_cross_entropy and BCELoss are unsafe to autocast on CUDA devices: expected "
+                "logits for binary_cross_entropy_with_logits or BCEWithLogitsLoss"
+            )
+        return _autocast.raised(
+            binary_cross_entropy, input, target, weight, size_average, reduce, reduction
+        )
     reduction = legacy_reduction(size_average, reduce, reduction)
     if input.shape != target.shape:
         raise ValueError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._autocast import full_precision
+from .._autocast import full_precision_on
 from ..ops._register import takes_tensors
 from ..ops.activation import relu
 from ..ops.fill import zeros
@@ -125,7 +125,7 @@ def _unpool(
     return flat.reshape(*leading, *size)
 
 
-@full_precision
+@full_precision_on("cpu")
 @takes_tensors
 def max_unpool1d(
     input: Any,
@@ -144,7 +144,7 @@ def max_unpool1d(
     return _unpool(1, input, indices, kernel_size, stride, padding, output_size)
 
 
-@full_precision
+@full_precision_on("cpu")
 @takes_tensors
 def max_unpool2d(
     input: Any,
@@ -158,7 +158,7 @@ def max_unpool2d(
     return _unpool(2, input, indices, kernel_size, stride, padding, output_size)
 
 
-@full_precision
+@full_precision_on("cpu")
 @takes_tensors
 def max_unpool3d(
     input: Any,

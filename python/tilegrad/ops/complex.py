@@ -12,6 +12,7 @@ import math
 from typing import Any
 
 from .. import _C
+from .._autocast import full_precision_on
 from ..autograd.conjugation import wirtinger
 from ..autograd.graph import needs_grad, record
 from ..tensor import Tensor
@@ -70,6 +71,7 @@ def view_as_real_backward(node: Any, grad: Any) -> Any:
     return view_as_complex(grad.contiguous())
 
 
+@full_precision_on("cpu")
 def view_as_complex(input: Any) -> Any:
     """Pairs of real numbers (..., 2) as complex ones (...); a view.
 
@@ -165,6 +167,7 @@ def complex(real: Any, imag: Any, *, out: Any = None) -> Any:
 
 
 @takes_tensors
+@full_precision_on("cpu")
 def polar(abs: Any, angle: Any, *, out: Any = None) -> Any:
     """``abs * exp(1j * angle)``, with the angle in radians. Dtypes and errors are those of
     :func:`complex`."""

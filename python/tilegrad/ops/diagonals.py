@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import _C
+from .._autocast import full_precision_on
 from ..autograd.graph import needs_grad, record
 from ._register import method, put_out, takes_tensors
 from .fill import _device
@@ -77,6 +78,7 @@ def diagflat(input: Any, offset: int = 0) -> Any:
 
 @method()
 @takes_tensors
+@full_precision_on("cpu")
 def trace(input: Any) -> Any:
     """The sum of a matrix's diagonal. Raises RuntimeError unless there are two dimensions."""
     if input.ndim != 2:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import _C
+from .._autocast import full_precision, full_precision_on
 from ..autograd.graph import needs_grad, record
 from ._register import composed_in_place, method, rounded_once, takes_tensors
 from .reduce import norm
@@ -29,6 +30,7 @@ _MODES = (
 
 
 @takes_tensors
+@full_precision
 def cdist(
     x1: Any, x2: Any, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary"
 ) -> Any:
@@ -90,6 +92,7 @@ def lengths_backward(node: Any, grad: Any) -> Any:
 
 
 @takes_tensors
+@full_precision_on("cuda")
 def pdist(input: Any, p: float = 2.0) -> Any:
     """The p-norm distances between the rows of a matrix, those above the diagonal, as a vector.
 
@@ -109,6 +112,7 @@ def pdist(input: Any, p: float = 2.0) -> Any:
 
 @method()
 @takes_tensors
+@full_precision_on("cuda")
 @rounded_once
 def dist(input: Any, other: Any, p: float = 2) -> Any:
     """The p-norm of ``input - other``, which broadcast; a 0-dimensional tensor."""
@@ -118,6 +122,7 @@ def dist(input: Any, other: Any, p: float = 2) -> Any:
 
 @method()
 @takes_tensors
+@full_precision_on("cuda")
 def renorm(input: Any, p: float, dim: int, maxnorm: float) -> Any:
     """Each slice along ``dim`` scaled down to a p-norm of at most ``maxnorm``.
 

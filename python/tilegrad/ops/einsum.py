@@ -11,6 +11,7 @@ import string
 from collections.abc import Sequence
 from typing import Any
 
+from .._autocast import lowered_on, widest_on
 from ..tensor import Tensor
 from ._deprecated import factors_first
 from ._register import composed_in_place, method, put_out, takes_tensors
@@ -258,6 +259,7 @@ def _contract(
 
 
 @takes_tensors
+@widest_on("cuda")
 def tensordot(a: Any, b: Any, dims: Any = 2, out: Any = None) -> Any:
     """Products summed over the last ``dims`` dimensions of ``a`` and the first of ``b``.
 
@@ -317,12 +319,14 @@ def kron(input: Any, other: Any, *, out: Any = None) -> Any:
 
 @method()
 @takes_tensors
+@widest_on("cuda")
 def vdot(input: Any, other: Any, *, out: Any = None) -> Any:
     """:func:`dot` with the first vector conjugated. Errors are those of ``dot``."""
     return dot(input.conj(), other, out=out)
 
 
 @takes_tensors
+@widest_on("cuda")
 def cross(input: Any, other: Any, dim: int | None = None, *, out: Any = None) -> Any:
     """The cross product along ``dim``, of size 3 in both; by default the first such dimension.
 
@@ -384,6 +388,7 @@ def _check_expands(op: str, input: Any, shape: Any) -> None:
 @method()
 @factors_first("beta", "alpha")
 @takes_tensors
+@lowered_on("cuda")
 def addmv(input: Any, mat: Any, vec: Any, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Any:
     """``beta * input + alpha * (mat @ vec)``: (n, m), (m) -> (n). RuntimeError for sizes that do
     not fit."""
@@ -397,6 +402,7 @@ def addmv(input: Any, mat: Any, vec: Any, *, beta: Any = 1, alpha: Any = 1, out:
 @method()
 @factors_first("beta", "alpha")
 @takes_tensors
+@lowered_on("cuda")
 def addr(
     input: Any, vec1: Any, vec2: Any, *, beta: Any = 1, alpha: Any = 1, out: Any = None
 ) -> Any:
@@ -411,6 +417,7 @@ def addr(
 @method()
 @factors_first("beta", "alpha")
 @takes_tensors
+@lowered_on(None)
 def addbmm(
     input: Any, batch1: Any, batch2: Any, *, beta: Any = 1, alpha: Any = 1, out: Any = None
 ) -> Any:

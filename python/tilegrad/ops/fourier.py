@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import _C
+from .._autocast import full_precision_on
 from ..autograd.conjugation import wirtinger
 from ..autograd.graph import needs_grad, record
 from ..tensor import Tensor, as_array
@@ -148,6 +149,7 @@ def _is_complex(x: Any) -> bool:
 
 @method()
 @takes_tensors
+@full_precision_on("cpu")
 def stft(
     input: Any,
     n_fft: int,

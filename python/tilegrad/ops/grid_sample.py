@@ -9,6 +9,7 @@ import warnings
 from typing import Any
 
 from .. import _C
+from .._autocast import full_precision_on, widest_on
 from ..autograd.graph import needs_grad, record
 from ._register import takes_tensors
 from .fill import arange, ones
@@ -50,6 +51,8 @@ def _no_second_derivative(node: Any, grad: Any) -> Any:
     raise NotImplementedError("derivative for grid_sampler_backward is not implemented")
 
 
+@full_precision_on("cpu")
+@widest_on("cuda")
 def grid_sample(
     input: Any,
     grid: Any,

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from .. import _C, _autocast
+from .._autocast import lowered_on, widest_on
 from ..autograd.graph import needs_grad, record
 from ..tensor import Tensor
 from ._deprecated import factors_first
@@ -202,6 +203,7 @@ def bmm(input: Any, mat2: Any, *, out: Any = None) -> Any:
 
 
 @method()
+@lowered_on("cuda")
 def mv(input: Any, vec: Any, *, out: Any = None) -> Any:
     """A matrix times a vector, (n, m) @ (m)."""
     _expect_dims("mv", input=(input, 2), vec=(vec, 1))
@@ -210,6 +212,7 @@ def mv(input: Any, vec: Any, *, out: Any = None) -> Any:
 
 
 @method()
+@widest_on("cuda")
 def dot(input: Any, tensor: Any, *, out: Any = None) -> Any:
     """The inner product of two vectors of one length."""
     _expect_dims("dot", input=(input, 1), tensor=(tensor, 1))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from .. import _C
+from .. import _C, _autocast
 from ..autograd.graph import needs_grad, record
 from ..autograd.mode import no_grad
 from ._register import takes_tensors
@@ -41,6 +41,8 @@ def pad(input: Any, pad: Any, mode: str = "constant", value: float | None = None
         if value is not None and value != 0:
             raise RuntimeError(f'Padding mode "{mode}" doesn\'t take in value argument')
         _C.check_pad(input, pads, mode)
+    if _autocast.enabled and mode in ("reflect", "replicate") and _autocast.applies("cpu", input):
+        return _autocast.raised(_pad, input, pads, mode)
     return _pad(input, pads, mode, 0 if value is None else value)
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import _C
-from .._autocast import full_precision
+from .._autocast import full_precision_on
 from ..autograd.graph import needs_grad, record
 from ._register import takes_tensors
 from .index import gather
@@ -66,7 +66,7 @@ def max_pool2d(
     return _maximum(input, windows, return_indices)
 
 
-@full_precision
+@full_precision_on("cpu")
 def max_pool3d(
     input: Any,
     kernel_size: Any,
@@ -99,7 +99,7 @@ def adaptive_max_pool2d(input: Any, output_size: Any, return_indices: bool = Fal
     return _maximum(input, windows, return_indices)
 
 
-@full_precision
+@full_precision_on("cpu")
 def adaptive_max_pool3d(input: Any, output_size: Any, return_indices: bool = False) -> Any:
     """The maximum of windows that divide (N, C, D, H, W); see :func:`adaptive_max_pool2d`."""
     windows = _adaptive("adaptive_max_pool3d", 3, input, output_size)
@@ -283,7 +283,7 @@ def avg_pool2d(
     return _average(input, _windows("avg_pool2d", 2, kernel_size, *rule))
 
 
-@full_precision
+@full_precision_on("cpu")
 def avg_pool3d(
     input: Any,
     kernel_size: Any,
@@ -314,7 +314,7 @@ def adaptive_avg_pool2d(input: Any, output_size: Any) -> Any:
     return _average(input, _adaptive("adaptive_avg_pool2d", 2, input, output_size))
 
 
-@full_precision
+@full_precision_on("cpu")
 def adaptive_avg_pool3d(input: Any, output_size: Any) -> Any:
     """The average of windows that divide (N, C, D, H, W); see :func:`adaptive_avg_pool2d`."""
     return _average(input, _adaptive("adaptive_avg_pool3d", 3, input, output_size))

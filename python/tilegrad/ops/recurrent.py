@@ -174,14 +174,23 @@ def _step(cell: str, gates: Any, state: list, product: Any, weight_hr: Any) -> l
 
 def _in_autocast(cell: str, hx: Any, function: Any, *args: Any) -> Any:
     """In mixed precision all cells compute in the small dtype on CUDA devices. On the CPU the plain
-    ones do; the gated ones, whose states are sums over all steps, compute in float32, with results
-    of the states' dtype. Those are PyTorch's dtypes."""
+    ones do, and layers of LSTM over sequences of one length; the other gated ones, whose states are
+    sums over all steps, compute in float32, with results of the states' dtype. Those are PyTorch's
+    dtypes."""
     state = hx if isinstance(hx, Tensor) else hx[0]
-    if cell.startswith("rnn") or state.is_cuda:
+    if cell.startswith("rnn") or state.is_cuda or (cell == "lstm" and _is_whole(function, args)):
         return _autocast.lower(function, *args)
     result = _autocast.raised(function, *args)
     dtype = state.dtype
     return tuple(x.to(dtype) for x in result) if isinstance(result, tuple) else result.to(dtype)
+
+
+def _is_whole(function: Any, args: tuple) -> bool:
+    """Whether these are layers, without projections, over sequences that are not packed."""
+    if function is not run_layers:
+        return False
+    batch_sizes, (h, c) = args[2:4]
+    return batch_sizes is None and h.shape == c.shape
 
 
 def run_layers(

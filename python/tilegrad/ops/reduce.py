@@ -15,6 +15,7 @@ import math
 from typing import Any
 
 from .. import _C
+from .._autocast import full_precision_on
 from ..autograd.graph import needs_grad, record
 from ._dims import count_reduced, numpy_names, with_kept_dims
 from ._register import method, put_out, takes_tensors
@@ -106,6 +107,7 @@ def mean_backward(node: Any, grad: Any) -> Any:
 
 
 @method()
+@full_precision_on("cpu")
 def prod(
     input: Any,
     dim: int | None = None,
@@ -355,6 +357,7 @@ def std_backward(node: Any, grad: Any) -> Any:
 
 @method()
 @takes_tensors
+@full_precision_on("cuda")
 def norm(
     input: Any,
     p: Any = "fro",
@@ -432,6 +435,7 @@ def norm_backward(node: Any, grad: Any) -> Any:
 
 @method()
 @takes_tensors
+@full_precision_on("cuda")
 def logsumexp(
     input: Any, dim: Any = None, keepdim: bool = False, *, out: Any = None, **names: Any
 ) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import _C
+from .._autocast import widest_on
 from ..autograd.graph import needs_grad, record
 from ..autograd.views import in_place
 from ..tensor import Tensor
@@ -65,6 +66,7 @@ def _assign(input: Any, key: Any, value: Any) -> None:
 
 
 @method()
+@widest_on("cuda")
 def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -> Any:
     """A copy of ``input`` with ``values`` at ``indices``, a tuple of index tensors, masks or None.
 
@@ -135,6 +137,7 @@ def _index_add_raw(tensor: Any, dim: int, index: Any, source: Any, *, alpha: Any
 
 
 @method()
+@widest_on("cpu")
 def index_copy(input: Any, dim: int, index: Any, source: Any) -> Any:
     """A copy of ``input`` with slice i of ``source`` at position ``index[i]``."""
     output = _C.clone(input)
@@ -269,6 +272,7 @@ def _scatter_raw(
 
 
 @method()
+@widest_on("cuda")
 def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Any:
     """Like :func:`scatter`, but adds; positions may repeat."""
     output = _C.clone(input)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import _C
+from .._autocast import full_precision_on
 from ..autograd.graph import needs_grad
 from ..tensor import Tensor, as_array
 from ._register import method, put_out, rounded_once, takes_tensors
@@ -274,6 +275,7 @@ _RULES = ("linear", "lower", "higher", "midpoint", "nearest")
 
 @method()
 @takes_tensors
+@full_precision_on("cpu")
 def quantile(
     input: Any, q: Any, dim: int | None = None, keepdim: bool = False, *,
     interpolation: str = "linear", out: Any = None,
@@ -290,6 +292,7 @@ def quantile(
 
 @method()
 @takes_tensors
+@full_precision_on("cpu")
 def nanquantile(
     input: Any, q: Any, dim: int | None = None, keepdim: bool = False, *,
     interpolation: str = "linear", out: Any = None,

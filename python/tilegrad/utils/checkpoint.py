@@ -6,25 +6,44 @@ Chen et al., "Training Deep Nets with Sublinear Memory Cost" (2016).
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from .. import _autocast
 from ..autograd import Function, backward, is_grad_enabled
 from ..autograd.mode import enable_grad
 from ..ops.random import get_rng_state, set_rng_state
 from ..random import fork_rng
 from ..tensor import Tensor
+from ._pytree import tree_leaves
 
 __all__ = ["checkpoint", "checkpoint_sequential", "get_device_states", "set_device_states"]
+
+
+class _Generators:
+    """Where the generators stood that a function may draw from: the CPU's, and those of the cards
+    on which its arguments lie."""
+
+    def __init__(self, args: Any) -> None:
+        self.host = get_rng_state()
+        self.devices, self.states = get_device_states(args)
+
+    @contextlib.contextmanager
+    def again(self) -> Iterator[None]:
+        """A block that draws the same numbers again; the generators then go on as without it."""
+        with fork_rng(self.devices):
+            set_rng_state(self.host)
+            set_device_states(self.devices, self.states)
+            yield
 
 
 class _Checkpoint(Function):
     """Runs a function without recording it, and again, recorded, when gradients are asked for."""
 
     @staticmethod
-    def forward(ctx: Any, anchor: Any, run: Any, preserve: bool, *args: Any) -> Any:
-        ctx.run, ctx.args = run, args
-        ctx.state = get_rng_state() if preserve else None
+    def forward(ctx: Any, anchor: Any, run: Any, generators: Any, *args: Any) -> Any:
+        ctx.run, ctx.args, ctx.generators = run, args, generators
+        ctx.precision = {kind: _autocast.current(kind) for kind in ("cpu", "cuda")}
         ctx.save_for_backward(*(x for x in args if isinstance(x, Tensor)))
         return run(*args)
 
@@ -37,9 +56,8 @@ class _Checkpoint(Function):
                 copy = next(saved).detach()
                 x = copy.requires_grad_() if x.requires_grad else copy
             inputs.append(x)
-        with fork_rng(enabled=ctx.state is not None), enable_grad():
-            if ctx.state is not None:
-                set_rng_state(ctx.state)
+        same = contextlib.nullcontext() if ctx.generators is None else ctx.generators.again()
+        with same, enable_grad(), _autocast.switched(ctx.precision):
             outputs = ctx.run(*inputs)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         pairs = [
@@ -54,10 +72,12 @@ class _Checkpoint(Function):
 
 
 def get_device_states(*args: Any) -> tuple[list[int], list[Any]]:
-    """The cards on which the tensors among ``args`` lie, and the state of each one's generator."""
+    """The cards on which the tensors in ``args`` lie, in lists and dictionaries among them too, and
+    the state of each one's generator."""
     from .. import cuda
 
-    devices = sorted({x.get_device() for x in args if isinstance(x, Tensor) and x.is_cuda})
+    leaves = tree_leaves(args)
+    devices = sorted({x.get_device() for x in leaves if isinstance(x, Tensor) and x.is_cuda})
     return devices, [cuda.get_rng_state(device) for device in devices]
 
 
@@ -82,9 +102,11 @@ def checkpoint(
 ) -> Any:
     """``function(*args, **kwargs)``, whose intermediate results are computed again in backward.
 
-    With ``preserve_rng_state`` the second run draws the random numbers of the first. Gradients of
-    parameters are accumulated as usual; double backward is not possible through it. Raises
-    TypeError for a function that cannot be called, and what the function raises.
+    With ``preserve_rng_state`` the second run draws the random numbers of the first, from the
+    generators of the CPU and of the cards on which arguments lie. It runs in the mixed precision of
+    the first, wherever ``backward`` is called. Gradients of parameters are accumulated as usual;
+    double backward is not possible through it. Raises TypeError for a function that cannot be
+    called, and what the function raises.
     """
     if not callable(function):
         raise TypeError(f"checkpoint: expected a function, got {type(function).__name__}")
@@ -103,7 +125,8 @@ def checkpoint(
 
     # The anchor requires a gradient, so that parameters get theirs if no argument does.
     anchor = Tensor([0.0]).requires_grad_()
-    return _Checkpoint.apply(anchor, run, preserve_rng_state, *args)
+    generators = _Generators((args, kwargs)) if preserve_rng_state else None
+    return _Checkpoint.apply(anchor, run, generators, *args)
 
 
 def checkpoint_sequential(
