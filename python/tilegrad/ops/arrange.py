@@ -228,12 +228,18 @@ def isin(
 ) -> Any:
     """For each element whether it is among ``test_elements``; one of both may be a number.
 
-    A bool tensor of the shape of ``elements``. Raises TypeError if neither is a tensor.
+    A bool tensor of the shape of ``elements``. Raises TypeError if neither is a tensor,
+    RuntimeError for tensors on two devices.
     """
     tensors = [x for x in (elements, test_elements) if isinstance(x, Tensor)]
     if not tensors:
         raise TypeError(f"isin: expected a Tensor, got {type(elements).__name__}")
     device = tensors[0].device
+    if tensors[-1].device != device:
+        raise RuntimeError(
+            "isin: expected all tensors to be on the same device, but elements are on "
+            f"{device}, test_elements on {tensors[-1].device}"
+        )
     arrays = [
         as_array(x) if isinstance(x, Tensor) else np.asarray(x) for x in (elements, test_elements)
     ]
