@@ -60,6 +60,7 @@ def measure(case: gpu.Case, settings: list[gpu.Setting], turns: int, seconds: fl
     try:
         for setting in settings:
             setting.m.manual_seed(0)
+            setting.allow_tf32(case.kind == "tf32")
             programs.append(case.make(setting))
             programs[-1]()
             setting.m.cuda.synchronize() if setting.device != "cpu" else None

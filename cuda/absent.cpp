@@ -43,6 +43,7 @@ void free(void*, int) {}
 void record_stream(void*, int index, Stream) { refuse(index, "record_stream"); }
 MemoryStats memory_stats(int) { return {}; }
 void reset_memory_peaks(int) {}
+void reset_memory_sums(int) {}
 void empty_cache() {}
 MemoryInfo memory_info(int index) { refuse(index, "mem_get_info"); }
 void* allocate_pinned(std::size_t) { refuse(0, "pin_memory"); }

@@ -51,7 +51,7 @@ struct Pool {
 
 struct Block {
   char* data = nullptr;
-  std::size_t size = 0;
+  std::size_t size = 0, requested = 0;
   Stream stream = nullptr;
   Pool* pool = nullptr;
   bool small = false, in_use = false;
@@ -60,6 +60,7 @@ struct Block {
   int events = 0;                             // of theirs, that have yet to come
 
   Idle& idle() const { return small ? pool->small : pool->large; }
+  bool is_part() const { return before != nullptr || after != nullptr; }
 };
 
 bool ByStreamAndSize::operator()(const Block* a, const Block* b) const {
@@ -113,10 +114,13 @@ class Allocator {
     if (block == nullptr) block = new_segment(pool, small, size, bytes);
     split(block, size);
     block->in_use = true;
+    block->requested = bytes;
     in_use_.emplace(block->data, block);
-    count(stats_.allocated, stats_.allocated_peak, block->size);
-    ++stats_.allocations;
-    ++stats_.blocks;
+    stats_.allocation.add(small, 1);
+    stats_.allocated_bytes.add(small, block->size);
+    stats_.requested_bytes.add(small, bytes);
+    stats_.active.add(small, 1);
+    stats_.active_bytes.add(small, block->size);
     return block->data;
   }
 
@@ -126,9 +130,9 @@ class Allocator {
     if (found == in_use_.end()) return;
     Block* block = found->second;
     in_use_.erase(found);
-    stats_.allocated -= block->size;
-    --stats_.blocks;
-    ++stats_.frees;
+    stats_.allocation.remove(block->small, 1);
+    stats_.allocated_bytes.remove(block->small, block->size);
+    stats_.requested_bytes.remove(block->small, block->requested);
     if (block->users.empty()) return make_idle(block);
     // An event that a capture writes down says nothing about now: recorded when it has ended.
     if (pool_of_thread != 0) waiting_for_capture_.push_back(block);
@@ -152,8 +156,11 @@ class Allocator {
   }
   void reset_peaks() {
     const std::lock_guard<std::mutex> lock(mutex_);
-    stats_.allocated_peak = stats_.allocated;
-    stats_.reserved_peak = stats_.reserved;
+    stats_.reset_peaks();
+  }
+  void reset_sums() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    stats_.reset_sums();
   }
   void release_idle() {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -176,9 +183,18 @@ class Allocator {
   }
 
  private:
-  static void count(std::size_t& value, std::size_t& peak, std::size_t bytes) {
-    value += bytes;
-    peak = std::max(peak, value);
+  // The block comes to those that are idle, or leaves them.
+  void insert_idle(Block* block) {
+    block->idle().insert(block);
+    if (!block->is_part()) return;
+    stats_.inactive_split.add(block->small, 1);
+    stats_.inactive_split_bytes.add(block->small, block->size);
+  }
+  void erase_idle(Block* block) {
+    block->idle().erase(block);
+    if (!block->is_part()) return;
+    stats_.inactive_split.remove(block->small, 1);
+    stats_.inactive_split_bytes.remove(block->small, block->size);
   }
 
   // The smallest that is large enough, among those of the current stream.
@@ -189,7 +205,7 @@ class Allocator {
     const auto found = idle.lower_bound(&wanted);
     if (found == idle.end() || (*found)->stream != wanted.stream) return nullptr;
     Block* block = *found;
-    idle.erase(found);
+    erase_idle(block);
     return block;
   }
 
@@ -204,8 +220,9 @@ class Allocator {
       data = take_from_card(bytes);
     }
     if (data == nullptr) report_full(asked);
-    count(stats_.reserved, stats_.reserved_peak, bytes);
-    ++stats_.segments;
+    ++stats_.device_allocations;
+    stats_.reserved_bytes.add(small, bytes);
+    stats_.segment.add(small, 1);
     Block* block = new Block;
     block->data = static_cast<char*>(data);
     block->size = bytes;
@@ -230,12 +247,13 @@ class Allocator {
 
   [[noreturn]] void report_full(std::size_t bytes) {
     ++stats_.failures;
+    const std::size_t allocated = stats_.allocated_bytes.all.current;
     std::size_t available = 0, total = 0;
     cudaMemGetInfo(&available, &total);
     fail(ErrorKind::out_of_memory, "CUDA out of memory. Tried to allocate ", in_words(bytes),
          ". GPU ", index_, " has a total capacity of ", in_words(total), " of which ",
-         in_words(available), " is free. Of the allocated memory ", in_words(stats_.allocated),
-         " is in use by tensors, and ", in_words(stats_.reserved - stats_.allocated),
+         in_words(available), " is free. Of the allocated memory ", in_words(allocated),
+         " is in use by tensors, and ", in_words(stats_.reserved_bytes.all.current - allocated),
          " is reserved but not in use.");
   }
 
@@ -254,7 +272,7 @@ class Allocator {
     if (other->after) other->after->before = other;
     block->after = other;
     block->size = size;
-    block->idle().insert(other);
+    insert_idle(other);
   }
 
   static bool is_idle(const Block* block) { return block != nullptr && !block->in_use; }
@@ -262,9 +280,11 @@ class Allocator {
   // Joins the block with idle neighbours and puts it into its pool.
   void make_idle(Block* block) {
     block->in_use = false;
+    stats_.active.remove(block->small, 1);
+    stats_.active_bytes.remove(block->small, block->size);
     for (Block* other : {block->before, block->after}) {
       if (!is_idle(other)) continue;
-      block->idle().erase(other);
+      erase_idle(other);
       if (other == block->before) {
         block->data = other->data;
         block->before = other->before;
@@ -276,7 +296,7 @@ class Allocator {
       block->size += other->size;
       delete other;
     }
-    block->idle().insert(block);
+    insert_idle(block);
   }
 
   // One for each stream that uses the block; it stays out of the pool, in use, until they have
@@ -318,14 +338,15 @@ class Allocator {
     for (Idle* idle : {&pool.small, &pool.large})
       for (auto at = idle->begin(); at != idle->end();) {
         Block* block = *at;
-        if (block->before || block->after) {
+        if (block->is_part()) {
           ++at;
           continue;
         }
         const Relaxed relaxed;
         TILEGRAD_CUDA_CHECK(cudaFree(block->data));
-        stats_.reserved -= block->size;
-        --stats_.segments;
+        ++stats_.device_frees;
+        stats_.reserved_bytes.remove(block->small, block->size);
+        stats_.segment.remove(block->small, 1);
         at = idle->erase(at);
         delete block;
       }
@@ -392,6 +413,11 @@ MemoryStats memory_stats(int index) {
 void reset_memory_peaks(int index) {
   require_device(index, "reset_peak_memory_stats");
   allocator_of(index).reset_peaks();
+}
+
+void reset_memory_sums(int index) {
+  require_device(index, "reset_accumulated_memory_stats");
+  allocator_of(index).reset_sums();
 }
 
 void empty_cache() {

@@ -10,6 +10,8 @@
 #include <cstdint>
 #include <string>
 
+#include "memory_stats.h"
+
 namespace tilegrad::cuda {
 
 // --- devices ---
@@ -70,15 +72,9 @@ void free(void* data, int index);
 // The block is in use by that stream too: once freed, it waits for what is queued there now.
 void record_stream(void* data, int index, Stream stream);
 
-struct MemoryStats {
-  std::size_t allocated = 0, allocated_peak = 0;  // bytes of blocks that are in use
-  std::size_t reserved = 0, reserved_peak = 0;    // bytes taken from the card
-  std::size_t allocations = 0, frees = 0;         // so far
-  std::size_t segments = 0, blocks = 0;           // taken from the card; in use
-  std::size_t retries = 0, failures = 0;
-};
 MemoryStats memory_stats(int index);
-void reset_memory_peaks(int index);
+void reset_memory_peaks(int index);  // they start from what is in use now
+void reset_memory_sums(int index);   // what was counted so far
 void empty_cache();
 struct MemoryInfo {
   std::size_t free = 0, total = 0;

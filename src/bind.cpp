@@ -1,6 +1,10 @@
 // dtype and device objects, number conversions, and the translation of errors to exceptions.
 #include "bind.h"
 
+#include <algorithm>
+#include <string>
+
+#include "../cuda/runtime.h"
 #include "default_dtype.h"
 #include "device.h"
 
@@ -79,6 +83,17 @@ void bind_dtypes(py::module_& module) {
              "Makes the floating dtype d that of Python floats. Raises TypeError for others.");
 }
 
+// device(1): a CUDA device, which must be there, as in PyTorch.
+Device numbered_device(const py::int_& index) {
+  if (PyBool_Check(index.ptr())) throw py::type_error("device: expected a string or an index");
+  int overflow = 0;
+  const long long number = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
+  TILEGRAD_CHECK(number >= 0 && overflow == 0, runtime,
+                 "device: expected an index of at least 0, got ", std::string(py::str(index)));
+  cuda::require_device(static_cast<int>(std::min(number, 999LL)), "device");
+  return {DeviceType::cuda, static_cast<std::int8_t>(number)};
+}
+
 void bind_device(py::module_& module) {
   py::class_<Device>(module, "device", "Where a tensor lives: device('cpu'), device('cuda', 0).")
       .def(py::init([](const Device& device) { return device; }))
@@ -87,6 +102,7 @@ void bind_device(py::module_& module) {
              return parse_device(type + ":" + std::to_string(index));
            }),
            py::arg("type"), py::arg("index"))
+      .def(py::init(&numbered_device), py::arg("index"))
       .def_property_readonly(
           "type", [](Device d) { return d.is_cpu() ? "cpu" : "cuda"; }, "'cpu' or 'cuda'.")
       .def_property_readonly(

@@ -5,8 +5,11 @@
 // objects of them.
 #include "../cuda/runtime.h"
 
+#include <string>
+
 #include "bind.h"
 #include "device.h"
+#include "order.h"
 
 namespace tilegrad {
 
@@ -37,26 +40,32 @@ py::dict properties(int index) {
   return result;
 }
 
+// The allocator's counts under PyTorch's names.
 py::dict memory(int index) {
   if (cuda::device_count() > 0) cuda::require_device(index, "memory_stats");
-  const cuda::MemoryStats stats =
-      cuda::device_count() ? cuda::memory_stats(index) : cuda::MemoryStats{};
+  cuda::MemoryStats stats = cuda::device_count() ? cuda::memory_stats(index) : cuda::MemoryStats{};
   py::dict result;
-  result["allocated"] = stats.allocated;
-  result["allocated_peak"] = stats.allocated_peak;
-  result["reserved"] = stats.reserved;
-  result["reserved_peak"] = stats.reserved_peak;
-  result["allocations"] = stats.allocations;
-  result["frees"] = stats.frees;
-  result["segments"] = stats.segments;
-  result["blocks"] = stats.blocks;
-  result["retries"] = stats.retries;
-  result["failures"] = stats.failures;
+  const auto add = [&](const std::string& name, const cuda::Count& count) {
+    result[py::str(name + ".current")] = count.current;
+    result[py::str(name + ".peak")] = count.peak;
+    result[py::str(name + ".allocated")] = count.allocated;
+    result[py::str(name + ".freed")] = count.freed;
+  };
+  stats.for_each([&](const std::string& name, const cuda::Counts& counts) {
+    add(name + ".all", counts.all);
+    add(name + ".small_pool", counts.small);
+    add(name + ".large_pool", counts.large);
+  });
+  result["num_alloc_retries"] = stats.retries;
+  result["num_ooms"] = stats.failures;
+  result["num_device_alloc"] = stats.device_allocations;
+  result["num_device_free"] = stats.device_frees;
   return result;
 }
 
 Tensor pin(const Tensor& x) {
   Tensor y = pinned(x.shape, x.dtype);
+  take_order(y, {&x});
   copy_into(y, x);
   return y;
 }
@@ -140,6 +149,7 @@ void bind_streams(py::module_& module) {
 void bind_memory(py::module_& module) {
   module.def("cuda_memory_stats", &memory, py::arg("index"));
   module.def("cuda_reset_peaks", &cuda::reset_memory_peaks, py::arg("index"));
+  module.def("cuda_reset_sums", &cuda::reset_memory_sums, py::arg("index"));
   module.def(
       "cuda_memory_info",
       [](int index) {
@@ -157,6 +167,7 @@ void bind_memory(py::module_& module) {
       },
       py::arg("input"), py::arg("stream"));
   module.def("pin_memory", &pin, py::arg("input"));
+  module.def("empty_pinned", &pinned, py::arg("size"), py::arg("dtype"));
   module.def(
       "is_pinned",
       [](const Tensor& x) { return x.device().is_cpu() && cuda::is_pinned(x.storage->data); },

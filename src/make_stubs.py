@@ -72,7 +72,9 @@ def class_stub(name: str, cls: type) -> list[str]:
     """The lines for a class: attributes, then methods."""
     attributes, methods = [], []
     for key, value in sorted(vars(cls).items()):
-        if key.startswith("_pybind11") or (key.startswith("__") and key != "__init__"):
+        if key.startswith("_pybind11") or (
+            key.startswith("__") and key not in ("__init__", "__enter__", "__exit__")
+        ):
             continue
         if isinstance(value, (property, types.GetSetDescriptorType, types.MemberDescriptorType)):
             getter = getattr(getattr(value, "fget", None), "__doc__", None) or ""

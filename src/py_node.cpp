@@ -67,6 +67,7 @@ bool set_edge(Edge& edge, PyObject* input) {
   edge.target = Py_NewRef(x->grad_fn ? x->grad_fn : input);
   edge.output_nr = x->output_nr;
   edge.dtype = x->tensor.dtype;
+  edge.device = x->tensor.device();
   edge.shape = x->tensor.shape;
   return true;
 }
@@ -249,7 +250,7 @@ PyObject* node_edge(PyObject* self, PyObject* index) {
   return Py_BuildValue("(OI)", edge.target, edge.output_nr);
 }
 
-// expected(i) -> (shape, dtype) of input i, and so of its gradient; None if it wants none
+// expected(i) -> (shape, dtype, device) of input i, and so of its gradient; None if it wants none
 PyObject* node_expected(PyObject* self, PyObject* index) {
   const Py_ssize_t i = PyLong_AsSsize_t(index);
   if (i < 0 || i >= static_cast<Py_ssize_t>(as_node(self)->edge_count)) {
@@ -258,7 +259,8 @@ PyObject* node_expected(PyObject* self, PyObject* index) {
   }
   const Edge& edge = as_node(self)->edges[i];
   if (edge.target == nullptr) Py_RETURN_NONE;
-  return Py_BuildValue("(NN)", size_object(edge.shape), dtype_object(edge.dtype));
+  return Py_BuildValue("(NNN)", size_object(edge.shape), dtype_object(edge.dtype),
+                       py::cast(edge.device).release().ptr());
 }
 
 PyObject* stale_error(PyNode* node, Py_ssize_t i) {

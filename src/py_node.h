@@ -11,6 +11,7 @@ struct Edge {
   PyObject* target;
   std::uint32_t output_nr;  // which output of the target node
   DType dtype;              // of the input; gradients are cast to it
+  Device device;            // of the input; gradients of numbers on the CPU are moved to it
   Dims shape;               // of the input; gradients of broadcast inputs are summed to it
 };
 

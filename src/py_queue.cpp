@@ -24,7 +24,7 @@ bool older(const Pending& a, const Pending& b) { return a.node->sequence < b.nod
 
 struct PyQueue {
   PyObject_HEAD PyObject*
-      fit;        // Python: fit(node, i, gradient) -> gradient of input i's shape and dtype
+      fit;        // Python: fit(node, i, gradient) -> gradient of input i's shape, dtype, device
   PyObject* add;  // Python: the sum of two gradients, recorded if recording is on
   PyObject* add_in_place;
   PyObject* leaves;  // dict: leaf tensor -> its gradient so far
@@ -163,7 +163,7 @@ bool route_one(PyQueue* queue, PyNode* node, Py_ssize_t i, PyObject* grad) {
   const Edge& edge = node->edges[i];
   if (edge.target == nullptr) return true;
   const Tensor& x = as_py(grad)->tensor;
-  if (x.shape == edge.shape && x.dtype == edge.dtype)
+  if (x.shape == edge.shape && x.dtype == edge.dtype && x.device() == edge.device)
     return deliver(queue, edge.target, edge.output_nr, grad);
   PyObject* index = PyLong_FromSsize_t(i);
   PyObject* operands[] = {reinterpret_cast<PyObject*>(node), index, grad};

@@ -83,6 +83,7 @@ REASONS: list[tuple[str, dict[str, str]]] = [
             "optim": "SparseAdam",
             "sparse": "*",
             "nested": "*",
+            "cuda.sparse": "*",
             "masked": "*",
         },
     ),
@@ -153,6 +154,8 @@ REASONS: list[tuple[str, dict[str, str]]] = [
             "Tensor": "ipu is_ipu is_mtia mtia xpu",
             "nn.Module": "ipu mtia xpu",
             "nn.parallel": "*",
+            "cuda.comm": "*",
+            "cuda.nccl": "*",
             "cpu": "get_capabilities",
             "distributed": "*",
             "accelerator": "*",
@@ -163,7 +166,16 @@ REASONS: list[tuple[str, dict[str, str]]] = [
     (
         "CUDA's allocator, libraries and sensors: the build has its own allocator and no "
         "libraries, and does not ask the driver for these numbers",
-        {"cuda": "*", "backends.cuda": "*"},
+        {
+            "cuda": "*",
+            "cuda.memory": "*",
+            "cuda.gds": "*",
+            "cuda.green_contexts": "*",
+            "cuda.tunable": "*",
+            "cuda.CUDAGraph": "*",
+            "cuda.Event": "*",
+            "backends.cuda": "*",
+        },
     ),
     (
         "Profilers: cProfile and perf see everything, since operations are functions",

@@ -17,11 +17,12 @@ import tilegrad as tg
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "names.md"
 ROOMS = (
     "", "accelerator", "amp", "autograd", "autograd.functional", "backends", "compiler", "cpu",
-    "cuda", "datasets", "distributed", "distributions", "fft", "func", "linalg", "multiprocessing",
-    "nn", "nn.functional", "nn.init", "nn.parallel", "nn.utils", "nn.utils.parametrizations",
-    "nn.utils.parametrize", "nn.utils.rnn", "optim", "optim.lr_scheduler", "optim.swa_utils",
-    "profiler", "random", "serialization", "signal.windows", "special", "testing",
-    "utils.checkpoint", "utils.data", "utils.dlpack", "utils.safetensors",
+    "cuda", "cuda.nvtx", "cuda.profiler", "datasets", "distributed", "distributions", "fft",
+    "func", "linalg", "multiprocessing", "nn", "nn.functional", "nn.init", "nn.parallel",
+    "nn.utils", "nn.utils.parametrizations", "nn.utils.parametrize", "nn.utils.rnn", "optim",
+    "optim.lr_scheduler", "optim.swa_utils", "profiler", "random", "serialization",
+    "signal.windows", "special", "testing", "utils.checkpoint", "utils.data", "utils.dlpack",
+    "utils.safetensors",
 )  # fmt: skip
 HEADER = """# Supported names
 

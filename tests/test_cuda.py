@@ -32,6 +32,9 @@ def test_without_a_device_the_questions_have_honest_answers():
         lambda: tg.empty(2, device="cuda:0"),
         lambda: tg.arange(3, device=tg.device("cuda")),
         lambda: tg.ones(2).to("cuda"),
+        lambda: tg.ones(2).to(0),
+        lambda: tg.nn.Linear(1, 1).to(0),
+        lambda: tg.device(0),
         lambda: tg.cuda.synchronize(),
         lambda: tg.cuda.get_device_name(),
         lambda: tg.cuda.current_device(),
@@ -43,6 +46,17 @@ def test_without_a_device_calls_say_what_is_missing(call):
     missing = "built without CUDA" if tg.config()["cuda"] == "off" else r"driver|card"
     assert re.search(missing, str(caught.value))
     assert _C.cuda_unavailable_reason() in str(caught.value)
+
+
+def test_with_device_blocks_nest_and_end():
+    before = tg.get_default_device()
+    with tg.device("cpu") as device:
+        assert device == tg.get_default_device() == tg.device("cpu")
+        with pytest.raises(ValueError, match="left"), device, tg.device("cuda", 0):
+            assert tg.get_default_device() == tg.device("cuda", 0)
+            raise ValueError("left")
+        assert tg.tensor([1.0]).device == tg.get_default_device() == device
+    assert tg.get_default_device() == before
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,9 @@ def test_wrappers_pass_calls_on(group):
     for wrap in (tg.nn.parallel.DistributedDataParallel, tg.nn.parallel.DataParallel):
         wrapped = wrap(layer)
         assert list(wrapped.state_dict()) == ["module.weight", "module.bias"]
-        assert wrapped(x).tolist() == layer(x).tolist() and wrapped.module is layer
+        there = x.to(layer.weight.device)  # where there is a device, DataParallel uses it
+        assert wrapped(x).tolist() == layer(there).tolist()
+        assert wrapped.module is layer
     ddp = tg.nn.parallel.DistributedDataParallel(layer)
     with ddp.no_sync():
         assert not ddp.require_backward_grad_sync
@@ -213,6 +215,18 @@ def test_switches_remember():
     with tg.backends.cuda.sdp_kernel(enable_math=False):
         assert not tg.backends.cuda.math_sdp_enabled()
     assert tg.backends.cuda.math_sdp_enabled() and not tg.backends.mps.is_available()
+
+
+def test_convolutions_are_tf32_only_where_asked_for():
+    cudnn = tg.backends.cudnn
+    assert cudnn.allow_tf32 is False
+    with cudnn.flags(enabled=True, allow_tf32=True):
+        assert cudnn.allow_tf32 is True and not tg.backends.cuda.matmul.allow_tf32
+        with cudnn.flags():
+            assert cudnn.allow_tf32 is False
+        assert cudnn.allow_tf32 is True
+    assert cudnn.allow_tf32 is False
+    check_error(TypeError, "expected a bool, got int", lambda: setattr(cudnn, "allow_tf32", 1))
 
 
 def test_small_numbers_are_flushed_where_asked():

@@ -21,6 +21,12 @@ class Setting:
     device: str
     tiny: bool
 
+    def allow_tf32(self, allowed: bool) -> None:
+        """Sets both switches of the library: PyTorch's differ by default, for convolutions on, for
+        products off, and ours are both off."""
+        self.m.backends.cuda.matmul.allow_tf32 = allowed
+        self.m.backends.cudnn.allow_tf32 = allowed
+
     def size(self, full: int, tiny: int) -> int:
         """A size of the case."""
         return tiny if self.tiny else full

@@ -1,4 +1,5 @@
-"""Whole training steps, in float32 and in bfloat16 through autocast; the MLP's also as a graph."""
+"""Whole training steps, in float32 and in bfloat16 through autocast; ResNet-18's also in TF32, the
+MLP's also as a graph."""
 
 from __future__ import annotations
 
@@ -99,6 +100,7 @@ CASES = [
     Case("train step: MLP b128 fp32, graph", mlp("fp32", True), 2.0, "fp32", _MLP),
     Case("train step: MLP b128 bf16, graph", mlp("bf16", True), 2.0, "bf16", _MLP),
     Case("train step: ResNet-18 b256 fp32", residual("fp32"), 1.0, "fp32", _RESNET),
+    Case("train step: ResNet-18 b256 tf32", residual("tf32"), 1.0, "tf32", _RESNET),
     Case("train step: ResNet-18 b256 bf16", residual("bf16"), 1.0, "bf16", _RESNET),
     Case("train step: GPT-2 small b8 T512 fp32", gpt("fp32"), 1.0, "fp32", _GPT),
     Case("train step: GPT-2 small b8 T512 bf16", gpt("bf16"), 1.0, "bf16", _GPT),

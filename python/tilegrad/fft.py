@@ -19,6 +19,7 @@ from ._autocast import full_precision_on
 from .ops._register import put_out, takes_tensors
 from .ops.complex import conj
 from .ops.fill import _device
+from .ops.fill import _finish as _new_tensor
 from .ops.fourier import complex_to_complex, complex_to_real, real_to_complex, resized
 from .ops.join import roll
 from .ops.view import _dim
@@ -350,27 +351,30 @@ def ifftshift(input: Any, dim: Any = None) -> Any:
     return roll(input, [-(input.shape[d] // 2) for d in dims], dims) if dims else input.clone()
 
 
-def _frequencies(made: np.ndarray, dtype: Any, device: Any, requires_grad: bool) -> Any:
+def _frequencies(
+    made: np.ndarray, dtype: Any, device: Any, requires_grad: bool, pin_memory: bool
+) -> Any:
     found = _C.to_dtype(_C.from_numpy(made), _C.get_default_dtype() if dtype is None else dtype)
-    found = found.to(_device(device))
-    return found.requires_grad_() if requires_grad else found
+    return _new_tensor(found.to(_device(device)), requires_grad, None, pin_memory)
 
 
 def fftfreq(
-    n: int, d: float = 1.0, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
-) -> Any:
+    n: int, d: float = 1.0, *, dtype: Any = None, device: Any = None, requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Any:  # fmt: skip
     """The frequencies of a transform of ``n`` samples ``d`` apart: 0, 1/(nd), ..., -1/(nd).
 
     Raises ValueError for no samples, TypeError for what is not a number.
     """
-    return _frequencies(np.fft.fftfreq(n, d), dtype, device, requires_grad)
+    return _frequencies(np.fft.fftfreq(n, d), dtype, device, requires_grad, pin_memory)
 
 
 def rfftfreq(
-    n: int, d: float = 1.0, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
-) -> Any:
+    n: int, d: float = 1.0, *, dtype: Any = None, device: Any = None, requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Any:  # fmt: skip
     """The frequencies from 0 to 1/(2d) of a transform of ``n`` real samples ``d`` apart.
 
     Raises ValueError for no samples, TypeError for what is not a number.
     """
-    return _frequencies(np.fft.rfftfreq(n, d), dtype, device, requires_grad)
+    return _frequencies(np.fft.rfftfreq(n, d), dtype, device, requires_grad, pin_memory)

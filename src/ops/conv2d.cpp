@@ -13,7 +13,9 @@
 namespace tilegrad {
 namespace {
 
-bool winograd_allowed = true;  // tilegrad.backends.winograd; guarded by the GIL
+// Both guarded by the GIL: tilegrad.backends.winograd and tilegrad.backends.cudnn.allow_tf32.
+bool winograd_allowed = true;
+bool convolutions_in_tf32 = false;
 
 // The options as the caller wrote them: one number stands for both directions.
 struct Options {
@@ -134,7 +136,8 @@ Conv2d make_args(const Dims& x, const Dims& weight, DType dtype, const Options& 
           .pad_x = x_axis.pad,
           .dilation_y = y_axis.dilation,
           .dilation_x = x_axis.dilation,
-          .winograd = winograd_allowed && dtype == DType::float32};
+          .winograd = winograd_allowed && dtype == DType::float32,
+          .allow_tf32 = convolutions_in_tf32};
 }
 
 Dims output_shape(const Conv2d& args) {
@@ -335,6 +338,10 @@ using Padding = std::variant<std::string, Dims>;
 void bind_conv2d(py::module_& module) {
   module.def("get_winograd", [] { return winograd_allowed; });
   module.def("set_winograd", [](bool allowed) { winograd_allowed = allowed; }, py::arg("allowed"));
+  module.def("get_convolutions_in_tf32", [] { return convolutions_in_tf32; });
+  module.def(
+      "set_convolutions_in_tf32", [](bool allowed) { convolutions_in_tf32 = allowed; },
+      py::arg("allowed"));
   module.def(
       "conv2d",
       [](const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias,

@@ -30,6 +30,9 @@ Tensor zeta(const Tensor& x, const Tensor& q) {
   TILEGRAD_CHECK(is_floating(x.dtype) && x.dtype == q.dtype && x.shape == q.shape, runtime,
                  "zeta: expected two floating tensors of one dtype and shape, got ", x.shape.str(),
                  " and ", q.shape.str());
+  TILEGRAD_CHECK(x.device() == q.device(), runtime,
+                 "zeta: expected all tensors on one device, got ", x.device().str(), " and ",
+                 q.device().str());
   const Tensor input = contiguous(x), other = contiguous(q);
   Tensor y = empty(x.shape, x.dtype, x.device(), "zeta");
   const Special args{.op = SpecialOp::zeta,

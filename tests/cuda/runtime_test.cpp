@@ -72,8 +72,13 @@ TEST_F(Cuda, TheAllocatorReusesBlocksAndFailsWithAnError) {
 
 TEST_F(Cuda, SegmentsHaveTheSizesOfPyTorch) {
   const auto before = cuda::memory_stats(0);
-  const auto taken = [&] { return cuda::memory_stats(0).reserved - before.reserved; };
-  const auto used = [&] { return cuda::memory_stats(0).allocated - before.allocated; };
+  const auto current = [](const cuda::Counts& counts) { return counts.all.current; };
+  const auto taken = [&] {
+    return current(cuda::memory_stats(0).reserved_bytes) - current(before.reserved_bytes);
+  };
+  const auto used = [&] {
+    return current(cuda::memory_stats(0).allocated_bytes) - current(before.allocated_bytes);
+  };
   std::vector<void*> blocks;
   const auto expect = [&](std::size_t bytes, std::size_t in_use, std::size_t reserved) {
     blocks.push_back(cuda::allocate(bytes, 0));
@@ -91,9 +96,42 @@ TEST_F(Cuda, SegmentsHaveTheSizesOfPyTorch) {
   for (void* block : blocks) cuda::free(block, 0);
   EXPECT_EQ(used(), 0u);
   EXPECT_EQ(taken(), 70 * kMiB);
-  EXPECT_EQ(cuda::memory_stats(0).allocated_peak, before.allocated + sum);
+  EXPECT_EQ(cuda::memory_stats(0).allocated_bytes.all.peak, current(before.allocated_bytes) + sum);
   cuda::empty_cache();
   EXPECT_EQ(taken(), 0u);
+}
+
+TEST_F(Cuda, BlocksAreCountedByStateAndSize) {
+  cuda::empty_cache();
+  const cuda::MemoryStats before = cuda::memory_stats(0);
+  const auto more = [&](cuda::Counts cuda::MemoryStats::* counts, cuda::Count cuda::Counts::* of) {
+    return (cuda::memory_stats(0).*counts.*of).current - (before.*counts.*of).current;
+  };
+  using Stats = cuda::MemoryStats;
+  using cuda::Counts;
+  void* small = cuda::allocate(700, 0);
+  void* large = cuda::allocate(4 * kMiB, 0);
+  EXPECT_EQ(more(&Stats::allocated_bytes, &Counts::small), 1024u);
+  EXPECT_EQ(more(&Stats::requested_bytes, &Counts::small), 700u);
+  EXPECT_EQ(more(&Stats::requested_bytes, &Counts::all), 700 + 4 * kMiB);
+  EXPECT_EQ(more(&Stats::active, &Counts::all), 2u);
+  EXPECT_EQ(more(&Stats::segment, &Counts::large), 1u);
+  EXPECT_EQ(more(&Stats::inactive_split, &Counts::all), 2u);  // the rests of both segments
+  EXPECT_EQ(more(&Stats::inactive_split_bytes, &Counts::large), 16 * kMiB);
+  const cuda::Stream stream = cuda::stream_from_pool(0, false);
+  cuda::record_stream(large, 0, stream);
+  cuda::free(large, 0);  // the other stream is asked when memory is asked for next
+  EXPECT_EQ(more(&Stats::allocation, &Counts::large), 0u);
+  EXPECT_EQ(more(&Stats::active_bytes, &Counts::large), 4 * kMiB);
+  cuda::free(small, 0);
+  cuda::synchronize(0);
+  cuda::empty_cache();
+  for (auto counts : {&Stats::allocation, &Stats::active_bytes, &Stats::inactive_split,
+                      &Stats::inactive_split_bytes, &Stats::reserved_bytes, &Stats::segment})
+    for (auto of : {&Counts::all, &Counts::small, &Counts::large}) EXPECT_EQ(more(counts, of), 0u);
+  EXPECT_EQ(cuda::memory_stats(0).allocation.all.freed, before.allocation.all.freed + 2);
+  cuda::reset_memory_sums(0);
+  EXPECT_EQ(cuda::memory_stats(0).allocation.all.freed, 0u);
 }
 
 TEST_F(Cuda, IdleNeighboursBecomeOne) {

@@ -39,6 +39,38 @@ def test_counts_follow_tensors():
     assert 0 < free <= total == tg.cuda.get_device_properties().total_memory
 
 
+def test_counts_have_the_names_of_pytorch():
+    tg.cuda.empty_cache()
+    tg.cuda.reset_accumulated_memory_stats()
+    before = tg.cuda.memory_stats()
+    kinds = ("allocation", "segment", "active", "inactive_split", "allocated_bytes",
+             "reserved_bytes", "active_bytes", "inactive_split_bytes",
+             "requested_bytes")  # fmt: skip
+    pools, counts = ("all", "small_pool", "large_pool"), ("current", "peak", "allocated", "freed")
+    assert {f"{k}.{p}.{c}" for k in kinds for p in pools for c in counts} < set(before)
+    assert list(before) == sorted(before) and before["allocation.all.allocated"] == 0
+    x = tg.empty(1000, dtype=tg.uint8, device="cuda")
+    y = tg.empty(3 * MIB + 5, dtype=tg.uint8, device="cuda")
+    del y
+    now = tg.cuda.memory_stats()
+    more = {name: now[name] - before[name] for name in now}
+    assert more["allocation.all.allocated"] == 2 and more["allocation.all.freed"] == 1
+    assert more["allocated_bytes.small_pool.current"] == 1024
+    assert more["requested_bytes.small_pool.current"] == 1000
+    assert now["requested_bytes.large_pool.freed"] == 3 * MIB + 5
+    assert now["allocated_bytes.large_pool.allocated"] == 3 * MIB + 512
+    assert more["active_bytes.all.current"] == 1024
+    peak = before["active_bytes.all.current"] + 3 * MIB + 1536
+    assert now["active_bytes.all.peak"] >= peak
+    assert now["num_device_alloc"] == more["segment.all.allocated"] >= 1
+    nested = tg.cuda.memory_stats_as_nested_dict()
+    assert nested["requested_bytes"]["large_pool"]["freed"] == 3 * MIB + 5
+    del x
+    tg.cuda.reset_accumulated_memory_stats()
+    assert tg.cuda.memory_stats()["requested_bytes.all.freed"] == 0
+    assert tg.cuda.memory_stats()["num_ooms"] == 0
+
+
 def test_a_full_card_is_an_error_with_the_numbers():
     _, total = tg.cuda.mem_get_info()
     kept = tg.ones(5, device="cuda")

@@ -157,3 +157,28 @@ def test_the_callers_stream_is_back_after_a_failed_backward():
     with pytest.raises(ZeroDivisionError):
         loss.backward()
     assert tg.cuda.current_stream() == tg.cuda.default_stream()
+
+
+def test_a_stream_is_a_with_block():
+    before = tg.cuda.current_stream()
+    first, second = tg.cuda.Stream(), tg.cuda.Stream(priority=-1)
+    with first as entered:
+        assert entered is first and tg.cuda.current_stream() == first
+        x = tg.arange(5, device="cuda") * 2
+        with second, first:
+            assert tg.cuda.current_stream() == first
+        assert tg.cuda.current_stream() == first
+        with pytest.raises(ValueError, match="left"), second:
+            raise ValueError("left")
+        assert tg.cuda.current_stream() == first
+    assert tg.cuda.current_stream() == before
+    first.synchronize()
+    assert x.tolist() == [0, 2, 4, 6, 8]
+
+
+def test_the_range_of_priorities():
+    least, most = tg.cuda.Stream.priority_range()
+    assert least == 0 > most
+    assert tg.cuda.Stream(priority=most).priority == most
+    assert tg.cuda.Stream(priority=most - 9).priority == most
+    assert tg.cuda.Stream(priority=least + 9).priority == least

@@ -429,3 +429,16 @@ def test_shares_of_several_processes(options):
                     assert ours == theirs and len(samplers[0]) == len(samplers[1])
     with pytest.raises(ValueError, match="Invalid rank"):
         tg.utils.data.DistributedSampler(range(3), 2, 2)
+
+
+@pytest.mark.skipif(tg.cuda.is_available(), reason="about a machine without a device")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="about a machine without a device")
+def test_without_a_device_batches_are_plain_with_a_warning():
+    for m in (tg, torch):
+        with pytest.warns(UserWarning, match="'pin_memory' argument is set as true but no acc"):
+            batches = list(m.utils.data.DataLoader(dataset(m), batch_size=4, pin_memory=True))
+        assert len(batches) == 3 and not batches[0][0].is_pinned()
+        check_error(
+            RuntimeError, "pin_memory=True requires a CUDA", lambda m=m: m.zeros(2, pin_memory=True)
+        )
+    np.testing.assert_array_equal(as_array(batches[0][0]), X[:4])

@@ -122,8 +122,9 @@ def _visit_nodes(
 
 
 def _fit(node: Node, index: int, grad: Any) -> Any:
-    """Undoes what the op did to its input by itself: broadcasting and type promotion."""
-    shape, dtype = node.expected(index)
+    """Undoes what the op did to its input by itself: broadcasting, type promotion, and the move of
+    a number, a tensor without dimensions, to the other operand's device."""
+    shape, dtype, device = node.expected(index)
     if grad.shape != shape:
         lead = grad.ndim - len(shape)
         kept = grad.shape[lead:] if lead >= 0 else ()
@@ -135,6 +136,8 @@ def _fit(node: Node, index: int, grad: Any) -> Any:
         grad = grad.sum_to_size(shape)
     if grad.dtype.is_complex and not dtype.is_complex:
         grad = grad.real
+    if grad.ndim == 0 and grad.device != device:
+        grad = grad.to(device)
     return grad if grad.dtype is dtype else grad.to(dtype)
 
 

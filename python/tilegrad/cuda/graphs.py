@@ -18,9 +18,15 @@ from ..autograd.mode import no_grad
 from ..tensor import Tensor
 from ..utils._pytree import tree_flatten, tree_unflatten
 from ._index import index_of
-from .streams import Stream, StreamContext, current_stream
+from .streams import Stream, StreamContext, current_stream, is_current_stream_capturing
 
-__all__ = ["CUDAGraph", "graph", "graph_pool_handle", "make_graphed_callables"]
+__all__ = [
+    "CUDAGraph",
+    "graph",
+    "graph_pool_handle",
+    "is_current_stream_capturing",
+    "make_graphed_callables",
+]
 
 
 def graph_pool_handle() -> tuple[int, int]:

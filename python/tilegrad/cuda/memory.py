@@ -19,6 +19,7 @@ __all__ = [
     "memory_cached",
     "memory_reserved",
     "memory_stats",
+    "memory_stats_as_nested_dict",
     "memory_summary",
     "reset_accumulated_memory_stats",
     "reset_max_memory_allocated",
@@ -27,6 +28,7 @@ __all__ = [
 ]
 
 OutOfMemoryError = _C.OutOfMemoryError
+_COUNTS = ("current", "peak", "allocated", "freed")
 
 
 def _stats(device: Any) -> dict[str, int]:
@@ -38,13 +40,13 @@ def memory_allocated(device: Any = None) -> int:
 
     Errors are those of :func:`tilegrad.cuda.get_device_name`.
     """
-    return _stats(device)["allocated"]
+    return _stats(device)["allocated_bytes.all.current"]
 
 
 def max_memory_allocated(device: Any = None) -> int:
     """The most bytes that tensors have occupied on a card at once, since the start or
     :func:`reset_peak_memory_stats`; errors as for :func:`memory_allocated`."""
-    return _stats(device)["allocated_peak"]
+    return _stats(device)["allocated_bytes.all.peak"]
 
 
 def memory_reserved(device: Any = None) -> int:
@@ -52,12 +54,12 @@ def memory_reserved(device: Any = None) -> int:
 
     Errors are those of :func:`memory_allocated`.
     """
-    return _stats(device)["reserved"]
+    return _stats(device)["reserved_bytes.all.current"]
 
 
 def max_memory_reserved(device: Any = None) -> int:
     """The most bytes taken from a card; errors as for :func:`memory_allocated`."""
-    return _stats(device)["reserved_peak"]
+    return _stats(device)["reserved_bytes.all.peak"]
 
 
 memory_cached, max_memory_cached = memory_reserved, max_memory_reserved
@@ -74,32 +76,43 @@ reset_max_memory_allocated = reset_max_memory_cached = reset_peak_memory_stats
 
 
 def memory_stats(device: Any = None) -> dict[str, int]:
-    """The allocator's counts under PyTorch's names; errors as for :func:`memory_allocated`."""
+    """The allocator's counts under PyTorch's names, sorted; errors as for :func:`memory_allocated`.
+
+    Each of ``allocation``, ``segment``, ``active`` and ``inactive_split``, and the ``..._bytes`` of
+    them, ``reserved_bytes`` and ``requested_bytes``, of ``all`` memory, ``small_pool`` and
+    ``large_pool``: what is ``current``, its ``peak``, and what was ``allocated`` and ``freed`` so
+    far. A block is active until all streams are done with it.
+    """
     stats = _stats(device)
-    named = {
-        "allocated_bytes.all.current": stats["allocated"],
-        "allocated_bytes.all.peak": stats["allocated_peak"],
-        "reserved_bytes.all.current": stats["reserved"],
-        "reserved_bytes.all.peak": stats["reserved_peak"],
-        "allocation.all.allocated": stats["allocations"],
-        "allocation.all.freed": stats["frees"],
-        "allocation.all.current": stats["blocks"],
-        "segment.all.current": stats["segments"],
-        "num_alloc_retries": stats["retries"],
-        "num_ooms": stats["failures"],
-    }
-    return dict(sorted(named.items()))
+    for name in ("oversize_allocations", "oversize_segments"):  # there is no limit of sizes here
+        stats |= dict.fromkeys((f"{name}.{n}" for n in _COUNTS), 0)
+    stats |= {"num_sync_all_streams": 0, "max_split_size": -1}
+    return dict(sorted(stats.items()))
+
+
+def memory_stats_as_nested_dict(device: Any = None) -> dict[str, Any]:
+    """:func:`memory_stats` as dicts in dicts: ``["active"]["all"]["peak"]``. Without the counts
+    that cannot be other than zero; errors as for :func:`memory_allocated`."""
+    nested: dict[str, Any] = {}
+    for name, value in _stats(device).items():
+        *path, last = name.split(".")
+        place = nested
+        for part in path:
+            place = place.setdefault(part, {})
+        place[last] = value
+    return nested
 
 
 def memory_summary(device: Any = None, abbreviated: bool = False) -> str:
     """A few lines with the numbers of :func:`memory_stats`, whose errors it raises."""
-    stats = _stats(device)
+    of = memory_stats_as_nested_dict(device)
+    allocated, reserved = of["allocated_bytes"]["all"], of["reserved_bytes"]["all"]
     return (
-        f"allocated {stats['allocated']} bytes (at most {stats['allocated_peak']}) in "
-        f"{stats['blocks']} blocks\n"
-        f"reserved {stats['reserved']} bytes (at most {stats['reserved_peak']}) in "
-        f"{stats['segments']} segments\n"
-        f"{stats['retries']} retries, {stats['failures']} failures"
+        f"allocated {allocated['current']} bytes (at most {allocated['peak']}) in "
+        f"{of['allocation']['all']['current']} blocks\n"
+        f"reserved {reserved['current']} bytes (at most {reserved['peak']}) in "
+        f"{of['segment']['all']['current']} segments\n"
+        f"{of['num_alloc_retries']} retries, {of['num_ooms']} failures"
     )
 
 
@@ -109,8 +122,11 @@ def mem_get_info(device: Any = None) -> tuple[int, int]:
 
 
 def reset_accumulated_memory_stats(device: Any = None) -> None:
-    """Accepted: no number here is a sum over time. Errors as for :func:`memory_allocated`."""
-    index_of(device)
+    """Lets what was counted so far, ``allocated`` and ``freed`` and the numbers of retries and
+    failures, start from zero; errors as for :func:`memory_allocated`."""
+    index = index_of(device)
+    if _C.cuda_device_count() > 0:
+        _C.cuda_reset_sums(index)
 
 
 def empty_cache() -> None:

@@ -31,6 +31,8 @@ __all__ = [
 class Stream:
     """A queue of work on a card, one of 32 that are reused in turn.
 
+    In a ``with`` block it is the current stream of this thread, as with :func:`stream`.
+
     Args:
         device: A ``device``, a string or an index; the current device unless given.
         priority: Negative numbers ask for a stream that goes before others.
@@ -41,10 +43,25 @@ class Stream:
     def __init__(self, device: Any = None, priority: int = 0, **place: int) -> None:
         self._index = index_of(device)
         self.priority = -1 if priority < 0 else 0
+        self._contexts: list[StreamContext] = []  # with blocks that it is in
         if "handle" in place:
             self.cuda_stream = place["handle"]
         else:
             self.cuda_stream = _C.cuda_stream_from_pool(self._index, priority < 0)
+
+    @staticmethod
+    def priority_range() -> tuple[int, int]:
+        """The least and the most urgent priority: 0 and -1."""
+        return (0, -1)
+
+    def __enter__(self) -> Stream:
+        context = StreamContext(self)
+        context.__enter__()
+        self._contexts.append(context)
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._contexts.pop().__exit__(*exception)
 
     @property
     def device(self) -> Any:

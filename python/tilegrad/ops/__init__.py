@@ -53,6 +53,7 @@ from .view import *  # noqa: F403
 from .where import *  # noqa: F403
 from .windows import *  # noqa: F403
 
+from . import _new  # isort: skip - methods only
 from . import _complex_rules  # isort: skip - what _C does with complex numbers
 from . import _documentation  # isort: skip - it completes what was imported
 

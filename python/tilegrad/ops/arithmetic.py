@@ -68,13 +68,22 @@ def floating(x: Any) -> Any:
 
 
 def _same_dtype(input: Any, other: Any) -> tuple[Any, Any]:
-    """Both tensors in their promoted dtype, broadcast."""
+    """Both tensors in their promoted dtype, broadcast. One without dimensions may be on the CPU
+    beside one on a card, where it is moved."""
     for x in (input, other):
         if not isinstance(x, Tensor):
             raise TypeError(f"expected a Tensor, got {type(x).__name__}")
     dtype = add(input, other).dtype if not _both_bool(input, other) else _C.boolean
     pair = [as_tensor(x).to(dtype) for x in (input, other)]
+    if input.device != other.device:
+        pair = [beside(pair[0], pair[1]), beside(pair[1], pair[0])]
     return broadcast_tensors(*pair)
+
+
+def beside(number: Any, tensor: Any) -> Any:
+    """A CPU tensor without dimensions where the other one is; whatever else as it is."""
+    is_number = isinstance(number, Tensor) and number.ndim == 0 and number.is_cpu
+    return number.to(tensor.device) if is_number else number
 
 
 def _both_bool(*values: Any) -> bool:
@@ -161,6 +170,7 @@ def copysign(input: Any, other: Any, *, out: Any = None) -> Any:
     """The magnitude of ``input`` with the sign of ``other``, -0.0 included."""
     magnitude = abs(floating(input))
     if isinstance(other, Tensor):
+        magnitude, other = beside(magnitude, other), beside(other, magnitude)
         output = where(signbit(other), -magnitude, magnitude)
         output = output.to(add(floating(input), other).dtype)
         if needs_grad(other):
@@ -184,6 +194,7 @@ def heaviside(input: Any, values: Any, *, out: Any = None) -> Any:
             "heaviside is not yet implemented for tensors with different dtypes, got "
             f"{input.dtype} and {values.dtype}"
         )
+    input, values = beside(input, values), beside(values, input)
     above = _C.to_dtype(_C.gt(input, 0), input.dtype)
     return finish(_C.where(_C.eq(input, 0), values, above), out)
 

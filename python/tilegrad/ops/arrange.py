@@ -15,8 +15,8 @@ import numpy as np
 from .. import _C
 from ..autograd.views import check_writable
 from ..tensor import Tensor, as_array
-from ._register import method, put_out, takes_tensors
-from .fill import _device, empty
+from ._register import method, takes_tensors
+from .fill import _device, _finish, empty
 from .join import chunk, flip, meshgrid, split, stack, tensor_split, vstack
 from .view import _dim, as_strided, reshape
 
@@ -228,12 +228,18 @@ def isin(
 ) -> Any:
     """For each element whether it is among ``test_elements``; one of both may be a number.
 
-    A bool tensor of the shape of ``elements``. Raises TypeError if neither is a tensor.
+    A bool tensor of the shape of ``elements``. Raises TypeError if neither is a tensor,
+    RuntimeError for tensors on two devices.
     """
     tensors = [x for x in (elements, test_elements) if isinstance(x, Tensor)]
     if not tensors:
         raise TypeError(f"isin: expected a Tensor, got {type(elements).__name__}")
     device = tensors[0].device
+    if tensors[-1].device != device:
+        raise RuntimeError(
+            "isin: expected all tensors to be on the same device, but elements are on "
+            f"{device}, test_elements on {tensors[-1].device}"
+        )
     arrays = [
         as_array(x) if isinstance(x, Tensor) else np.asarray(x) for x in (elements, test_elements)
     ]
@@ -246,7 +252,7 @@ def isin(
 
 def logspace(
     start: Any, end: Any, steps: int, base: float = 10.0, *, out: Any = None, dtype: Any = None,
-    device: Any = None, requires_grad: bool = False, layout: Any = None,
+    device: Any = None, requires_grad: bool = False, layout: Any = None, pin_memory: bool = False,
 ) -> Any:  # fmt: skip
     """``base`` to the powers of ``steps`` equally spaced numbers from ``start`` to ``end``.
 
@@ -268,9 +274,7 @@ def logspace(
         values = np.trunc(values)
     made = _C.to_dtype(_C.from_numpy(values), dtype)
     made = made.to(_device(device))
-    if out is not None:
-        return put_out(out, made)
-    return made.requires_grad_() if requires_grad else made
+    return _finish(made, requires_grad, out, pin_memory)
 
 
 @takes_tensors
@@ -319,8 +323,7 @@ def scalar_tensor(
     """A number as a 0-dimensional tensor of the default dtype, or of ``dtype``. TypeError for what
     is not a number."""
     dtype = _C.get_default_dtype() if dtype is None else dtype
-    made = _C.full((), s, dtype, _device(device))
-    return made.requires_grad_() if requires_grad else made
+    return _finish(_C.full((), s, dtype, _device(device)), requires_grad, None, pin_memory)
 
 
 def empty_strided(
@@ -338,7 +341,8 @@ def empty_strided(
             f"strides ({len(stride)})"
         )
     extent = 1 + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
-    memory = empty(0 if 0 in size else max(extent, 0), dtype=dtype, device=device)
+    count = 0 if 0 in size else max(extent, 0)
+    memory = empty(count, dtype=dtype, device=device, pin_memory=pin_memory)
     made = _C.as_strided(memory, size, stride, 0).detach()
     return made.requires_grad_() if requires_grad else made
 

@@ -101,7 +101,7 @@ def _parse_to(
             flags.append(arg)
         elif hasattr(arg, "requires_grad"):
             dtype, device = arg.dtype, arg.device
-        elif isinstance(arg, (_C.device, str)):
+        elif isinstance(arg, (_C.device, str, int)):
             device = arg
         elif arg is None or isinstance(arg, (_C.dtype, type)):
             dtype = arg if arg is not None else dtype
@@ -113,9 +113,7 @@ def _parse_to(
     dtype = _PYTHON_TYPES.get(dtype, dtype) if isinstance(dtype, type) else dtype
     if dtype is not None and not isinstance(dtype, _C.dtype):
         raise TypeError(f"to: argument 'dtype': expected a tilegrad.dtype, got {dtype!r}")
-    if isinstance(device, int):
-        device = _C.device("cuda", device)
-    elif device is not None:
+    if device is not None:
         device = _C.device(device)
     return dtype, device, copy, non_blocking
 
@@ -127,11 +125,15 @@ def cpu(input: Any) -> Any:
 
 
 @method()
-def cuda(input: Any, device: Any = None, non_blocking: bool = False) -> Any:
-    """The tensor on a CUDA device."""
-    if isinstance(device, int):
-        device = f"cuda:{device}"
-    return to(input, "cuda" if device is None else device, non_blocking=non_blocking)
+def cuda(
+    input: Any, device: Any = None, non_blocking: bool = False, memory_format: Any = None
+) -> Any:
+    """The tensor on a CUDA device, the current one or that of this name or number, in
+    ``memory_format`` if one is given. Raises RuntimeError for the CPU, and where there is none."""
+    place = _C.device("cuda" if device is None else device)
+    if place.type != "cuda":
+        raise RuntimeError(f"Invalid device, must be cuda device, got {place}")
+    return to(input, place, non_blocking=non_blocking, memory_format=memory_format)
 
 
 @method()

@@ -14,7 +14,7 @@ from .. import _C
 from .._autocast import full_precision_on
 from ..autograd.graph import needs_grad, record
 from ._register import method, put_out, takes_tensors
-from .fill import _device
+from .fill import _device, _finish
 from .view import _dim, as_strided, diagonal, reshape
 
 __all__ = [
@@ -159,12 +159,14 @@ def as_strided_scatter(
 # --- positions ------------------------------------------------------------------------------------
 
 
-def _triangle(op: str, places: tuple[np.ndarray, ...], dtype: Any, device: Any) -> Any:
+def _triangle(
+    op: str, places: tuple[np.ndarray, ...], dtype: Any, device: Any, pin_memory: bool
+) -> Any:
     dtype = _C.int64 if dtype is None else dtype
     if not isinstance(dtype, _C.dtype):
         raise TypeError(f"{op}(): argument 'dtype': expected a dtype, got {type(dtype).__name__}")
     made = _C.from_numpy(np.stack(places).astype(np.int64)).to(dtype)
-    return made.to(_device(device))
+    return _finish(made.to(_device(device)), False, None, pin_memory)
 
 
 def _check_triangle(op: str, row: Any, col: Any, offset: Any, layout: Any) -> None:
@@ -179,7 +181,7 @@ def _check_triangle(op: str, row: Any, col: Any, offset: Any, layout: Any) -> No
 
 def tril_indices(
     row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None,
-    layout: Any = None,
+    layout: Any = None, pin_memory: bool = False,
 ) -> Any:  # fmt: skip
     """The positions on and below a diagonal of a matrix, (2, n) int64: rows, then columns.
 
@@ -187,12 +189,12 @@ def tril_indices(
     """
     _check_triangle("tril_indices", row, col, offset, layout)
     reach = max(-row, min(offset, col))
-    return _triangle("tril_indices", np.tril_indices(row, reach, col), dtype, device)
+    return _triangle("tril_indices", np.tril_indices(row, reach, col), dtype, device, pin_memory)
 
 
 def triu_indices(
     row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None,
-    layout: Any = None,
+    layout: Any = None, pin_memory: bool = False,
 ) -> Any:  # fmt: skip
     """The positions on and above a diagonal of a matrix, (2, n) int64: rows, then columns.
 
@@ -200,4 +202,4 @@ def triu_indices(
     """
     _check_triangle("triu_indices", row, col, offset, layout)
     reach = max(-row, min(offset, col))
-    return _triangle("triu_indices", np.triu_indices(row, reach, col), dtype, device)
+    return _triangle("triu_indices", np.triu_indices(row, reach, col), dtype, device, pin_memory)

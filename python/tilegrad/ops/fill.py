@@ -12,6 +12,9 @@ from ..autograd.graph import needs_grad, record
 from ..autograd.views import in_place
 from ..tensor import Tensor
 from ._data import array_of, check_range, default_dtype, holds_double
+from ._default_device import device_of as _device
+from ._default_device import get_default_device, set_default_device
+from ._pinning import empty_pinned, pinned
 from ._register import method, put_out, takes_tensors
 
 __all__ = [
@@ -33,37 +36,12 @@ __all__ = [
     "zeros_like",
 ]
 
-_CPU = _C.device("cpu")
-_default_device = _CPU
 
-
-def get_default_device() -> Any:
-    """Where tensors are made unless told otherwise: the CPU at first. Never fails."""
-    return _default_device
-
-
-def set_default_device(device: Any) -> None:
-    """Makes a device, or the CPU for None, the one on which new tensors are made.
-
-    That concerns functions that make tensors of sizes, numbers and arrays, not those that share
-    memory, such as :func:`from_numpy`. Raises RuntimeError for what names no device; a device that
-    is not there is an error when a tensor is made.
-    """
-    global _default_device
-    _default_device = _CPU if device is None else _device(device)
-
-
-def _device(device: Any) -> Any:
-    if device is None:
-        return _default_device
-    if isinstance(device, int):
-        return _C.device("cuda", device)
-    return _C.device(device)
-
-
-def _finish(output: Any, requires_grad: bool, out: Any = None) -> Any:
+def _finish(output: Any, requires_grad: bool, out: Any = None, pin_memory: bool = False) -> Any:
     if out is not None:
         output = put_out(out, output)
+    elif pin_memory:
+        output = pinned(output, pin_memory)
     return output.requires_grad_() if requires_grad else output
 
 
@@ -117,14 +95,15 @@ def tensor(
         from_python = isinstance(data, (float, complex, list, tuple)) and not holds_double(data)
         if dtype is None and from_python and output.dtype in (_C.float64, _C.complex128):
             dtype = default_dtype(output.dtype.is_complex)
-    return _finish(_moved(output, dtype, device), requires_grad)
+    return _finish(_moved(output, dtype, device), requires_grad, None, pin_memory)
 
 
 def _moved(output: Any, dtype: Any, device: Any) -> Any:
     if dtype is not None:
         output = _C.to_dtype(output, dtype)
-    if device is not None or _default_device is not _CPU:
-        output = _C.to_device(output, _device(device))
+    place = _device(device)
+    if device is not None or place.type != "cpu":
+        output = _C.to_device(output, place)
     return output
 
 
@@ -167,9 +146,15 @@ def empty(
     """A tensor of undefined content.
 
     ``sizes``: integers, or one sequence, also as ``size=``; ``dtype``: the default dtype unless
-    given. RuntimeError for a negative size, more elements or bytes than 64 bits count, and an
+    given; ``pin_memory``: page-locked memory of the host, from which copies to a card need not wait
+    (functions that make tensors have it in common; RuntimeError where there is no card).
+    RuntimeError for a negative size, more elements or bytes than 64 bits count, and an
     unknown device; MemoryError for more memory than there is; TypeError for other arguments.
     """
+    if pin_memory and out is None:
+        size = _shape("empty", sizes, size)
+        output = empty_pinned(size, _dtype(dtype), _device(device), pin_memory)
+        return _finish(output, requires_grad)
     output = _C.empty(_shape("empty", sizes, size), _dtype(dtype, out), _device(device))
     return _finish(output, requires_grad, out)
 
@@ -185,7 +170,7 @@ def zeros(
 ) -> Tensor:
     """A tensor of zeros. Sizes, dtype and errors are those of :func:`empty`."""
     output = _C.full(_shape("zeros", sizes, size), 0, _dtype(dtype, out), _device(device), "zeros")
-    return _finish(output, requires_grad, out)
+    return _finish(output, requires_grad, out, pin_memory)
 
 
 def ones(
@@ -199,7 +184,7 @@ def ones(
 ) -> Tensor:
     """A tensor of ones. Sizes, dtype and errors are those of :func:`empty`."""
     output = _C.full(_shape("ones", sizes, size), 1, _dtype(dtype, out), _device(device), "ones")
-    return _finish(output, requires_grad, out)
+    return _finish(output, requires_grad, out, pin_memory)
 
 
 def full(
@@ -210,6 +195,7 @@ def full(
     device: Any = None,
     requires_grad: bool = False,
     out: Any = None,
+    pin_memory: bool = False,
 ) -> Tensor:
     """A tensor filled with one number, whose kind decides the dtype unless one is given: bool,
     int64 for integers, the default dtype for floats. Errors are those of :func:`empty`."""
@@ -224,7 +210,9 @@ def full(
             dtype = _C.int64
         else:
             dtype = default_dtype(isinstance(fill_value, (complex, np.complexfloating)))
-    return _finish(_C.full(size, fill_value, dtype, _device(device)), requires_grad, out)
+    return _finish(
+        _C.full(size, fill_value, dtype, _device(device)), requires_grad, out, pin_memory
+    )
 
 
 def _like(input: Any, dtype: Any, device: Any) -> tuple:
@@ -250,6 +238,7 @@ def empty_like(
     device: Any = None,
     requires_grad: bool = False,
     memory_format: Any = None,
+    pin_memory: bool = False,
 ) -> Tensor:
     """Undefined content in the shape of ``input``.
 
@@ -257,7 +246,9 @@ def empty_like(
     its elements. Raises TypeError if ``input`` is
     not a tensor, RuntimeError for an unknown device.
     """
-    return _finish(memory_like(input, dtype, device, memory_format), requires_grad)
+    return _finish(
+        memory_like(input, dtype, device, memory_format), requires_grad, None, pin_memory
+    )
 
 
 @takes_tensors
@@ -269,6 +260,7 @@ def full_like(
     device: Any = None,
     requires_grad: bool = False,
     memory_format: Any = None,
+    pin_memory: bool = False,
 ) -> Tensor:
     """One number in the shape, dtype and device of ``input``.
 
@@ -282,7 +274,7 @@ def full_like(
     else:
         output = memory_like(input, dtype, device, memory_format)
         _C.fill_(output, fill_value)
-    return _finish(output, requires_grad)
+    return _finish(output, requires_grad, None, pin_memory)
 
 
 def zeros_like(
@@ -292,6 +284,7 @@ def zeros_like(
     device: Any = None,
     requires_grad: bool = False,
     memory_format: Any = None,
+    pin_memory: bool = False,
 ) -> Tensor:
     """Zeros in the shape, dtype and device of ``input``.
 
@@ -301,7 +294,7 @@ def zeros_like(
     """
     return full_like(
         input, 0, dtype=dtype, device=device, requires_grad=requires_grad,
-        memory_format=memory_format,
+        memory_format=memory_format, pin_memory=pin_memory,
     )  # fmt: skip
 
 
@@ -313,6 +306,7 @@ def ones_like(
     device: Any = None,
     requires_grad: bool = False,
     memory_format: Any = None,
+    pin_memory: bool = False,
 ) -> Tensor:
     """Ones in the shape, dtype and device of ``input``.
 
@@ -322,7 +316,7 @@ def ones_like(
     """
     return full_like(
         input, 1, dtype=dtype, device=device, requires_grad=requires_grad,
-        memory_format=memory_format,
+        memory_format=memory_format, pin_memory=pin_memory,
     )  # fmt: skip
 
 
@@ -335,6 +329,7 @@ def arange(
     device: Any = None,
     requires_grad: bool = False,
     out: Any = None,
+    pin_memory: bool = False,
 ) -> Tensor:
     """``start, start + step, ...`` below ``end``; one argument is the end.
 
@@ -351,7 +346,9 @@ def arange(
     if dtype is None:
         whole = all(isinstance(x, (int, np.integer)) for x in (start, end, step))
         dtype = _C.int64 if whole else _C.get_default_dtype()
-    return _finish(_C.arange(start, end, step, dtype, _device(device)), requires_grad, out)
+    return _finish(
+        _C.arange(start, end, step, dtype, _device(device)), requires_grad, out, pin_memory
+    )
 
 
 def linspace(
@@ -363,6 +360,7 @@ def linspace(
     device: Any = None,
     requires_grad: bool = False,
     out: Any = None,
+    pin_memory: bool = False,
 ) -> Tensor:
     """``steps`` numbers from ``start`` to ``end``, both included, evenly spaced.
 
@@ -375,7 +373,7 @@ def linspace(
         raise RuntimeError(f"linspace: number of steps must be non-negative, got {steps}")
     values = np.linspace(float(start), float(end), steps)
     output = _C.to_dtype(_C.from_numpy(values), _dtype(dtype, out))
-    return _finish(_C.to_device(output, _device(device)), requires_grad, out)
+    return _finish(_C.to_device(output, _device(device)), requires_grad, out, pin_memory)
 
 
 def eye(
@@ -386,6 +384,7 @@ def eye(
     device: Any = None,
     requires_grad: bool = False,
     out: Any = None,
+    pin_memory: bool = False,
 ) -> Tensor:
     """Ones on the diagonal of an (n, m) matrix of zeros; m defaults to n.
 
@@ -394,7 +393,7 @@ def eye(
     """
     output = zeros(n, n if m is None else m, dtype=_dtype(dtype, out), device=device)
     _C.fill_(_C.diagonal(output, 0, 0, 1), 1)
-    return _finish(output, requires_grad, out)
+    return _finish(output, requires_grad, out, pin_memory)
 
 
 @method()
@@ -430,59 +429,3 @@ def fill_backward(node: Any, grad: Any) -> tuple:
 def zero_(input: Any) -> Any:
     """Sets every element to zero; returns ``self``."""
     return fill_(input, 0)
-
-
-@method()
-def new_zeros(
-    input: Any, *sizes: Any, size: Any = None, dtype: Any = None, device: Any = None,
-    requires_grad: bool = False,
-) -> Tensor:  # fmt: skip
-    """Zeros of another shape, of this tensor's dtype and device."""
-    output = new_full(input, _shape("new_zeros", sizes, size), 0, dtype=dtype, device=device)
-    return _finish(output, requires_grad)
-
-
-@method()
-def new_ones(
-    input: Any, *sizes: Any, size: Any = None, dtype: Any = None, device: Any = None,
-    requires_grad: bool = False,
-) -> Tensor:  # fmt: skip
-    """Ones of another shape, of this tensor's dtype and device."""
-    output = new_full(input, _shape("new_ones", sizes, size), 1, dtype=dtype, device=device)
-    return _finish(output, requires_grad)
-
-
-@method()
-def new_full(
-    input: Any,
-    size: Any,
-    fill_value: Any,
-    *,
-    dtype: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-) -> Tensor:
-    """One number in another shape, of this tensor's dtype and device."""
-    dtype, device = _like(input, dtype, device)
-    return _finish(_C.full(size, fill_value, dtype, device), requires_grad)
-
-
-@method()
-def new_empty(
-    input: Any, *sizes: Any, size: Any = None, dtype: Any = None, device: Any = None,
-    requires_grad: bool = False,
-) -> Tensor:  # fmt: skip
-    """Undefined content in another shape, of this tensor's dtype and device."""
-    dtype, device = _like(input, dtype, device)
-    return _finish(
-        _C.empty(_shape("new_empty", sizes, size), dtype, device, "new_empty"), requires_grad
-    )
-
-
-@method()
-def new_tensor(
-    input: Any, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
-) -> Tensor:
-    """A copy of ``data`` with this tensor's dtype and device."""
-    dtype, device = _like(input, dtype, device)
-    return tensor(data, dtype=dtype, device=device, requires_grad=requires_grad)

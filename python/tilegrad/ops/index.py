@@ -36,7 +36,8 @@ def getitem(input: Any, key: Any) -> Any:
     """``input[key]`` for integers, slices, None, ..., masks, index tensors, lists and arrays.
 
     Raises IndexError for indices out of range, too many indices and masks of another shape,
-    ValueError for slice steps that are not positive.
+    ValueError for slice steps that are not positive, RuntimeError for index tensors on a device
+    that is neither the CPU nor that of ``input``.
     """
     output = _C.basic_index(input, key)
     if output is None:
@@ -113,6 +114,11 @@ def split_key(input: Any, key: Any) -> tuple[tuple, tuple]:
         elif isinstance(item, Tensor):
             ndim = _consumed(item)
             basic += [slice(None)] * ndim
+            if item.device != input.device and not item.is_cpu:
+                raise RuntimeError(
+                    "indices should be either on cpu or on the same device as the indexed tensor "
+                    f"({input.device}), got one on {item.device}"
+                )
             indices.append(item.to(input.device))
         else:
             basic.append(item)

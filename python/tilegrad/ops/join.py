@@ -326,6 +326,7 @@ def repeat_interleave(
     """Each entry along ``dim`` repeated: ``repeats`` times, or ``repeats[i]`` times entry i.
 
     Without ``dim`` the input is flattened. With one argument: the positions 0, 1, ... so repeated.
+    Raises RuntimeError for a tensor of ``repeats`` on another device or of another length.
     """
     if repeats is None:
         return _C.from_numpy(_repeated_positions(input, input.numel())).to(input.device)
@@ -334,6 +335,11 @@ def repeat_interleave(
     size = input.shape[_dim(dim, input.ndim, "repeat_interleave")]
     if isinstance(repeats, int):
         repeats = _C.full((size,), repeats, _C.int64, _C.device("cpu"))
+    elif repeats.device != input.device:
+        raise RuntimeError(
+            "repeat_interleave: repeats and input must be on the same device, but got repeats on "
+            f"{repeats.device} and input on {input.device}"
+        )
     positions = _C.from_numpy(_repeated_positions(repeats, size))
     if output_size is not None and output_size != positions.numel():
         raise RuntimeError(
@@ -433,7 +439,7 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple:
     the first two dimensions exchanged ('xy').
 
     Vectors of sizes n1, n2, ... give tensors (n1, n2, ...) of one dtype, as views. Raises
-    RuntimeError for more than one dimension, different dtypes, and another ``indexing``.
+    RuntimeError for more than one dimension, different dtypes or devices, and another ``indexing``.
     """
     if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
         tensors = tuple(tensors[0])
@@ -453,6 +459,10 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple:
         if x.dtype != tensors[0].dtype:
             raise RuntimeError(
                 f"meshgrid: expected one dtype, got {tensors[0].dtype} and {x.dtype}"
+            )
+        if x.device != tensors[0].device:
+            raise RuntimeError(
+                f"meshgrid: expected one device, got {tensors[0].device} and {x.device}"
             )
     shape = [x.numel() for x in tensors]
     grids = [

@@ -92,6 +92,7 @@ def rand(
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
     """Uniform numbers in [0, 1).
 
@@ -101,7 +102,7 @@ def rand(
     """
     output = _C.empty(_shape("rand", sizes, size), _dtype(dtype), _device(device), "rand")
     _C.uniform_(output, 0, 1, _source(generator, output))
-    return _finish(output, requires_grad)
+    return _finish(output, requires_grad, None, pin_memory)
 
 
 def randn(
@@ -111,6 +112,7 @@ def randn(
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
     """Normal numbers of mean 0 and standard deviation 1.
 
@@ -120,7 +122,7 @@ def randn(
     """
     output = _C.empty(_shape("randn", sizes, size), _dtype(dtype), _device(device), "randn")
     _C.normal_(output, 0, 1, _source(generator, output))
-    return _finish(output, requires_grad)
+    return _finish(output, requires_grad, None, pin_memory)
 
 
 def randint(
@@ -129,6 +131,7 @@ def randint(
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
     **kwargs: Any,
 ) -> Tensor:
     """``randint(low=0, high, size)``: integers from ``low`` up to, not including, ``high``.
@@ -139,7 +142,7 @@ def randint(
     low, high, size = _randint_arguments(*args, **kwargs)
     output = _C.empty(size, _C.int64 if dtype is None else dtype, _device(device))
     _C.random_integers_(output, low, high, _source(generator, output))
-    return _finish(output, requires_grad)
+    return _finish(output, requires_grad, None, pin_memory)
 
 
 def _randint_arguments(*args: Any, low: int = 0, **kwargs: Any) -> tuple:
@@ -160,6 +163,7 @@ def randperm(
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
     """The numbers from 0 to n - 1 in random order, int64 unless ``dtype`` is given.
 
@@ -169,7 +173,7 @@ def randperm(
     output = _C.randperm(n, _source_on(generator, where), where)
     if dtype is not None:
         output = _C.to_dtype(output, dtype)
-    return _finish(output, requires_grad)
+    return _finish(output, requires_grad, None, pin_memory)
 
 
 @takes_tensors
@@ -180,6 +184,7 @@ def rand_like(
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
     memory_format: Any = None,
 ) -> Tensor:
     """Uniform numbers in [0, 1) in the shape, dtype and device of ``input``.
@@ -189,7 +194,7 @@ def rand_like(
     """
     output = memory_like(input, dtype, device, memory_format)
     _C.uniform_(output, 0, 1, _source(generator, output))
-    return _finish(output, requires_grad)
+    return _finish(output, requires_grad, None, pin_memory)
 
 
 @takes_tensors
@@ -200,6 +205,7 @@ def randn_like(
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
     memory_format: Any = None,
 ) -> Tensor:
     """Normal numbers in the shape, dtype and device of ``input``.
@@ -209,7 +215,7 @@ def randn_like(
     """
     output = memory_like(input, dtype, device, memory_format)
     _C.normal_(output, 0, 1, _source(generator, output))
-    return _finish(output, requires_grad)
+    return _finish(output, requires_grad, None, pin_memory)
 
 
 @takes_tensors
@@ -220,6 +226,7 @@ def randint_like(
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
     memory_format: Any = None,
     **kwargs: Any,
 ) -> Tensor:
@@ -234,7 +241,7 @@ def randint_like(
     low, high, _ = _randint_arguments(*args, size=input.shape, **kwargs)
     output = memory_like(input, dtype, device, memory_format)
     _C.random_integers_(output, low, high, _source(generator, output))
-    return _finish(output, requires_grad)
+    return _finish(output, requires_grad, None, pin_memory)
 
 
 def normal(

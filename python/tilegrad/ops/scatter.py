@@ -70,14 +70,21 @@ def _assign(input: Any, key: Any, value: Any) -> None:
 def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -> Any:
     """A copy of ``input`` with ``values`` at ``indices``, a tuple of index tensors, masks or None.
 
-    ``values`` broadcast to ``input[indices]`` and have its dtype. ``accumulate`` adds instead.
+    ``values`` broadcast to ``input[indices]`` and have its dtype; a number, a tensor without
+    dimensions, may be on another device. ``accumulate`` adds instead.
     """
+    values = _where_written(input, values)
     output = _C.clone(input)
     _C.index_put_(output, indices, values, accumulate)
     if needs_grad(input, values):
         saved = (accumulate, values.shape, *indices)
         record(output, index_put_backward, (input, values), saved)
     return output
+
+
+def _where_written(input: Any, values: Any) -> Any:
+    is_elsewhere = isinstance(values, Tensor) and values.ndim == 0 and values.device != input.device
+    return values.to(input.device) if is_elsewhere else values
 
 
 def index_put_backward(node: Any, grad: Any) -> tuple:
@@ -100,6 +107,7 @@ def _index_put_raw(tensor: Any, indices: Any, values: Any, accumulate: bool = Fa
 @method()
 def index_put_(input: Any, indices: Any, values: Any, accumulate: bool = False) -> Any:
     """In-place form of :func:`tilegrad.index_put`; returns ``self``."""
+    values = _where_written(input, values)
     if needs_grad(input, values):
         return in_place("index_put_", index_put, input, indices, values, accumulate)
     _index_put_raw(input, indices, values, accumulate)

@@ -15,7 +15,7 @@ from .. import _C
 from ..autograd.graph import needs_grad, record
 from ..tensor import Tensor, as_array
 from ._register import composed_in_place, method, put_out, rounded_once, takes_tensors
-from .arithmetic import floating, from_values
+from .arithmetic import beside, floating, from_values
 from .fill import as_tensor
 from .unary import erfc, exp, log, sign, sin
 from .view import broadcast_tensors
@@ -225,7 +225,8 @@ def zeta(input: Any, other: Any, *, out: Any = None) -> Any:
     if not given:
         raise TypeError(f"zeta: expected a Tensor, got {type(input).__name__}")
     dtype = floating(given[0] + given[-1]).dtype
-    pair = broadcast_tensors(*(as_tensor(x).to(dtype) for x in (input, other)))
+    input, other = (as_tensor(x).to(dtype) for x in (input, other))
+    pair = broadcast_tensors(beside(input, other), beside(other, input))
     if needs_grad(*pair):
         raise RuntimeError("zeta: the derivative is not implemented")
     output = _C.zeta(*(x.detach() for x in pair))

@@ -208,6 +208,8 @@ def lerp(input: Any, end: Any, weight: Any, *, out: Any = None) -> Any:
             )
     step = end - input
     if isinstance(weight, Tensor):
+        if weight.ndim == 0:  # a number, wherever it is
+            weight = weight.to(step.device)
         output = where(weight.abs() < 0.5, input + weight * step, end - step * (1 - weight))
     elif abs(weight) < 0.5:
         output = input.add(step, alpha=weight)  # rounded once where the processor can

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import _C
-from .fill import _device
+from .fill import _device, _finish
 
 __all__ = [
     "bartlett_window",
@@ -28,7 +28,8 @@ def window(op: str, window_length: Any, periodic: bool, shape: Any, options: dic
     """``shape(position)`` at positions 0, ..., 1, computed in float64."""
     dtype = options.pop("dtype", None) or _C.get_default_dtype()
     device, requires_grad = options.pop("device", None), options.pop("requires_grad", False)
-    options.pop("layout", None), options.pop("pin_memory", None)
+    options.pop("layout", None)
+    pin_memory = options.pop("pin_memory", False)
     if options:
         raise TypeError(f"{op}() got an unexpected keyword argument '{next(iter(options))}'")
     if not isinstance(window_length, (int, np.integer)):
@@ -47,8 +48,7 @@ def window(op: str, window_length: Any, periodic: bool, shape: Any, options: dic
         last = window_length - (not periodic)
         values = shape(np.arange(window_length) / last)
     made = _C.to_dtype(_C.from_numpy(np.ascontiguousarray(values)), dtype)
-    made = made.to(_device(device))
-    return made.requires_grad_() if requires_grad else made
+    return _finish(made.to(_device(device)), requires_grad, None, pin_memory)
 
 
 def hann_window(window_length: int, periodic: bool = True, **options: Any) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 from ... import _C
 from .collate import default_collate, default_convert
 from .dataset import IterableDataset, TensorDataset
+from .pinning import can_pin, pin_memory
 from .sampler import BatchSampler, RandomSampler, SequentialSampler, random_seed
 
 __all__ = ["DataLoader"]
@@ -35,7 +36,10 @@ class DataLoader(Generic[_T]):
     - ``worker_init_fn``: called with its number in each worker
     - ``prefetch_factor``: batches that each worker reads ahead, 2 by default
     - ``persistent_workers``: keep the processes from one epoch to the next
-    - ``pin_memory``, ``pin_memory_device``: accepted; memory is not pinned yet
+    - ``pin_memory``: batches are in page-locked memory, from which ``to("cuda",
+      non_blocking=True)`` need not wait: tensors, also in mappings, tuples and sequences, and
+      objects with a method ``pin_memory()``. Where there is no device they are plain, with a
+      warning. ``pin_memory_device`` is accepted
 
     Given the same seed, the order is PyTorch's. Batches arrive in order, also from workers. Raises
     ValueError for options that contradict each other; an exception in a worker is raised here with
@@ -142,13 +146,14 @@ class DataLoader(Generic[_T]):
         # when the first index is asked for. Workers that live on keep the seed of their first.
         order = iter(self.sampler if self.batch_sampler is None else self.batch_sampler)
         seed = random_seed(self.generator) if self._workers is None else self._workers.seed
+        pins = bool(self.pin_memory) and can_pin()
         if self.num_workers == 0:
-            return self._read_here(order)
+            return self._read_here(order, pins)
         from .worker import WorkerIterator
 
-        return WorkerIterator(self, order, seed)
+        return WorkerIterator(self, order, seed, pins)
 
-    def _read_here(self, order: Iterator[Any]) -> Iterator[Any]:
+    def _read_here(self, order: Iterator[Any], pins: bool) -> Iterator[Any]:
         batched = self.batch_sampler is not None
         fetch = make_fetch(self.dataset, batched, self.collate_fn, self.drop_last)
         for indices in order:
@@ -156,7 +161,7 @@ class DataLoader(Generic[_T]):
                 batch = fetch(indices)
             except EndOfStream:
                 return
-            yield batch
+            yield pin_memory(batch) if pins else batch
 
     def __len__(self) -> int:
         if self._is_stream:

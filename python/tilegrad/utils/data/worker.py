@@ -20,6 +20,7 @@ import numpy as np
 
 from ... import _C
 from .dataloader import EndOfStream, make_fetch
+from .pinning import pin_memory
 
 __all__ = ["WorkerInfo", "WorkerIterator", "get_worker_info"]
 
@@ -222,9 +223,10 @@ def _stop(processes: list[Any], tasks: list[Any], results: Any) -> None:
 
 
 class WorkerIterator:
-    """One epoch read by workers."""
+    """One epoch read by workers; ``pins``: batches are pinned here, when they are asked for."""
 
-    def __init__(self, loader: Any, order: Iterator[Any], seed: int) -> None:
+    def __init__(self, loader: Any, order: Iterator[Any], seed: int, pins: bool = False) -> None:
+        self._pins = pins
         self._order = order
         self._timeout = loader.timeout
         self._persistent = loader.persistent_workers
@@ -276,7 +278,8 @@ class WorkerIterator:
                 "no longer valid"
             )
         try:
-            return self._next()
+            batch = self._next()
+            return pin_memory(batch) if self._pins else batch
         except StopIteration:
             self._finish()
             raise
