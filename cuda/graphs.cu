@@ -78,8 +78,8 @@ struct Numbers {
   StoredNumber numbers[kMostNumbers];
 };
 
-// A thread a number: 16 bytes of parameters read, at most 8 written, nothing computed. 8 blocks on a
-// multiprocessor, of which a launch has two.
+// A thread a number: 16 bytes of parameters read, at most 8 written, nothing computed. 8 blocks on
+// a multiprocessor, of which a launch has two.
 __global__ void __launch_bounds__(kBlock) store_kernel(const Numbers all) {
   const unsigned i = blockIdx.x * kBlock + threadIdx.x;
   if (i < all.count) *all.numbers[i].place = all.numbers[i].value;

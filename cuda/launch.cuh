@@ -66,8 +66,8 @@ static __device__ T* dynamic_shared() {
 
 // Calls body(i) for i in [0, size): one index per thread and step (a grid-stride loop). kBlocks:
 // how many blocks a multiprocessor has to have room for. Without it, the compiler may spill a few
-// registers for the sake of one block more. Bytes, operations and registers are the body's: the notes
-// of the files that call it.
+// registers for the sake of one block more. Bytes, operations and registers are the body's: the
+// notes of the files that call it.
 template <int kBlocks, class Body>
 static __global__ void __launch_bounds__(kBlock, kBlocks)
     index_kernel(std::int64_t size, Body body) {

@@ -6,10 +6,10 @@
 // distributed in global memory by 8 bits of the key at a time, from the lowest. A pass reads the
 // keys twice and moves them and their positions once: 3 * sizeof(Key) + 8 bytes an element. A block
 // takes 2048 elements of a row; each of its warps ranks 256 of them in order, so that nothing
-// depends on which thread comes first. Atomic operations only count. Sorting n elements in a block is
-// log2(n) * (log2(n) + 1) / 4 comparisons an element; a pass counts and ranks each element once.
-// Counting takes up to 24 registers, sorting in a block 39, distributing 56: 8, 6 and 4 blocks of 256
-// threads on a multiprocessor.
+// depends on which thread comes first. Atomic operations only count. Sorting n elements in a block
+// is log2(n) * (log2(n) + 1) / 4 comparisons an element; a pass counts and ranks each element once.
+// Counting takes up to 24 registers, sorting in a block 39, distributing 56: 8, 6 and 4 blocks of
+// 256 threads on a multiprocessor.
 #pragma once
 
 #include "order_key.h"

@@ -4,9 +4,9 @@
 // are scanned, and then the chunks again, each from its own beginning. So the order of every sum
 // depends on sizes alone. Lines that lie side by side in memory are taken by a thread each, others
 // by a warp or a block, which shares a tile of 1024 elements at a time. Reads each element once, or
-// twice where there are chunks, and writes it once; "+" is computed once or twice for each, in a warp
-// or a block 2 to 5 times more. Lines side by side: up to 52 registers, 4 blocks of 256 threads on a
-// multiprocessor; others: 64 registers, 4 blocks.
+// twice where there are chunks, and writes it once; "+" is computed once or twice for each, in a
+// warp or a block 2 to 5 times more. Lines side by side: up to 52 registers, 4 blocks of 256
+// threads on a multiprocessor; others: 64 registers, 4 blocks.
 #pragma once
 
 #include <bit>

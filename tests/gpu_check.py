@@ -27,9 +27,7 @@ TOOLS = ROOT / "build/gpu-tools"
 # What compute-sanitizer runs: a few of each kind of kernel, since it slows them down tenfold.
 SHORT = "*Where*:*Softmax*:*Matmul*:*LayerNorm*:*CrossEntropy*:*Reduce*"
 # Whatever moves to the card: the folders of tests/conftest.py, and the tests marked gpu.
-CARD_TESTS = [
-    f"tests/{name}" for name in ("cuda", "ops", "optim", "autograd", "test_cuda.py")
-]
+CARD_TESTS = [f"tests/{name}" for name in ("cuda", "ops", "optim", "autograd", "test_cuda.py")]
 DRY_TESTS = "tests/ops/test_where.py"
 
 
