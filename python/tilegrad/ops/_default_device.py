@@ -62,5 +62,5 @@ def _exit(self: Any, *exception: Any) -> None:
     _contexts.devices.pop()
 
 
-_C.device.__enter__ = _enter  # type: ignore[attr-defined]
-_C.device.__exit__ = _exit  # type: ignore[attr-defined]
+_C.device.__enter__ = _enter
+_C.device.__exit__ = _exit

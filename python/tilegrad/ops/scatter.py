@@ -83,8 +83,12 @@ def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -
 
 
 def _where_written(input: Any, values: Any) -> Any:
-    is_elsewhere = isinstance(values, Tensor) and values.ndim == 0 and values.device != input.device
-    return values.to(input.device) if is_elsewhere else values
+    """``values`` on the device of ``input``, if they are a number on another one."""
+    if not isinstance(values, Tensor) or values.ndim > 0 or values.device == input.device:
+        return values
+    if values.is_cpu and not needs_grad(values):  # an argument of a kernel: nobody waits
+        return _C.full((), values.item(), values.dtype, input.device)
+    return values.to(input.device)
 
 
 def index_put_backward(node: Any, grad: Any) -> tuple:

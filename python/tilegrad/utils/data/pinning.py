@@ -50,7 +50,7 @@ def pin_memory(data: Any, device: Any = None) -> Any:
 def _in_mapping(data: Any, items: dict) -> Any:
     try:
         if not isinstance(data, MutableMapping):
-            return type(data)(items)  # type: ignore[call-arg]
+            return type(data)(items)
         result: Any = copy.copy(data)
         result.update(items)
         return result
@@ -61,7 +61,7 @@ def _in_mapping(data: Any, items: dict) -> Any:
 def _in_sequence(data: Any, items: list) -> Any:
     try:
         if not isinstance(data, MutableSequence):
-            return type(data)(items)  # type: ignore[call-arg]
+            return type(data)(items)
         result: Any = copy.copy(data)
         for i, item in enumerate(items):
             result[i] = item
