@@ -97,6 +97,11 @@ if _TYPE_CHECKING:
         is_autocast_cache_enabled,
         is_autocast_cpu_enabled,
         is_autocast_enabled,
+        set_autocast_cpu_dtype,
+        set_autocast_cpu_enabled,
+        set_autocast_dtype,
+        set_autocast_enabled,
+        set_autocast_gpu_dtype,
     )
     from .func import vmap
     from .nn.functional import (
@@ -143,6 +148,11 @@ _LATER = {
     "is_autocast_cache_enabled": "amp",
     "is_autocast_cpu_enabled": "amp",
     "is_autocast_enabled": "amp",
+    "set_autocast_cpu_dtype": "amp",
+    "set_autocast_cpu_enabled": "amp",
+    "set_autocast_dtype": "amp",
+    "set_autocast_enabled": "amp",
+    "set_autocast_gpu_dtype": "amp",
     "load": "serialization",
     "pairwise_distance": "nn.functional",
     "pixel_shuffle": "nn.functional",

@@ -105,13 +105,39 @@ def set_float32_matmul_precision(precision: str) -> None:
             "set_float32_matmul_precision: expected 'highest', 'high' or 'medium', "
             f"got {precision!r}"
         )
+    set_fp32_precision("matmul", "ieee" if precision == "highest" else "tf32")
     _state["precision"] = precision
-    _C.set_allow_tf32(precision != "highest")
 
 
 def get_float32_matmul_precision() -> str:
-    """What :func:`set_float32_matmul_precision` was told, ``"highest"`` at first."""
-    return _state["precision"]
+    """What :func:`set_float32_matmul_precision` was told, ``"highest"`` at first; ``"high"`` where
+    TF32 was allowed under one of its other names."""
+    if not _C.get_allow_tf32():
+        return "highest"
+    return "high" if _state["precision"] == "highest" else _state["precision"]
+
+
+_fp32 = {"all": "none", "matmul": "none"}
+
+
+def set_fp32_precision(what: str, precision: str) -> None:
+    """How float32 is multiplied on CUDA: ``"ieee"``, ``"tf32"``, or ``"none"``, as ``"all"`` says.
+
+    Raises RuntimeError for others.
+    """
+    if precision not in ("ieee", "tf32", "none"):
+        raise RuntimeError(
+            f"fp32_precision: Unknown precision: expected 'ieee', 'tf32' or 'none', "
+            f"got {precision!r}"
+        )
+    _fp32[what] = precision
+    _state["precision"] = "highest"
+    _C.set_allow_tf32(get_fp32_precision("matmul") == "tf32")
+
+
+def get_fp32_precision(what: str) -> str:
+    """What was set for ``"matmul"`` or, unless something was, for ``"all"``."""
+    return _fp32["all"] if _fp32[what] == "none" else _fp32[what]
 
 
 def set_num_interop_threads(n: int) -> None:

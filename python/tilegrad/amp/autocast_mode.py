@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -21,9 +22,24 @@ __all__ = [
     "is_autocast_cache_enabled",
     "is_autocast_cpu_enabled",
     "is_autocast_enabled",
+    "set_autocast_cpu_dtype",
+    "set_autocast_cpu_enabled",
+    "set_autocast_dtype",
+    "set_autocast_enabled",
+    "set_autocast_gpu_dtype",
 ]
 
 _DEFAULTS = {"cpu": _C.bfloat16, "cuda": _C.float16}
+
+
+class _Chosen(threading.local):
+    """This thread's small dtypes, whether mixed precision is on or not."""
+
+    cpu: Any = _DEFAULTS["cpu"]
+    cuda: Any = _DEFAULTS["cuda"]
+
+
+_chosen = _Chosen()
 
 
 def is_autocast_available(device_type: str) -> bool:
@@ -45,12 +61,55 @@ def is_autocast_enabled(device_type: str | None = None) -> bool:
 
 
 def get_autocast_dtype(device_type: str) -> Any:
-    """The small dtype of the enclosing :class:`autocast`, or the default of a kind of device.
+    """The small dtype of the enclosing :class:`autocast`, or what :func:`set_autocast_dtype` chose,
+    at first the default of a kind of device.
 
     Raises RuntimeError for a kind of device that has none.
     """
     _check_device_type(device_type)
-    return _autocast.current(device_type) or _DEFAULTS[device_type]
+    return getattr(_chosen, device_type)
+
+
+def set_autocast_dtype(device_type: str, dtype: Any) -> None:
+    """Chooses this thread's small dtype for a kind of device.
+
+    Raises RuntimeError for a kind of device that has none, TypeError for what is no dtype.
+    """
+    _check_device_type(device_type)
+    if not isinstance(dtype, _C.dtype):
+        raise TypeError(f"set_autocast_dtype: expected a dtype, got {type(dtype).__name__}")
+    setattr(_chosen, device_type, dtype)
+    if _autocast.current(device_type) is not None:
+        _autocast.switch(device_type, dtype)
+
+
+def set_autocast_enabled(device_type: Any, enabled: Any = None) -> None:
+    """Switches mixed precision on or off for a kind of device, until it is switched again; one
+    argument alone is for "cuda". :class:`autocast` does both by itself.
+
+    Raises RuntimeError for a kind of device that has none, TypeError for what is no bool.
+    """
+    if enabled is None:
+        device_type, enabled = "cuda", device_type
+    _check_device_type(device_type)
+    if not isinstance(enabled, bool):
+        raise TypeError(f"set_autocast_enabled: expected a bool, got {type(enabled).__name__}")
+    _autocast.switch(device_type, getattr(_chosen, device_type) if enabled else None)
+
+
+def set_autocast_cpu_dtype(dtype: Any) -> None:
+    """``set_autocast_dtype("cpu", dtype)``. Raises TypeError for what is no dtype."""
+    set_autocast_dtype("cpu", dtype)
+
+
+def set_autocast_gpu_dtype(dtype: Any) -> None:
+    """``set_autocast_dtype("cuda", dtype)``. Raises TypeError for what is no dtype."""
+    set_autocast_dtype("cuda", dtype)
+
+
+def set_autocast_cpu_enabled(enabled: bool) -> None:
+    """``set_autocast_enabled("cpu", enabled)``. Raises TypeError for what is no bool."""
+    set_autocast_enabled("cpu", enabled)
 
 
 def get_autocast_cpu_dtype() -> Any:
@@ -88,7 +147,8 @@ class autocast:
     """In its ``with`` block, or in a function it decorates, some operations change their dtype.
 
     Matrix products, linear layers, convolutions and attention convert tensors to ``dtype``
-    (default: bfloat16 on the CPU, float16 on CUDA devices), which gives their results that dtype.
+    (default: that of the enclosing block, else bfloat16 on the CPU, float16 on CUDA devices),
+    which gives their results that dtype.
     Losses, products of elements and three-dimensional pooling compute in float32, on CUDA devices
     also sums, exponentials, logarithms, softmax and norms. Everything else computes in the dtypes
     that reach it; float64 and integers are never converted, nor are tensors on other kinds of
@@ -110,7 +170,7 @@ class autocast:
     ) -> None:
         _check_device_type(device_type)
         self.device = device_type
-        self.fast_dtype = _DEFAULTS[device_type] if dtype is None else dtype
+        self.fast_dtype = get_autocast_dtype(device_type) if dtype is None else dtype
         if enabled and device_type == "cuda" and not cuda.is_available():
             warnings.warn(
                 "User provided device_type of 'cuda', but CUDA is not available. Disabling",
@@ -129,11 +189,14 @@ class autocast:
 
     def __enter__(self) -> autocast:
         dtype = self.fast_dtype if self._enabled else None
-        self._before.append(_autocast.switch(self.device, dtype))
+        self._before.append((_autocast.switch(self.device, dtype), getattr(_chosen, self.device)))
+        setattr(_chosen, self.device, self.fast_dtype)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        _autocast.switch(self.device, self._before.pop())
+        dtype, chosen = self._before.pop()
+        _autocast.switch(self.device, dtype)
+        setattr(_chosen, self.device, chosen)
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections import defaultdict
+from collections.abc import Iterable
 from enum import Enum
 from typing import Any
 
@@ -37,7 +39,8 @@ class GradScaler:
     2018). bfloat16 needs none of this.
 
     Where there is no CUDA device, ``device="cuda"`` warns and disables the scaler, which then
-    passes everything through, as in PyTorch. Raises ValueError for factors on the wrong side of 1.
+    passes everything through, as in PyTorch. Raises AssertionError for factors on the wrong side
+    of 1.
     """
 
     def __init__(
@@ -59,9 +62,9 @@ class GradScaler:
             self._enabled = False
         if self._enabled:
             if not growth_factor > 1:
-                raise ValueError("The growth factor must be > 1.0.")
+                raise AssertionError("The growth factor must be > 1.0.")
             if not backoff_factor < 1:
-                raise ValueError("The backoff factor must be < 1.0.")
+                raise AssertionError("The backoff factor must be < 1.0.")
             self._init_scale = init_scale
             self._scale: Any = None
             self._growth_factor = growth_factor
@@ -78,7 +81,7 @@ class GradScaler:
         self._growth_tracker = full((), self._init_growth_tracker, dtype=_C.int32, device=device)
 
     def scale(self, outputs: Any) -> Any:
-        """A loss, or all tensors of nested lists and tuples, times the factor.
+        """A loss, or all tensors of nested lists, tuples and iterables, times the factor.
 
         Raises ValueError for anything else.
         """
@@ -90,6 +93,8 @@ class GradScaler:
             return outputs * self._scale.to(outputs.device, non_blocking=True)
         if isinstance(outputs, (list, tuple)):
             return type(outputs)(self.scale(x) for x in outputs)
+        if isinstance(outputs, Iterable):
+            return map(self.scale, outputs)
         raise ValueError("outputs must be a Tensor or an iterable of Tensors")
 
     def _check_scale(self, what: str) -> None:
@@ -115,24 +120,42 @@ class GradScaler:
             )
         if state["stage"] is OptState.STEPPED:
             raise RuntimeError("unscale_() is being called after step().")
+        inverse = self._scale.double().reciprocal().float()
+        state["found_inf_per_device"] = self._unscale_grads_(optimizer, inverse, False)
+        state["stage"] = OptState.UNSCALED
+
+    def _unscale_grads_(self, optimizer: Any, inverse: Any, allow_fp16: bool) -> dict[Any, Any]:
+        """Multiplies all gradients by ``inverse``; for each device whether one was not finite."""
         grads: defaultdict[Any, list[Any]] = defaultdict(list)
         for group in optimizer.param_groups:
             for p in group["params"]:
                 if p.grad is None:
                     continue
-                if p.grad.dtype is _C.float16:
+                if p.grad.dtype is _C.float16 and not allow_fp16:
                     raise ValueError("Attempting to unscale FP16 gradients.")
                 grads[p.grad.device].append(p.grad)
-        inverse = self._scale.double().reciprocal().float()
         found: dict[Any, Any] = {}
         for device, every in grads.items():
             found[device] = full((), 0.0, dtype=_C.float32, device=device)
             _amp_foreach_non_finite_check_and_unscale_(every, found[device], inverse.to(device))
-        state["found_inf_per_device"] = found
-        state["stage"] = OptState.UNSCALED
+        return found
+
+    @no_grad()
+    def _check_inf_per_device(self, optimizer: Any) -> dict[Any, Any]:
+        """Looks for gradients that are not finite, and leaves them as they are."""
+        self._check_scale("_check_inf_per_device")
+        state = self._per_optimizer_states[id(optimizer)]
+        one = full((), 1.0, dtype=_C.float32, device=self._scale.device)
+        found = state["found_inf_per_device"] = self._unscale_grads_(optimizer, one, True)
+        return found
 
     def step(self, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
         """``optimizer.step(...)`` with gradients divided by the factor, unless one is not finite.
+
+        An optimizer with an attribute ``_step_supports_amp_scaling`` that is true sees to both: its
+        step is always called, with tensors ``grad_scale``, None if the gradients have been divided
+        already, and ``found_inf`` as attributes, or with the scaler if it has an argument
+        ``grad_scaler``.
 
         Raises RuntimeError for a second call before :meth:`update` and for closures, AssertionError
         for an optimizer without gradients.
@@ -145,6 +168,10 @@ class GradScaler:
         state = self._per_optimizer_states[id(optimizer)]
         if state["stage"] is OptState.STEPPED:
             raise RuntimeError("step() has already been called since the last update().")
+        if getattr(optimizer, "_step_supports_amp_scaling", False):
+            result = self._step_that_scales(optimizer, state, args, kwargs)
+            state["stage"] = OptState.STEPPED
+            return result
         if state["stage"] is OptState.READY:
             self.unscale_(optimizer)
         found = state["found_inf_per_device"]
@@ -155,6 +182,29 @@ class GradScaler:
             result = optimizer.step(*args, **kwargs)
         state["stage"] = OptState.STEPPED
         return result
+
+    def _step_that_scales(self, optimizer: Any, state: dict, args: Any, kwargs: dict) -> Any:
+        """The step of an optimizer that divides gradients and skips by itself."""
+        if "grad_scaler" in inspect.signature(optimizer.step).parameters:
+            warnings.warn(
+                "GradScaler: steps with an argument grad_scaler are deprecated; expected one that "
+                "reads the attributes grad_scale and found_inf of its optimizer",
+                FutureWarning,
+                stacklevel=3,
+            )
+            return optimizer.step(*args, **kwargs, grad_scaler=self)
+        given = getattr(optimizer, "grad_scale", None)
+        if state["stage"] is OptState.READY:
+            self._check_inf_per_device(optimizer)
+            given = self._scale * (1 if given is None else given)
+        found = full((), 0.0, dtype=_C.float32, device=self._scale.device)
+        for value in state["found_inf_per_device"].values():
+            found = found + value.to(found.device)
+        optimizer.grad_scale, optimizer.found_inf = given, found
+        try:
+            return optimizer.step(*args, **kwargs)
+        finally:
+            del optimizer.grad_scale, optimizer.found_inf
 
     def update(self, new_scale: Any = None) -> None:
         """Changes the factor after all steps of an iteration; ``new_scale`` sets it.

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from .. import _C
 from .._config import config
+from .._switches import get_fp32_precision, set_fp32_precision
 
 __all__ = [
     "enable_flash_sdp",
@@ -34,7 +35,16 @@ class _Matmul:
 
     @allow_tf32.setter
     def allow_tf32(self, value: bool) -> None:
-        _C.set_allow_tf32(bool(value))
+        self.fp32_precision = "tf32" if value else "ieee"
+
+    @property
+    def fp32_precision(self) -> str:
+        """``"tf32"`` where that is allowed, ``"ieee"`` where not, at first ``"none"``."""
+        return get_fp32_precision("matmul")
+
+    @fp32_precision.setter
+    def fp32_precision(self, value: str) -> None:
+        set_fp32_precision("matmul", value)
 
 
 matmul = _Matmul()

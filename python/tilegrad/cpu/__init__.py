@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+from .._lazy import lazily as _lazily
+
 __all__ = [
     "Event",
     "Stream",
@@ -91,3 +93,6 @@ class StreamContext(contextlib.nullcontext):
 def stream(stream: Any) -> StreamContext:
     """A ``with`` block that changes nothing."""
     return StreamContext(stream)
+
+
+__getattr__ = _lazily(__name__)
