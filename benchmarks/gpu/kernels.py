@@ -35,16 +35,19 @@ def convolution(kernel: int, channels: int, width: int, kind: str, pass_: str) -
     return make
 
 
-def norm(name: str) -> Callable[[Setting], Program]:
+def norm(name: str, kind: str) -> Callable[[Setting], Program]:
+    """Statistics, weights and biases are float32, as under autocast, but for layer_norm's."""
+
     def make(s: Setting) -> Program:
         f = s.m.nn.functional
         if name == "layer_norm":
-            x = s.randn(s.size(16384, 8), s.size(1024, 40), grad=True)
-            weight, bias = (s.randn(x.shape[1], grad=True) for _ in range(2))
+            x = s.randn(s.size(16384, 8), s.size(1024, 40), dtype=kind, grad=True)
+            weight, bias = (s.randn(x.shape[1], dtype=kind, grad=True) for _ in range(2))
             return forward_backward(
                 s, lambda: f.layer_norm(x, (x.shape[1],), weight, bias), [x, weight, bias]
             )
-        x = s.randn(s.size(64, 2), s.size(256, 4), s.size(28, 5), s.size(28, 5), grad=True)
+        shape = s.size(64, 2), s.size(256, 4), s.size(28, 5), s.size(28, 5)
+        x = s.randn(*shape, dtype=kind, grad=True)
         weight, bias = (s.randn(x.shape[1], grad=True) for _ in range(2))
         return forward_backward(
             s, lambda: f.batch_norm(x, None, None, weight, bias, training=True), [x, weight, bias]
@@ -53,15 +56,18 @@ def norm(name: str) -> Callable[[Setting], Program]:
     return make
 
 
-def softmax_cross_entropy(s: Setting) -> Program:
-    rows, classes = s.size(8192, 6), s.size(32768, 50)
-    x, target = s.randn(rows, classes, grad=True), s.labels(rows, classes)
+def softmax_cross_entropy(kind: str) -> Callable[[Setting], Program]:
+    def make(s: Setting) -> Program:
+        rows, classes = s.size(8192, 6), s.size(32768, 50)
+        x, target = s.randn(rows, classes, dtype=kind, grad=True), s.labels(rows, classes)
 
-    def program() -> None:
-        x.grad = None
-        s.m.nn.functional.cross_entropy(x, target).backward()
+        def program() -> None:
+            x.grad = None
+            s.m.nn.functional.cross_entropy(x, target).backward()
 
-    return program
+        return program
+
+    return make
 
 
 def adamw(s: Setting) -> Program:
@@ -115,21 +121,37 @@ def convolutions() -> list[Case]:
     return cases
 
 
-_ROWS, _IMAGES, _SCORES = 4.0 * 16384 * 1024, 4.0 * 64 * 256 * 28 * 28, 4.0 * 8192 * 32768
-_ATTENTION = 2.0 * 4 * 16 * 4096 * 4096 * 64  # half of both products: causal
+def memory_bound(kind: str, size: float) -> list[Case]:
+    """``size``: bytes of an element."""
+    rows, images, scores = size * 16384 * 1024, size * 64 * 256 * 28 * 28, size * 8192 * 32768
+    return [
+        Case(f"layernorm 16384x1024 {kind}, fwd+bwd", norm("layer_norm", kind), 1.2,
+             bytes=5 * rows),
+        Case(f"batchnorm c256 hw28 n64 {kind}, fwd+bwd", norm("batch_norm", kind), 1.2,
+             bytes=7 * images),
+        Case(f"softmax-CE 8192x32768 {kind}, fwd+bwd", softmax_cross_entropy(kind), 1.2,
+             bytes=2 * scores),
+    ]  # fmt: skip
+
+
+def attentions(kind: str) -> list[Case]:
+    flops = 2.0 * 4 * 16 * 4096 * 4096 * 64  # half of both products: causal
+    name = f"attention b4 h16 T4096 d64 {kind}"
+    return [
+        Case(f"{name}, forward", attention(kind, False), 0.7, kind, flops),
+        Case(f"{name}, fwd+bwd", attention(kind, True), 0.7, kind, 3.5 * flops),
+    ]
+
 
 CASES = [
     *[Case(f"matmul {n} cubed {kind}", product(n, kind), 0.93 if kind == "fp32" else 0.95, kind,
            2.0 * n**3) for kind in ("fp32", "tf32", "bf16") for n in (4096, 8192)],
     *convolutions(),
-    Case("layernorm 16384x1024, fwd+bwd", norm("layer_norm"), 1.2, bytes=5 * _ROWS),
-    Case("batchnorm c256 hw28 n64, fwd+bwd", norm("batch_norm"), 1.2, bytes=7 * _IMAGES),
-    Case("softmax-CE 8192x32768, fwd+bwd", softmax_cross_entropy, 1.2, bytes=2 * _SCORES),
+    *memory_bound("fp32", 4.0),
+    *memory_bound("bf16", 2.0),
     Case("fused AdamW, 63 M parameters", adamw, 1.2, bytes=7 * 4.0 * (60 * 1024 * 1024 + 40960)),
-    Case("attention b4 h16 T4096 d64 bf16, forward", attention("bf16", False), 0.7, "bf16",
-         _ATTENTION),
-    Case("attention b4 h16 T4096 d64 bf16, fwd+bwd", attention("bf16", True), 0.7, "bf16",
-         3.5 * _ATTENTION),
+    *attentions("bf16"),
+    *attentions("fp32"),
     Case("add 64 M", elementwise("add"), 1.0, bytes=12.0 * (1 << 26)),
     Case("gelu 64 M", elementwise("gelu"), 1.0, bytes=8.0 * (1 << 26)),
     Case("sum 64 M", elementwise("sum"), 1.0, bytes=4.0 * (1 << 26)),
