@@ -125,10 +125,7 @@ REASONS: list[tuple[str, dict[str, str]]] = [
     (
         "Deprecated or removed in PyTorch, which says so itself",
         {
-            "": (
-                "*Storage frobenius_norm nuclear_norm has_lapack has_mkl has_openmp has_spectral "
-                "set_autocast_cpu_* set_autocast_gpu_dtype"
-            ),
+            "": ("*Storage frobenius_norm nuclear_norm has_lapack has_mkl has_openmp has_spectral"),
             "Tensor": ("eig lstsq reinforce resize resize_as solve storage_type symeig volatile"),
             "nn": "Container CrossMapLRN2d",
             "cuda": "*Storage has_half has_magma",
@@ -194,8 +191,7 @@ REASONS: list[tuple[str, dict[str, str]]] = [
     (
         "Rarely used, and not done yet",
         {
-            "": "Future fork wait from_file set_autocast_cache_enabled set_autocast_dtype "
-            "set_autocast_enabled thread_safe_generator",
+            "": "Future fork wait from_file set_autocast_cache_enabled thread_safe_generator",
             "autograd": "set_multithreading_enabled",
             "nn.utils": "convert_conv2d_weight_memory_format convert_conv3d_weight_memory_format",
             "utils.data": "*",
