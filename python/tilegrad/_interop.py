@@ -15,6 +15,7 @@ from .tensor import Tensor
 __all__ = ["asarray", "from_dlpack", "frombuffer", "is_storage", "is_tensor"]
 
 _CPU, _CUDA = 1, 2  # DLPack's device types
+_LEGACY_STREAM = 1  # DLPack's number of a card's default stream
 
 
 # --- DLPack -------------------------------------------------------------------------------------
@@ -37,11 +38,11 @@ def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None
         wishes["copy"] = copy
     if device is not None:
         wishes["dl_device"] = _dlpack_device(_device(device))
-    kind, _ = (
+    kind, index = (
         ext_tensor.__dlpack_device__() if hasattr(ext_tensor, "__dlpack_device__") else (_CPU, 0)
     )
-    if int(kind) == _CUDA:
-        wishes["stream"] = 1  # the legacy default stream, on which everything runs here
+    if int(kind) == _CUDA:  # the owner lets this thread's stream wait for what it has queued
+        wishes["stream"] = _C.cuda_current_stream(int(index)) or _LEGACY_STREAM
     try:
         capsule = ext_tensor.__dlpack__(**wishes)
     except TypeError:  # a producer from before these keywords
@@ -73,7 +74,8 @@ def __dlpack__(
 ) -> Any:
     """A DLPack capsule that shares this tensor's memory, for ``from_dlpack`` of other libraries.
 
-    Of version 1 if ``max_version`` allows it. Raises BufferError for a tensor that requires grad,
+    Of version 1 if ``max_version`` allows it. On a card the stream of that address, the default one
+    for None, 1 and 0, waits for what this thread's has queued; -1: none does. Raises BufferError for a tensor that requires grad,
     for another device than the tensor's unless it is the CPU, and for a copy that is not allowed.
     """
     if self.requires_grad:
@@ -92,8 +94,19 @@ def __dlpack__(
         raise BufferError("__dlpack__: a tensor on the CPU has no stream")
     if copy:
         exported = _C.clone(exported)
+    if exported.is_cuda and stream != -1:
+        _let_stream_wait(exported.device.index, stream)
     versioned = max_version is not None and max_version[0] >= 1
     return _C.to_dlpack(exported, versioned, exported is not self)
+
+
+def _let_stream_wait(index: int, stream: Any) -> None:
+    from .cuda import Stream, current_stream
+
+    waiting = Stream(index, handle=0 if stream in (None, _LEGACY_STREAM) else int(stream))
+    current = current_stream(index)
+    if waiting != current:
+        waiting.wait_stream(current)
 
 
 # --- buffers and arrays -------------------------------------------------------------------------

@@ -182,3 +182,30 @@ def test_the_range_of_priorities():
     assert tg.cuda.Stream(priority=most).priority == most
     assert tg.cuda.Stream(priority=most - 9).priority == most
     assert tg.cuda.Stream(priority=least + 9).priority == least
+
+
+def test_dlpack_orders_the_streams_of_both_sides():
+    side = tg.cuda.Stream()
+    side.wait_stream(tg.cuda.current_stream())
+    with tg.cuda.stream(side):
+        there = tg.arange(1000.0, device="cuda") * 2
+        capsule = there.__dlpack__(stream=1)
+    shared = tg.from_dlpack(capsule)
+    assert shared.equal(tg.arange(1000.0, device="cuda") * 2)
+    with tg.cuda.stream(side):
+        made = tg.arange(1000.0, device="cuda") * 3
+        assert (tg.from_dlpack(made) + 1)[-1].item() == 2998  # asked with this thread's stream
+    seen = []
+
+    class Owner:
+        def __dlpack_device__(self):
+            return there.__dlpack_device__()
+
+        def __dlpack__(self, **wishes):
+            seen.append(wishes["stream"])
+            return there.__dlpack__(**wishes)
+
+    tg.from_dlpack(Owner())
+    with tg.cuda.stream(side):
+        tg.from_dlpack(Owner())
+    assert seen == [1, side.cuda_stream]
