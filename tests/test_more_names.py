@@ -276,6 +276,7 @@ def test_questions_about_devices():
 
 
 def test_what_libraries_name_of_the_profiler():
+    assert tg.autograd.profiler.record_function is tg.profiler.record_function
     theirs = {x.name: x.value for x in torch.profiler.ProfilerActivity.__members__.values()}
     assert {x.name: x.value for x in tg.profiler.ProfilerActivity} == theirs
     assert tg.profiler.supported_activities() == set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -44,11 +45,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """``Variable``, which is made of operations that need this package."""
+    """``Variable`` and ``profiler``, which need this package."""
     if name == "Variable":
         from .._legacy import Variable
 
         return Variable
+    if name == "profiler":
+        return importlib.import_module(".profiler", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
 
 
