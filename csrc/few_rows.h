@@ -106,8 +106,9 @@ template <int kRows, class T>
   T total[std::size(sum)];
 #pragma GCC unroll 4
   for (int i = 0; i < count; i += kLanes<T>) store(total + i, sums_of_lanes<T>(sum + i));
-  for (; p < m.inner; ++p)
-    for (int i = 0; i < count; ++i) total[i] += x[i % kRows][p] * other[i / kRows][p];
+  for (int i = 0; p < m.inner && i < count; ++i)
+    for (Int rest = p; rest < m.inner; ++rest)
+      total[i] += x[i % kRows][rest] * other[i / kRows][rest];
   T* y = m.y + row * m.y_row + column * m.y_column;
   if (m.y_row == 1 && row + kRows <= m.rows && column + columns <= m.columns) {
 #pragma GCC unroll 8
