@@ -110,6 +110,18 @@ class Check:
             command += ["-n", "4"]  # processes share the card
         self.run("pytest", command, 180)
 
+    def other_tests(self) -> None:
+        """The rest of the suite, which stays on the CPU, if there is time for it."""
+        left = self.end - time.monotonic()
+        if self.dry or left < 90:
+            self.left_out.append("pytest-rest")
+            return
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
+        command += [f"--ignore={path}" for path in CARD_TESTS]
+        if has_module("xdist"):
+            command += ["-n", "auto"]
+        self.run("pytest-rest", command, left)
+
     def cpp_tests(self) -> None:
         label = "cuda-emulated" if self.dry else "gpu"
         command = ["ctest", "--test-dir", str(self.build), "-L", label, "--output-on-failure"]
@@ -200,7 +212,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dry", action="store_true", help="on the emulated device, tiny")
     parser.add_argument("--minutes", type=float, help="for all of it; 9.5, or 60 with --dry")
-    parser.add_argument("--parts", nargs="*", help="some of: ctest pytest sanitizer benchmarks")
+    parser.add_argument(
+        "--parts", nargs="*", help="some of: ctest pytest sanitizer benchmarks rest"
+    )
     options = parser.parse_args()
     if missing := lacking(options.dry):
         print("This machine lacks " + ", ".join(missing) + ".")
@@ -216,6 +230,7 @@ def main() -> int:
         "pytest": check.python_tests,
         "sanitizer": check.sanitizer,
         "benchmarks": check.benchmarks,
+        "rest": check.other_tests,
     }
     for name in options.parts or parts:
         parts[name]()
