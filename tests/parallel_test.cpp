@@ -214,6 +214,20 @@ TEST(Parallel, WorkersComputeInTheCallersMode) {
   set_num_threads(before);
 }
 
+TEST(Parallel, InsideAChunkOneThreadIsAtHand) {
+  const int before = num_threads();
+  set_num_threads(3);
+  EXPECT_EQ(threads_at_hand(), 3);
+  std::vector<int> seen(6);
+  parallel_for(6, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i)
+      seen[static_cast<std::size_t>(i)] = threads_at_hand();
+  });
+  EXPECT_EQ(seen, std::vector<int>(6, 1));
+  EXPECT_EQ(threads_at_hand(), 3);
+  set_num_threads(before);
+}
+
 TEST(Parallel, ThreadCountsAreChecked) {
   for (int count : {0, -1, 4097})
     EXPECT_EQ(error_kind_of([&] { set_num_threads(count); }), ErrorKind::runtime);
