@@ -25,7 +25,13 @@ STEPS = [
 
 @pytest.fixture(autouse=True)
 def as_before():
-    yield
+    # Other tests import what freezes PyTorch's switches for the process.
+    with getattr(torch.backends, "__allow_nonbracketed_mutation")():
+        yield
+        _reset()
+
+
+def _reset():
     for m in (tg, torch):
         m.backends.fp32_precision = "none"
         m.set_float32_matmul_precision("highest")

@@ -75,8 +75,9 @@ def __dlpack__(
     """A DLPack capsule that shares this tensor's memory, for ``from_dlpack`` of other libraries.
 
     Of version 1 if ``max_version`` allows it. On a card the stream of that address, the default one
-    for None, 1 and 0, waits for what this thread's has queued; -1: none does. Raises BufferError for a tensor that requires grad,
-    for another device than the tensor's unless it is the CPU, and for a copy that is not allowed.
+    for None, 1 and 0, waits for what this thread's has queued; -1: none does. Raises BufferError
+    for a tensor that requires grad, for another device than the tensor's unless it is the CPU, and
+    for a copy that is not allowed.
     """
     if self.requires_grad:
         raise BufferError(

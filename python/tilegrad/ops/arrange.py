@@ -270,6 +270,8 @@ def logspace(
     with np.errstate(all="ignore"):
         values = np.power(float(base), np.linspace(low, high, steps))
     dtype = _C.get_default_dtype() if dtype is None else dtype
+    if not isinstance(dtype, _C.dtype):
+        raise TypeError(f"logspace: expected a dtype, got {type(dtype).__name__}")
     if not (dtype.is_floating_point or dtype.is_complex):
         values = np.trunc(values)
     made = _C.to_dtype(_C.from_numpy(values), dtype)

@@ -66,6 +66,7 @@ def _assign(input: Any, key: Any, value: Any) -> None:
 
 
 @method()
+@takes_tensors
 @widest_on("cuda")
 def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -> Any:
     """A copy of ``input`` with ``values`` at ``indices``, a tuple of index tensors, masks or None.
@@ -109,6 +110,7 @@ def _index_put_raw(tensor: Any, indices: Any, values: Any, accumulate: bool = Fa
 
 
 @method()
+@takes_tensors
 def index_put_(input: Any, indices: Any, values: Any, accumulate: bool = False) -> Any:
     """In-place form of :func:`tilegrad.index_put`; returns ``self``."""
     values = _where_written(input, values)
