@@ -62,7 +62,7 @@ static constexpr int kDotColumns[] = {0, 4, 4, 3, 2};
 
 static constexpr Int kShortColumn = 2048;  // bytes
 
-// Without it the compiler loads what stands in memory again for each use of it.
+// Keeps a loaded value in its register: the compiler would load it again for each use.
 template <class V>
 static inline void keep_in_register([[maybe_unused]] V& value) {
 #if defined(__AVX512F__)
